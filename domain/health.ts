@@ -1,0 +1,103 @@
+/** The answer to one question put to a server or to the public address. */
+export type Sample =
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      readonly tookMs: number;
+      readonly identity?: string;
+    }
+  | { readonly kind: 'silent'; readonly because: string };
+
+/** What the samples so far prove. */
+export type Verdict =
+  | { readonly kind: 'undecided' }
+  | { readonly kind: 'pass' }
+  | { readonly kind: 'fail'; readonly because: string }
+  | { readonly kind: 'inconclusive'; readonly because: string };
+
+export interface HealthQuestion {
+  readonly path: string;
+  readonly status: number;
+  readonly timeoutMs: number;
+  /** Response header that tells which release answered. */
+  readonly identityHeader?: string;
+}
+
+/** Whether a sample is a good answer. */
+export const isGood = (sample: Sample, expected: { readonly status: number }): boolean =>
+  sample.kind === 'answered' && sample.status === expected.status;
+
+export const describeSample = (sample: Sample): string =>
+  sample.kind === 'answered' ? `HTTP ${sample.status}` : sample.because;
+
+/** One look at the process behind a server, to tell a restart from a long life. */
+export interface ProcessLook {
+  readonly active: boolean;
+  readonly pid: number;
+  readonly startedAtUs: number;
+  readonly restarts: number;
+  /** How systemd words the state, for people. */
+  readonly words: string;
+}
+
+export interface VerifyPolicy {
+  readonly passes: number;
+  readonly status: number;
+}
+
+/**
+ * Says whether a server has proved itself: `passes` good answers in a row from one and the same process.
+ * A process that ended or was restarted since `first` fails at once, however good its answers are;
+ * bad answers alone stay undecided, because a program may need time to start: the caller has the deadline.
+ */
+export function judgeServer(
+  samples: readonly Sample[],
+  first: ProcessLook,
+  last: ProcessLook,
+  policy: VerifyPolicy,
+): Verdict {
+  const gone = whyNotTheSame(first, last);
+  if (gone) return { kind: 'fail', because: gone };
+  const run = trailing(samples, (sample) => isGood(sample, policy));
+  return run >= policy.passes ? { kind: 'pass' } : { kind: 'undecided' };
+}
+
+/** Why `last` is not the same undisturbed process as `first`. */
+export function whyNotTheSame(first: ProcessLook, last: ProcessLook): string | undefined {
+  if (!last.active) return `the program has ended (${last.words})`;
+  if (last.restarts > first.restarts)
+    return `the program was restarted ${last.restarts - first.restarts} times by systemd`;
+  if (last.pid !== first.pid || last.startedAtUs !== first.startedAtUs) {
+    return `another process runs (pid ${last.pid}, was ${first.pid})`;
+  }
+  return undefined;
+}
+
+/**
+ * Whether the way back may be taken without a person: old and new were asked in the same window.
+ * `asked` says who wants it: a machine needs the old to be better, a person only that it is able.
+ */
+export function judgeWayBack(
+  old: readonly Sample[],
+  current: readonly Sample[],
+  expected: { readonly status: number },
+  evidence: { readonly askedBy: 'machine' | 'person'; readonly illUnderTraffic: boolean },
+): Verdict {
+  const good = (samples: readonly Sample[]) =>
+    samples.length === 0 ? 0 : samples.filter((sample) => isGood(sample, expected)).length / samples.length;
+  if (good(old) < 1) {
+    const bad = old.find((sample) => !isGood(sample, expected));
+    return {
+      kind: 'inconclusive',
+      because: `the old environment does not answer well (${bad ? describeSample(bad) : 'no sample'})`,
+    };
+  }
+  if (evidence.askedBy === 'person' || evidence.illUnderTraffic || good(current) < 1) return { kind: 'pass' };
+  return { kind: 'inconclusive', because: 'the old environment is not better than the new one' };
+}
+
+/** How many samples at the end satisfy `test` without a gap. */
+function trailing<T>(items: readonly T[], test: (item: T) => boolean): number {
+  const lastMiss = items.findLastIndex((item) => !test(item));
+  return items.length - 1 - lastMiss;
+}

@@ -1,0 +1,111 @@
+import type { Color } from './color.js';
+import type { Digest, ReleaseId, ServerName } from './names.js';
+import type { Split } from './split.js';
+
+/** Everything that was seen in one look at a service. Decisions are made from this and nothing else. */
+export interface Observation {
+  readonly loadBalancer: LoadBalancerObservation;
+  readonly servers: readonly ServerObservation[];
+}
+
+/** What the load balancer says of itself. It is the source of truth for what is live. */
+export interface LoadBalancerObservation {
+  readonly traffic: Traffic;
+  /** What each entry point sends its traffic to, for people: `frontend 70089 -> farm 77212 (blue)`. */
+  readonly targets: readonly string[];
+  /**
+   * Digest by name of every object of the load balancer (`http/farm/77212`, `http/farm/77212/server/31`).
+   * What a deployment itself moves, and states that change by themselves, are left out.
+   */
+  readonly objects: Readonly<Record<string, string>>;
+  /** Names of the objects that this service's traffic depends on. */
+  readonly ours: readonly string[];
+  /** Edits that are stored but not published, in words; empty when clean. */
+  readonly staged: readonly string[];
+  readonly backends: readonly BackendObservation[];
+  /** What the last published changes took, in milliseconds: what a way back costs. Empty when unknown. */
+  readonly recentSwitchesMs: readonly number[];
+}
+
+/** Where new traffic goes. */
+export type Traffic =
+  | { readonly kind: 'split'; readonly split: Split }
+  /** Entry points that belong together point at different environments. */
+  | { readonly kind: 'torn'; readonly detail: string }
+  /** An entry point sends traffic to something that is neither blue nor green. */
+  | { readonly kind: 'elsewhere'; readonly detail: string };
+
+export type BackendState = 'up' | 'down' | 'unchecked' | 'absent';
+
+/** One server as the load balancer sees it; the worst of its instances. */
+export interface BackendObservation {
+  readonly server: ServerName;
+  readonly color: Color;
+  readonly state: BackendState;
+  /** When the oldest of the instances' checks was made, in epoch milliseconds of the load balancer. */
+  readonly checkedAtMs?: number;
+}
+
+/** One server as it is. */
+export type ServerObservation =
+  | {
+      readonly kind: 'reached';
+      readonly server: ServerName;
+      readonly color: Color;
+      readonly facts: ServerFacts;
+    }
+  | {
+      readonly kind: 'unreachable';
+      readonly server: ServerName;
+      readonly color: Color;
+      readonly message: string;
+    };
+
+export interface ServerFacts {
+  readonly unit: UnitFacts;
+  /** SHA-256 of the program that runs now, read from `/proc/PID/exe`. */
+  readonly runningProgram?: Digest;
+  /** The release that `current` points at; `undefined` where nothing of ours is active. */
+  readonly activeRelease?: ReleaseId;
+  /** The release that was active before it. */
+  readonly previousRelease?: ReleaseId;
+  readonly installedReleases: readonly ReleaseId[];
+  /** Releases that must not run again, each with why. */
+  readonly unfitReleases: Readonly<Record<string, string>>;
+  /** Something runs, or is set up to run, that Verdigris did not install. */
+  readonly foreign: boolean;
+  /** Established connections from elsewhere to the program's port. */
+  readonly connections: number;
+  readonly freeBytes: number;
+  /** The newest fencing token that the server has accepted, or empty. */
+  readonly token: string;
+}
+
+export interface UnitFacts {
+  /** As systemd says: `active`, `inactive`, `failed`, `activating`, `deactivating`; `not-found` without a unit. */
+  readonly state: string;
+  readonly subState: string;
+  /** 0 when nothing runs. */
+  readonly pid: number;
+  /** systemd's monotonic start of the main process, in microseconds: changes with every start. */
+  readonly startedAtUs: number;
+  readonly restarts: number;
+  /** `success`, `exit-code`, `signal`, `timeout`, ... */
+  readonly result: string;
+  readonly needsDaemonReload: boolean;
+}
+
+export const factsOf = (observation: Observation, server: ServerName): ServerFacts | undefined => {
+  const seen = observation.servers.find((candidate) => candidate.server === server);
+  return seen?.kind === 'reached' ? seen.facts : undefined;
+};
+
+/** The environment that new traffic is sent to, when it is exactly one. */
+export const liveColor = ({ traffic }: LoadBalancerObservation): Color | undefined =>
+  traffic.kind !== 'split'
+    ? undefined
+    : traffic.split.blue === 100
+      ? 'blue'
+      : traffic.split.green === 100
+        ? 'green'
+        : undefined;

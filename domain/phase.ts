@@ -1,0 +1,59 @@
+/** The phases of a deployment, in their order: the words that people see everywhere. */
+export const phases = [
+  'inspect',
+  'fetch',
+  'install',
+  'activate',
+  'verify',
+  'approve',
+  'switch',
+  'bake',
+  'retire',
+] as const;
+
+export type Phase = (typeof phases)[number];
+
+/** Where an open deployment can be: in a phase, on the way back, waiting for a person, or at its end. */
+export type Stage = Phase | 'rolling back' | 'needs a person' | 'ended';
+
+export const messageNames = [
+  'approve',
+  'reject',
+  'rollback',
+  'advance',
+  'extend',
+  'retry',
+  'take-over',
+] as const;
+
+export type MessageName = (typeof messageNames)[number];
+
+/** Why a message is refused in a stage, or `undefined` where it is accepted. */
+export function refusalOf(message: MessageName, stage: Stage): string | undefined {
+  return accepted[message].includes(stage) ? undefined : refusals[message](stage);
+}
+
+/** What people can do now. */
+export const acceptedIn = (stage: Stage): readonly MessageName[] =>
+  messageNames.filter((message) => refusalOf(message, stage) === undefined);
+
+/** The table of phase and message. */
+const accepted: Readonly<Record<MessageName, readonly Stage[]>> = {
+  approve: ['approve'],
+  reject: ['approve'],
+  advance: ['bake'],
+  extend: ['bake'],
+  rollback: [...phases, 'needs a person'],
+  retry: ['needs a person'],
+  'take-over': ['rolling back', 'needs a person'],
+};
+
+const refusals: Readonly<Record<MessageName, (stage: Stage) => string>> = {
+  approve: (stage) => `it does not wait for an approval (it is at "${stage}")`,
+  reject: (stage) => `it does not wait for an approval (it is at "${stage}"; to stop it: verdigris rollback)`,
+  advance: (stage) => `there is nothing to end early (it is at "${stage}", needs "bake")`,
+  extend: (stage) => `there is nothing to make longer (it is at "${stage}", needs "bake")`,
+  rollback: (stage) => (stage === 'rolling back' ? 'it is rolling back already' : `it has ended`),
+  retry: (stage) => `nothing waits to be tried again (it is at "${stage}")`,
+  'take-over': (stage) => `it goes on by itself (it is at "${stage}"; to stop it: verdigris rollback)`,
+};

@@ -1,0 +1,196 @@
+import { otherColor, type Color } from './color.js';
+import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
+import type { Complaint } from './failures.js';
+import { hashOf } from './hash.js';
+import { ReleaseId, type Digest, type ServerName } from './names.js';
+import { factsOf, type Observation } from './observation.js';
+import type { Server, Service } from './service.js';
+import { allTo, describeSplit, type Split } from './split.js';
+
+/** What a deployment will do. The hash covers everything in it that the deployment does not change before the switch. */
+export interface Plan {
+  readonly hash: Digest;
+  readonly release: Release;
+  readonly live: Color | 'nothing';
+  readonly idle: Color;
+  readonly servers: readonly PlannedServer[];
+  readonly steps: readonly Split[];
+  /** The load balancer's objects that this service depends on, by name, as they were when it was planned. */
+  readonly objects: Readonly<Record<string, string>>;
+  /** What runs live: server to the SHA-256 of its program. */
+  readonly liveRuns: Readonly<Record<string, string>>;
+  /** What people should know before they approve. */
+  readonly warnings: readonly string[];
+}
+
+export interface PlannedServer {
+  readonly server: ServerName;
+  /** The release that is put back when this deployment is undone. */
+  readonly restores: ReleaseId | 'nothing';
+}
+
+export type Planning =
+  | { readonly kind: 'planned'; readonly plan: Plan }
+  | { readonly kind: 'refused'; readonly complaints: readonly Complaint[] };
+
+/** Releases differ when the program or its settings do: both are named. */
+export const releaseIdOf = (artifact: Digest, settings: Digest): ReleaseId =>
+  ReleaseId(`${artifact.slice(0, 12)}-${settings.slice(0, 8)}`);
+
+/**
+ * What can be said before the artifact is fetched: whether the service is in a state that a deployment
+ * may start from. All complaints at once.
+ */
+export function complaintsAbout(service: Service, observation: Observation): readonly Complaint[] {
+  const { loadBalancer } = observation;
+  const complaints: Complaint[] = [];
+  const add = (failure: Complaint['failure'], message: string) => complaints.push({ failure, message });
+
+  if (loadBalancer.traffic.kind !== 'split') {
+    add(
+      'StateUnclear',
+      `Cannot deploy "${service.id}": ${loadBalancer.traffic.detail}\n  settle it: verdigris repair`,
+    );
+  } else if (idleOf(observation) === undefined) {
+    add(
+      'StateUnclear',
+      `Cannot deploy "${service.id}": traffic is divided (${describeSplit(loadBalancer.traffic.split)}), needs one live environment\n  settle it: verdigris repair`,
+    );
+  }
+  if (loadBalancer.staged.length > 0) {
+    add(
+      'StagedEditsFound',
+      `Cannot deploy "${service.id}": the load balancer holds edits that are not published (${loadBalancer.staged.join('; ')}), and a switch would publish them\n  apply or take them back in the control panel, or settle them: verdigris repair`,
+    );
+  }
+  for (const seen of observation.servers) {
+    if (seen.kind === 'unreachable') add('ServerUnreachable', seen.message);
+  }
+  for (const server of service.environments[idleOf(observation) ?? 'green']) {
+    complaints.push(...complaintsAboutIdle(server, observation));
+  }
+  return complaints;
+}
+
+function complaintsAboutIdle(server: Server, observation: Observation): readonly Complaint[] {
+  const facts = factsOf(observation, server.name);
+  const complaints: Complaint[] = [];
+  if (idleOf(observation) === undefined || !facts) return complaints;
+  if (facts.foreign) {
+    complaints.push({
+      failure: 'ForeignRelease',
+      message: `Cannot deploy to "${server.name}": ${server.unit} runs a release that Verdigris did not install\n  take it over, with its files kept: verdigris adopt`,
+    });
+  }
+  return complaints;
+}
+
+/**
+ * The environment that gets no new traffic. When nothing is live yet (a first deployment: neither
+ * environment runs anything), the one that the load balancer does not point at.
+ */
+export function idleOf({ loadBalancer: { traffic } }: Observation): Color | undefined {
+  if (traffic.kind !== 'split') return undefined;
+  if (traffic.split.blue === 100) return otherColor('blue');
+  if (traffic.split.green === 100) return otherColor('green');
+  return undefined;
+}
+
+/** Computes the plan. Pure: the same request and observation give the same plan with the same hash. */
+export function computePlan(
+  request: DeploymentRequest,
+  facts: ArtifactFacts,
+  observation: Observation,
+): Planning {
+  const { service, artifact, version } = request;
+  const complaints = complaintsAbout(service, observation);
+  const idle = idleOf(observation);
+  if (complaints.length > 0 || idle === undefined) return { kind: 'refused', complaints };
+
+  const release: Release = {
+    id: releaseIdOf(artifact.sha256, facts.settings),
+    artifact,
+    executable: facts.executable,
+    ...(version === undefined ? {} : { version }),
+  };
+  const liveRuns = runsOf(service, otherColor(idle), observation);
+  const live = Object.keys(liveRuns).length > 0 ? otherColor(idle) : 'nothing';
+  const content = {
+    release,
+    live,
+    idle,
+    servers: service.environments[idle].map((server) => plannedServer(server, observation)),
+    steps: [allTo(idle)],
+    objects: oursOf(observation),
+    liveRuns,
+  } satisfies Omit<Plan, 'hash' | 'warnings'>;
+  return {
+    kind: 'planned',
+    plan: {
+      ...content,
+      warnings: warningsOf(service, content, observation),
+      hash: hashOf({ ...content, service }),
+    },
+  };
+}
+
+/** The load balancer's objects that matter to this service, by name. */
+export const oursOf = ({ loadBalancer }: Observation): Readonly<Record<string, string>> =>
+  Object.fromEntries(loadBalancer.ours.map((name) => [name, loadBalancer.objects[name] ?? 'absent']));
+
+/** What differs between two sets of named digests, in words. */
+export function differences(
+  before: Readonly<Record<string, string>>,
+  now: Readonly<Record<string, string>>,
+): readonly string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
+  return names.flatMap((name) => {
+    if (before[name] === now[name]) return [];
+    if (before[name] === undefined) return [`${name} was added`];
+    return now[name] === undefined ? [`${name} was removed`] : [`${name} was changed`];
+  });
+}
+
+function plannedServer(server: Server, observation: Observation): PlannedServer {
+  const facts = factsOf(observation, server.name);
+  const active = facts?.activeRelease;
+  const fit = active !== undefined && facts?.unfitReleases[active] === undefined;
+  return { server: server.name, restores: fit ? active : 'nothing' };
+}
+
+/** SHA-256 of what runs on each server of an environment. */
+function runsOf(service: Service, color: Color, observation: Observation): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    service.environments[color].flatMap(({ name }) => {
+      const program = factsOf(observation, name)?.runningProgram;
+      return program ? [[name, program]] : [];
+    }),
+  );
+}
+
+function warningsOf(
+  service: Service,
+  { live, servers }: Pick<Plan, 'live' | 'servers'>,
+  observation: Observation,
+): readonly string[] {
+  const warnings: string[] = [];
+  if (live === 'nothing') {
+    warnings.push(
+      'This is the first deployment: there is nothing to go back to; on failure the load balancer is as it was',
+    );
+  }
+  if (
+    live !== 'nothing' &&
+    service.environments[live].some(({ name }) => factsOf(observation, name)?.foreign)
+  ) {
+    warnings.push(
+      `${live} runs a release that Verdigris did not install: it is the way back, by load balancer alone, and is never touched`,
+    );
+  }
+  if (servers.some(({ restores }) => restores === 'nothing')) {
+    warnings.push(
+      'The idle environment has no earlier release: it is stopped when this deployment is undone',
+    );
+  }
+  return warnings;
+}

@@ -1,0 +1,174 @@
+import type { Color } from './color.js';
+import type { ServerName, ServiceId } from './names.js';
+import type { SecretReference } from './secret.js';
+
+/**
+ * One C program behind one load balancer with two environments, at one destination: what
+ * `verdigris.yaml` says once it has been read, checked and completed with defaults.
+ * Holds names of secrets, never secrets.
+ */
+export interface Service {
+  readonly id: ServiceId;
+  readonly name: string;
+  readonly destination: string;
+  readonly program: ProgramSettings;
+  readonly environments: Readonly<Record<Color, readonly Server[]>>;
+  readonly loadBalancer: LoadBalancerSettings;
+  readonly publicAddress: PublicAddress;
+  readonly artifact: ArtifactSettings;
+  readonly health: HealthSettings;
+  readonly verify: VerifySettings;
+  readonly approve: ApproveSettings;
+  readonly prober: ProberSettings;
+  readonly bake: BakeSettings;
+  readonly retire: RetireSettings;
+  readonly drain: DrainSettings;
+  /** Releases kept on a server beside the active and the previous one. */
+  readonly keepReleases: number;
+}
+
+/** How the program is found in its artifact and run on a server. Paths are relative to the artifact's root. */
+export interface ProgramSettings {
+  /** What `/proc/PID/exe` must be, for example `bin/greeter`. */
+  readonly executable: string;
+  /** The unit file template inside the artifact, for example `lib/systemd/system/greeter.service`. */
+  readonly unitFile: string;
+}
+
+/** One place in an environment, as the load balancer knows it. */
+export interface Server {
+  readonly name: ServerName;
+  readonly color: Color;
+  /** IPv4 address by which the load balancer reaches it. */
+  readonly address: string;
+  readonly port: number;
+  /** systemd unit, for example `greeter.service`. */
+  readonly unit: string;
+  /** Absolute path that holds `releases/`, `current` and `shared/`. */
+  readonly directory: string;
+  /** Where the program answers probes, seen from the machine itself. */
+  readonly probe: { readonly address: string; readonly port: number };
+  readonly connection: ServerConnection;
+}
+
+export type ServerConnection =
+  | {
+      readonly driver: 'ssh';
+      readonly host: string;
+      readonly port: number;
+      readonly user: string;
+      readonly key: SecretReference;
+      /** `SHA256:...` of the machine's host key; no other is accepted. */
+      readonly hostKey: string;
+      /** How the helper gets its rights: run as the login user, or through `sudo -n`. */
+      readonly privilege: 'none' | 'sudo';
+    }
+  | { readonly driver: 'in-memory'; readonly world: string };
+
+export type LoadBalancerSettings = OvhIplbSettings | { readonly driver: 'in-memory'; readonly world: string };
+
+/** An OVHcloud Load Balancer: frontends whose default farm is moved between the farms of blue and green. */
+export interface OvhIplbSettings {
+  readonly driver: 'ovh-iplb';
+  readonly api: OvhApiSettings;
+  /** For example `loadbalancer-0123...`. */
+  readonly serviceName: string;
+  readonly protocol: 'http' | 'tcp';
+  /** Moved together, in one refresh. */
+  readonly frontends: readonly number[];
+  /** References the idle farm, so that the load balancer probes it. */
+  readonly stagingFrontend: number;
+  readonly farms: Readonly<Record<Color, number>>;
+  /** How long a published change may take until it is given up as failed. */
+  readonly refreshDeadlineMs: number;
+}
+
+export interface OvhApiSettings {
+  /** `ovh-eu`, `ovh-ca`, `ovh-us`, or the base URL of an emulator such as `https://localhost:8443/1.0`. */
+  readonly endpoint: string;
+  readonly applicationKey: SecretReference;
+  readonly applicationSecret: SecretReference;
+  readonly consumerKey: SecretReference;
+}
+
+/** Where the world reaches the service, and how blue and green are told apart from there. */
+export interface PublicAddress {
+  /** For example `http://203.0.113.10:80`. */
+  readonly url: string;
+  readonly identify: { readonly path: string; readonly header: string };
+}
+
+export interface ArtifactSettings {
+  /** Header name to the secret that is its value; sent to the URL's own host only. */
+  readonly headers: Readonly<Record<string, SecretReference>>;
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+}
+
+/** One question put to a server, and what counts as a good answer. */
+export interface HealthSettings {
+  readonly path: string;
+  readonly status: number;
+  readonly timeoutMs: number;
+}
+
+export interface VerifySettings {
+  /** Good answers in a row. */
+  readonly passes: number;
+  readonly everyMs: number;
+  /** A program must run this long without a restart before it is believed. */
+  readonly minimumMs: number;
+  /** When a server that has not proved itself counts as failed. */
+  readonly deadlineMs: number;
+  /** How long the load balancer may take to see the servers up. */
+  readonly loadBalancerDeadlineMs: number;
+}
+
+export interface ApproveSettings {
+  /** After this long without an answer, `then` happens. */
+  readonly timeoutMs: number;
+  readonly then: 'reject' | 'keep waiting';
+  /** How often the load balancer is looked at while waiting. */
+  readonly watchEveryMs: number;
+}
+
+export interface ProberSettings {
+  readonly path: string;
+  readonly requestsPerSecond: number;
+  readonly timeoutMs: number;
+}
+
+export interface BakeSettings {
+  readonly durationMs: number;
+  /** Share of failed requests, 0 to 1, above which the new environment is ill. */
+  readonly maxErrorRate: number;
+  /** The 99th percentile may be this many times what it was before the switch... */
+  readonly maxLatencyRatio: number;
+  /** ...but is never held against the new environment below this. */
+  readonly latencyFloorMs: number;
+  /** No verdict on fewer requests than these. */
+  readonly minRequests: number;
+  /** How often servers and load balancer are looked at. */
+  readonly watchEveryMs: number;
+}
+
+export interface RetireSettings {
+  readonly old: 'keep running' | 'stop';
+}
+
+export interface DrainSettings {
+  /** Lingering connections are waited for at most this long. */
+  readonly atMostMs: number;
+}
+
+export const serversOf = (service: Service): readonly Server[] => [
+  ...service.environments.blue,
+  ...service.environments.green,
+];
+
+/** Throws a `TypeError` for a name that the service does not have. */
+export function serverNamed(service: Service, name: ServerName): Server {
+  const server = serversOf(service).find((candidate) => candidate.name === name);
+  if (!server) throw new TypeError(`Cannot find server "${name}": ${service.id} has no such server`);
+  return server;
+}

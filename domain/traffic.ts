@@ -1,0 +1,170 @@
+import type { Verdict } from './health.js';
+
+/** One second of the prober's requests. */
+export interface TrafficWindow {
+  /** Epoch milliseconds of its begin. */
+  readonly atMs: number;
+  readonly sent: number;
+  readonly failed: number;
+  /** Kept-alive connections closed by the other side just as they were used; not failures of the service. */
+  readonly idleClosed: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+/** Why requests failed, and how often. */
+export type FailureKinds = Readonly<Record<string, number>>;
+
+/**
+ * The sum of what the prober saw: the zero-drop certificate. Seconds without a living prober are
+ * unobserved, never good.
+ */
+export interface Tally {
+  readonly sent: number;
+  readonly failed: number;
+  readonly idleClosed: number;
+  readonly failures: FailureKinds;
+  /** Longest time between two good answers, in milliseconds. */
+  readonly longestGapMs: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly observedMs: number;
+  readonly unobservedMs: number;
+}
+
+export const emptyTally: Tally = {
+  sent: 0,
+  failed: 0,
+  idleClosed: 0,
+  failures: {},
+  longestGapMs: 0,
+  p50Ms: 0,
+  p99Ms: 0,
+  observedMs: 0,
+  unobservedMs: 0,
+};
+
+/** What one stretch of probing brought: its sum and its last windows. */
+export interface TrafficReport {
+  readonly tally: Tally;
+  readonly windows: readonly TrafficWindow[];
+  /** Says why the stretch ended before its time, when it was judged. */
+  readonly verdict: Verdict;
+}
+
+/** Adds two tallies. Percentiles cannot be added: the worse one is kept, so the sum never flatters. */
+export function addTallies(a: Tally, b: Tally): Tally {
+  const failed: Record<string, number> = { ...a.failures };
+  for (const [kind, count] of Object.entries(b.failures)) failed[kind] = (failed[kind] ?? 0) + count;
+  return {
+    sent: a.sent + b.sent,
+    failed: a.failed + b.failed,
+    idleClosed: a.idleClosed + b.idleClosed,
+    failures: failed,
+    longestGapMs: Math.max(a.longestGapMs, b.longestGapMs),
+    p50Ms: Math.max(a.p50Ms, b.p50Ms),
+    p99Ms: Math.max(a.p99Ms, b.p99Ms),
+    observedMs: a.observedMs + b.observedMs,
+    unobservedMs: a.unobservedMs + b.unobservedMs,
+  };
+}
+
+/** Share of the time that was watched, 0 to 1. */
+export const coverage = ({ observedMs, unobservedMs }: Tally): number =>
+  observedMs + unobservedMs === 0 ? 0 : observedMs / (observedMs + unobservedMs);
+
+/**
+ * The largest share of failing requests that the sample cannot rule out, with 95 % confidence
+ * (the "rule of three": with no failure among n, 3/n; https://jamanetwork.com/journals/jama/article-abstract/385438).
+ * With failures, the upper end of the Wilson interval.
+ */
+export function failureBound({ sent, failed }: Tally): number {
+  if (sent === 0) return 1;
+  if (failed === 0) return Math.min(1, 3 / sent);
+  const z = 1.96;
+  const share = failed / sent;
+  const centre = share + (z * z) / (2 * sent);
+  const spread = z * Math.sqrt((share * (1 - share)) / sent + (z * z) / (4 * sent * sent));
+  return Math.min(1, (centre + spread) / (1 + (z * z) / sent));
+}
+
+/** What the service was like before the switch, against which the new environment is judged. */
+export interface Baseline {
+  readonly requests: number;
+  readonly errorRate: number;
+  readonly p99Ms: number;
+}
+
+export interface BakePolicy {
+  readonly maxErrorRate: number;
+  readonly maxLatencyRatio: number;
+  readonly latencyFloorMs: number;
+  readonly minRequests: number;
+}
+
+/** The median of the windows' percentiles: one bad second before the switch does not excuse the new. */
+export function baselineOf(windows: readonly TrafficWindow[]): Baseline {
+  const requests = sum(windows.map((window) => window.sent));
+  return {
+    requests,
+    errorRate: requests === 0 ? 0 : sum(windows.map((window) => window.failed)) / requests,
+    p99Ms: median(windows.filter((window) => window.sent > 0).map((window) => window.p99Ms)),
+  };
+}
+
+/**
+ * Judges the new environment under traffic. Fails as soon as the windows prove illness; passes only
+ * when asked at the end (`final`), and never on fewer requests than the policy wants.
+ */
+export function judgeTraffic(
+  windows: readonly TrafficWindow[],
+  baseline: Baseline,
+  policy: BakePolicy,
+  final: boolean,
+): Verdict {
+  const requests = sum(windows.map((window) => window.sent));
+  if (requests < policy.minRequests) {
+    return final
+      ? { kind: 'inconclusive', because: `only ${requests} requests were seen, needs ${policy.minRequests}` }
+      : { kind: 'undecided' };
+  }
+  const illness = errorsOf(windows, policy) ?? slownessOf(windows, baseline, policy);
+  if (illness) return { kind: 'fail', because: illness };
+  return final ? { kind: 'pass' } : { kind: 'undecided' };
+}
+
+/** A failure counts whether it is spread over the bake or crowded into the last seconds. */
+function errorsOf(windows: readonly TrafficWindow[], policy: BakePolicy): string | undefined {
+  for (const span of [windows, windows.slice(-recentWindows)]) {
+    const sent = sum(span.map((window) => window.sent));
+    const failed = sum(span.map((window) => window.failed));
+    if (sent >= policy.minRequests && failed / sent > policy.maxErrorRate) {
+      return `${failed} of ${sent} requests failed, at most ${percent(policy.maxErrorRate)} may`;
+    }
+  }
+  return undefined;
+}
+
+function slownessOf(
+  windows: readonly TrafficWindow[],
+  baseline: Baseline,
+  policy: BakePolicy,
+): string | undefined {
+  const recent = windows.filter((window) => window.sent > 0).slice(-recentWindows);
+  if (recent.length < recentWindows || baseline.requests === 0) return undefined;
+  const limitMs = Math.max(policy.latencyFloorMs, baseline.p99Ms * policy.maxLatencyRatio);
+  const p99Ms = median(recent.map((window) => window.p99Ms));
+  if (p99Ms <= limitMs) return undefined;
+  return `p99 is ${Math.round(p99Ms)} ms, was ${Math.round(baseline.p99Ms)} ms before the switch, at most ${Math.round(limitMs)} ms may be`;
+}
+
+/** Seconds that must agree before slowness is believed. */
+const recentWindows = 3;
+
+const percent = (share: number): string => `${+(share * 100).toFixed(3)} %`;
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
