@@ -1,0 +1,24 @@
+import type { Readable } from 'node:stream';
+import type { Artifact, ArtifactFacts } from '../../domain/deployment.js';
+import type { Service } from '../../domain/service.js';
+import type { Patience } from '../patience.js';
+
+/**
+ * The worker's artifacts, by content. Any worker can serve any step: what is missing is fetched again.
+ */
+export interface ArtifactStore {
+  /**
+   * Makes sure that the artifact is here, is what its digest says, and is safe and complete.
+   * @throws Failure of `ArtifactDriver.download`, `DigestMismatch`, `ArchiveUnsafe` (absolute or `..` path, link out, device, set-uid,
+   * too large when unpacked), `ArchiveIncomplete` (no executable or unit file where the service says)
+   */
+  ensure(artifact: Artifact, service: Service, patience: Patience): Promise<StoredArtifact>;
+}
+
+export interface StoredArtifact {
+  readonly facts: ArtifactFacts;
+  readonly sizeBytes: number;
+  /** The unit file template, as text. */
+  readonly unitTemplate: string;
+  readonly open: () => Readable;
+}

@@ -1,0 +1,58 @@
+import type { LoadBalancerObservation } from '../../domain/observation.js';
+import type { ServerName } from '../../domain/names.js';
+import type { Split } from '../../domain/split.js';
+import type { Patience } from '../patience.js';
+
+/**
+ * Decides which environment new traffic of a service reaches. Requests already running are left alone.
+ *
+ * Level-triggered: `observe` tells what is, `route` makes it so or says why not; both may be repeated for
+ * ever, also after a crash between any two of their calls. Every write is read back before it is published.
+ */
+export interface LoadBalancerDriver {
+  /** For people, for example `OVHcloud load balancer loadbalancer-abc`. */
+  readonly name: string;
+
+  /**
+   * What is. Reads only.
+   * @throws Failure `LoadBalancerUnreachable`, `CredentialRefused`
+   */
+  observe(patience: Patience): Promise<LoadBalancerObservation>;
+
+  /**
+   * Makes new traffic follow `change.to`, publishes it, and proves it from the load balancer's own answers.
+   * A change that holds already is no change. A change of ours that was stored and never published (a crash)
+   * is finished. Once publishing has begun it is seen through, even when `patience` is cancelled: there is no way to stop it.
+   *
+   * @throws Failure `LoadBalancerUnreachable`, `CredentialRefused`, `LoadBalancerChanged` (an object of ours is not as
+   * expected, named in the message), `StagedEditsFound` (somebody else's edits would be published), `RefreshFailed`,
+   * `TrafficNotMoved`
+   */
+  route(change: RouteChange, patience: Patience): Promise<RouteReport>;
+}
+
+export interface RouteChange {
+  readonly to: Split;
+  /**
+   * Digest by name of the objects of ours, as in `LoadBalancerObservation.objects`: the change is only made while they
+   * are like this. `undefined` accepts whatever is there (a rollback: traffic first).
+   */
+  readonly expected: Readonly<Record<string, string>> | undefined;
+  /**
+   * `forward` never publishes somebody else's edits. `rollback` may publish those that touch none of our objects, and
+   * lists them in its report.
+   */
+  readonly purpose: 'forward' | 'rollback';
+  /** Servers of the environment that gets the traffic that must not get any: set inactive in the same change. */
+  readonly leaveOut: readonly ServerName[];
+}
+
+export interface RouteReport {
+  /** False when traffic was like this already. */
+  readonly changed: boolean;
+  readonly split: Split;
+  /** From the first write to the proof. */
+  readonly tookMs: number;
+  /** Somebody else's edits that went out with this change, in words. */
+  readonly published: readonly string[];
+}
