@@ -1,0 +1,593 @@
+import { createHash } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { Readable } from 'node:stream';
+import { Parser } from 'tar';
+import type { FencingToken } from '../../domain/deployment.js';
+import { Failure } from '../../domain/failures.js';
+import { formatToken } from '../../domain/fencing.js';
+import { hashOf } from '../../domain/hash.js';
+import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
+import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
+import type { ServerFacts, UnitFacts } from '../../domain/observation.js';
+import type { Server } from '../../domain/service.js';
+import type { Patience } from '../patience.js';
+import type { DrainReport, Installation, ServerDriver } from './driver.js';
+import { answerAt, lifeAt, type Behaviour, type ImaginedProgram, type Life } from './imagined-program.js';
+import { pause } from './pause.js';
+
+export type ServerMethod = Exclude<keyof ServerDriver, 'server'>;
+
+/** One call that reached a server, in the order of arrival. */
+export interface ServerCall {
+  readonly server: ServerName;
+  readonly method: ServerMethod;
+  readonly token?: string;
+  readonly release?: ReleaseId | 'nothing';
+}
+
+/** All servers of a world without machines. Nothing in it runs by itself: time passes where it is looked at. */
+export class InMemoryServers {
+  /** Every call to every server. */
+  readonly calls: ServerCall[] = [];
+  readonly #servers = new Map<ServerName, InMemoryServer>();
+  readonly #programs = new Map<string, ImaginedProgram>();
+
+  /** The server's state and switches, for tests; made on first use. */
+  server(name: ServerName): InMemoryServer {
+    const known = this.#servers.get(name) ?? new InMemoryServer(name, this);
+    this.#servers.set(name, known);
+    return known;
+  }
+
+  driver(server: Server): ServerDriver {
+    return new InMemoryServerDriver(server, this.server(server.name));
+  }
+
+  /**
+   * Says what the program of an artifact is and does. Without it, the executable's digest is read
+   * from the artifact's bytes and the program answers well.
+   */
+  program(
+    artifact: Digest,
+    program: { readonly executable: Digest; readonly behaviour?: Behaviour; readonly identity?: string },
+  ): void {
+    this.#programs.set(artifact, { behaviour: { kind: 'answers' }, ...program });
+  }
+
+  programOf(artifact: Digest): ImaginedProgram | undefined {
+    return this.#programs.get(artifact);
+  }
+}
+
+const stopped: Life = {
+  state: 'inactive',
+  subState: 'dead',
+  result: 'success',
+  restarts: 0,
+  startedAfterMs: 0,
+};
+const killed: Life = { ...stopped, state: 'failed', subState: 'failed', result: 'signal' };
+
+/** What a server lets through. `frozen` accepts and never answers, until the caller gives up. */
+export type Link = 'up' | 'refused' | 'frozen';
+
+interface InstalledRelease {
+  readonly program: ImaginedProgram;
+  /** What was active before it, once it has been active. */
+  previous: ReleaseId | undefined;
+}
+
+interface Process {
+  readonly program: ImaginedProgram;
+  readonly startedAtMs: number;
+  readonly pid: number;
+}
+
+interface PlannedFailure {
+  readonly method: ServerMethod;
+  readonly failure: Error;
+  readonly effect: 'none' | 'done';
+}
+
+/** The state of one server, with the switches that tests turn. */
+export class InMemoryServer {
+  readonly name: ServerName;
+  readonly world: InMemoryServers;
+  link: Link = 'up';
+  freeBytes = 10 * 1024 ** 3;
+  /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
+  readonly journal: string[] = [];
+  readonly unfit = new Map<ReleaseId, string>();
+  readonly #installed = new Map<ReleaseId, InstalledRelease>();
+  readonly #failures: PlannedFailure[] = [];
+  readonly #delaysMs = new Map<ServerMethod, number>();
+  readonly #connectionChanges = new Set<() => void>();
+  #active: ReleaseId | undefined;
+  #foreign: ImaginedProgram | undefined;
+  #process: Process | undefined;
+  /** Why nothing runs, when something did. */
+  #end: Life = stopped;
+  #starts = 0;
+  #connections = 0;
+  #token = '';
+  readonly #words: string[] = [];
+
+  constructor(name: ServerName, world: InMemoryServers) {
+    this.name = name;
+    this.world = world;
+  }
+
+  /** Lingering connections on the program's port. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  set connections(count: number) {
+    this.#connections = count;
+    for (const changed of this.#connectionChanges) changed();
+  }
+
+  /** The next call of `method` fails: before it does anything (`none`), or after everything was done (`done`). */
+  failNext(method: ServerMethod, failure: Error, effect: PlannedFailure['effect'] = 'none'): void {
+    this.#failures.push({ method, failure, effect });
+  }
+
+  /** Every call of `method` takes this much longer. */
+  delay(method: ServerMethod, ms: number): void {
+    this.#delaysMs.set(method, ms);
+  }
+
+  /** Puts a program there that Verdigris did not install, running. */
+  runForeign(program: ImaginedProgram): void {
+    this.#foreign = program;
+    this.#start(program);
+  }
+
+  /** Puts an installed release there as an earlier deployment would have, running. */
+  serveRelease(release: ReleaseId, program: ImaginedProgram): void {
+    this.#installed.set(release, { program, previous: this.#active });
+    this.#active = release;
+    this.#start(program);
+  }
+
+  /** Kills the program as the kernel would; nothing starts it again. */
+  crash(): void {
+    this.#process = undefined;
+    this.#end = killed;
+    this.#words.push('Main process exited, code=killed, status=9/KILL');
+  }
+
+  /** The machine goes down and comes up: what is active is started again. */
+  reboot(): void {
+    this.connections = 0;
+    const program = this.#foreign ?? this.#activeRelease()?.program;
+    this.#process = undefined;
+    if (program) this.#start(program);
+  }
+
+  /** What a request to the program gets right now; `silent` where nothing listens. Takes no time. */
+  answer(): Sample {
+    const life = this.#life();
+    if (!this.#process || life.state !== 'active') return { kind: 'silent', because: 'connection refused' };
+    const { program } = this.#process;
+    const { status, tookMs } = answerAt(program.behaviour, this.#ageMs() - life.startedAfterMs);
+    const identity = program.identity ?? this.#active;
+    return { kind: 'answered', status, tookMs, ...(identity === undefined ? {} : { identity }) };
+  }
+
+  facts(): ServerFacts {
+    const running = this.#life().state === 'active' ? this.#process?.program.executable : undefined;
+    const previous = this.#activeRelease()?.previous;
+    return {
+      unit: this.#unitFacts(),
+      ...(running === undefined ? {} : { runningProgram: running }),
+      ...(this.#active === undefined ? {} : { activeRelease: this.#active }),
+      ...(previous !== undefined && this.#installed.has(previous) ? { previousRelease: previous } : {}),
+      installedReleases: [...this.#installed.keys()],
+      unfitReleases: Object.fromEntries(this.unfit),
+      foreign: this.#foreign !== undefined,
+      connections: this.#connections,
+      freeBytes: this.freeBytes,
+      token: this.#token,
+    };
+  }
+
+  look(): ProcessLook {
+    const { state, subState, pid, startedAtUs, restarts } = this.#unitFacts();
+    return { active: state === 'active', pid, startedAtUs, restarts, words: `${state} (${subState})` };
+  }
+
+  lastWords(lines: number): readonly string[] {
+    return this.#words.slice(-lines);
+  }
+
+  /** What every call goes through before it does anything. */
+  async receive(call: Omit<ServerCall, 'server'>, patience: Patience): Promise<void> {
+    this.world.calls.push({ server: this.name, ...call });
+    patience.signal.throwIfAborted();
+    const delayMs = this.#delaysMs.get(call.method) ?? 0;
+    if (delayMs > 0) await pause(delayMs, patience.signal);
+    if (this.link === 'frozen') await never(patience.signal);
+    if (this.link === 'refused') {
+      throw new Failure('ServerUnreachable', `Cannot reach "${this.name}": it refuses connections`);
+    }
+    this.#failIfPlanned(call.method, 'none');
+  }
+
+  /** What every call goes through when it has done everything. */
+  reply(method: ServerMethod): void {
+    this.#failIfPlanned(method, 'done');
+  }
+
+  /** Refuses an executor that was overtaken, and remembers the newest. */
+  fence(token: FencingToken, action: string): void {
+    const text = formatToken(token);
+    if (text < this.#token) {
+      throw new Failure(
+        'ExecutorFenced',
+        `Cannot ${action} on "${this.name}": a newer executor (${this.#token}) was here, and this one is ${text}`,
+      );
+    }
+    this.#token = text;
+  }
+
+  refuseForeign(action: string): void {
+    if (!this.#foreign) return;
+    throw new Failure(
+      'ForeignRelease',
+      `Cannot ${action} on "${this.name}": its unit runs a release that Verdigris did not install\n  take it over, with its files kept: verdigris adopt`,
+    );
+  }
+
+  async install(
+    { release, artifact, sizeBytes, open, executable, keep }: Installation,
+    token: FencingToken,
+  ): Promise<void> {
+    if (this.#installed.has(release)) return;
+    if (this.freeBytes < sizeBytes * 3) {
+      throw new Failure(
+        'DiskFull',
+        `Cannot install "${release}" on "${this.name}": ${this.freeBytes} bytes are free, needs ${sizeBytes * 3}`,
+      );
+    }
+    const found = await readArtifact(open(), executable);
+    if (found.digest !== artifact) {
+      throw new Failure(
+        'DigestMismatch',
+        `Cannot install "${release}" on "${this.name}": what arrived is ${found.digest}, needs ${artifact}`,
+      );
+    }
+    this.fence(token, `install "${release}"`);
+    if (this.#installed.has(release)) return;
+    const program = this.world.programOf(artifact) ?? {
+      executable: found.executable ?? hashOf([artifact, executable]),
+      behaviour: { kind: 'answers' },
+    };
+    this.#installed.set(release, { program, previous: undefined });
+    this.journal.push(`installed ${release}`);
+    this.#removeBeyond(keep, release);
+  }
+
+  activate(release: ReleaseId): void {
+    const installed = this.#installed.get(release);
+    if (!installed) {
+      throw new Failure(
+        'CommandFailed',
+        `Cannot activate "${release}" on "${this.name}": it is not installed`,
+      );
+    }
+    if (this.#active === release && this.look().active) return;
+    this.stop();
+    if (this.#active !== release) {
+      installed.previous = this.#active;
+      this.#active = release;
+      this.journal.push(`activated ${release}`);
+    }
+    this.#start(installed.program);
+    if (this.look().active) return;
+    throw new Failure(
+      'StartFailed',
+      `Cannot start "${release}" on "${this.name}": the program ended at once (${this.look().words})\n${this.lastWords(20).join('\n')}`,
+    );
+  }
+
+  restore(release: ReleaseId | 'nothing'): void {
+    if (release !== 'nothing') {
+      // Going back must not make what is gone back from the way back of what is gone back to.
+      const before = this.#installed.get(release)?.previous;
+      this.activate(release);
+      this.#installed.get(release)!.previous = before;
+      return;
+    }
+    this.stop();
+    if (this.#active === undefined) return;
+    this.#active = undefined;
+    this.journal.push('activated nothing');
+  }
+
+  /** Whether `restore` would have nothing to do. */
+  isAsAsked(release: ReleaseId | 'nothing'): boolean {
+    return release === 'nothing'
+      ? this.#active === undefined && (this.#process === undefined || this.#foreign !== undefined)
+      : this.#active === release && this.look().active;
+  }
+
+  stop(): void {
+    if (!this.#process) return;
+    this.#process = undefined;
+    this.#end = stopped;
+    this.connections = 0;
+    this.journal.push('stopped');
+  }
+
+  remove(release: ReleaseId, because: string): void {
+    if (!this.#installed.has(release)) return;
+    if (this.#active === release) {
+      throw new Failure(
+        'CommandFailed',
+        `Cannot remove "${release}" from "${this.name}": it is the active release`,
+      );
+    }
+    this.#installed.delete(release);
+    this.journal.push(`removed ${release}: ${because}`);
+  }
+
+  adopt(): ReleaseId | 'nothing' {
+    if (!this.#foreign) return 'nothing';
+    const { executable } = this.#foreign;
+    const release = ReleaseId(`${executable.slice(0, 12)}-${hashOf({ unitOf: this.name }).slice(0, 8)}`);
+    this.#installed.set(release, { program: this.#foreign, previous: undefined });
+    this.#active = release;
+    this.#foreign = undefined;
+    this.journal.push(`adopted ${release}`);
+    return release;
+  }
+
+  /** Waits until no connection lingers, at most `atMostMs`. */
+  async drain(atMostMs: number, { signal, progress }: Patience): Promise<DrainReport> {
+    const beganAtMs = performance.now();
+    const waitedMs = () => Math.round(performance.now() - beganAtMs);
+    while (this.#connections > 0 && waitedMs() < atMostMs) {
+      progress(`${this.#connections} connections linger on ${this.name}`);
+      await this.#connectionChange(Math.min(atMostMs - waitedMs(), 1000), signal);
+    }
+    return { cut: this.#connections, waitedMs: waitedMs() };
+  }
+
+  async #connectionChange(atMostMs: number, signal: AbortSignal): Promise<void> {
+    const changed = new AbortController();
+    const wake = () => changed.abort(changed);
+    this.#connectionChanges.add(wake);
+    try {
+      await pause(atMostMs, AbortSignal.any([signal, changed.signal]));
+    } catch (error) {
+      if (error !== changed) throw error;
+    } finally {
+      this.#connectionChanges.delete(wake);
+    }
+  }
+
+  #failIfPlanned(method: ServerMethod, effect: PlannedFailure['effect']): void {
+    const index = this.#failures.findIndex(
+      (planned) => planned.method === method && planned.effect === effect,
+    );
+    if (index < 0) return;
+    const [planned] = this.#failures.splice(index, 1);
+    throw planned!.failure;
+  }
+
+  #activeRelease(): InstalledRelease | undefined {
+    return this.#active === undefined ? undefined : this.#installed.get(this.#active);
+  }
+
+  #removeBeyond(keep: number, newest: ReleaseId): void {
+    const kept = new Set([newest, this.#active, this.#activeRelease()?.previous]);
+    const old = [...this.#installed.keys()].filter((release) => !kept.has(release));
+    for (const release of old.slice(0, Math.max(0, old.length - keep))) {
+      this.#installed.delete(release);
+      this.journal.push(`removed ${release}: ${keep} are kept`);
+    }
+  }
+
+  #start(program: ImaginedProgram): void {
+    this.#starts += 1;
+    this.#process = { program, startedAtMs: performance.now(), pid: 1000 * this.#starts };
+    this.journal.push('started');
+    if (program.behaviour.kind === 'crashes at start') this.#words.push('cannot start: told to crash');
+  }
+
+  #ageMs(): number {
+    return this.#process ? performance.now() - this.#process.startedAtMs : 0;
+  }
+
+  #life(): Life {
+    if (this.#process) return lifeAt(this.#process.program.behaviour, this.#ageMs());
+    return this.#end;
+  }
+
+  #unitFacts(): UnitFacts {
+    const { state, subState, result, restarts, startedAfterMs } = this.#life();
+    const exists = this.#active !== undefined || this.#foreign !== undefined;
+    return {
+      state: exists ? state : 'not-found',
+      subState,
+      pid: this.#process && state === 'active' ? this.#process.pid + restarts : 0,
+      startedAtUs: this.#process ? Math.round((this.#process.startedAtMs + startedAfterMs) * 1000) : 0,
+      restarts,
+      result,
+      needsDaemonReload: false,
+    };
+  }
+}
+
+/** The promises of `ServerDriver`, kept by a server in memory. */
+class InMemoryServerDriver implements ServerDriver {
+  readonly server: Server;
+  readonly #there: InMemoryServer;
+
+  constructor(server: Server, there: InMemoryServer) {
+    this.server = server;
+    this.#there = there;
+  }
+
+  observe(patience: Patience): Promise<ServerFacts> {
+    return this.#call({ method: 'observe' }, patience, () => this.#there.facts());
+  }
+
+  install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
+    const { release } = installation;
+    return this.#change({ method: 'install', release }, token, patience, () =>
+      this.#there.install(installation, token),
+    );
+  }
+
+  activate(
+    release: ReleaseId,
+    drainAtMostMs: number,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<void> {
+    const there = this.#there;
+    return this.#change({ method: 'activate', release }, token, patience, async () => {
+      there.refuseForeign(`activate "${release}"`);
+      if (there.isAsAsked(release)) return;
+      const { cut } = await there.drain(drainAtMostMs, patience);
+      if (cut > 0) {
+        throw new Failure(
+          'EnvironmentHasTraffic',
+          `Cannot activate "${release}" on "${there.name}": ${cut} connections linger after ${drainAtMostMs} ms, needs none`,
+        );
+      }
+      there.fence(token, `activate "${release}"`);
+      there.activate(release);
+    });
+  }
+
+  restore(
+    release: ReleaseId | 'nothing',
+    drainAtMostMs: number,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<DrainReport> {
+    const there = this.#there;
+    return this.#change({ method: 'restore', release }, token, patience, async () => {
+      if (there.isAsAsked(release)) return { cut: 0, waitedMs: 0 };
+      there.refuseForeign(`restore "${release}"`);
+      const report = await there.drain(drainAtMostMs, patience);
+      there.fence(token, `restore "${release}"`);
+      there.restore(release);
+      return report;
+    });
+  }
+
+  drain(atMostMs: number, patience: Patience): Promise<DrainReport> {
+    return this.#call({ method: 'drain' }, patience, () => this.#there.drain(atMostMs, patience));
+  }
+
+  stop(token: FencingToken, patience: Patience): Promise<void> {
+    return this.#change({ method: 'stop' }, token, patience, () => {
+      this.#there.refuseForeign('stop the program');
+      this.#there.stop();
+    });
+  }
+
+  remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
+    return this.#change({ method: 'remove', release }, token, patience, () =>
+      this.#there.remove(release, because),
+    );
+  }
+
+  adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'> {
+    return this.#change({ method: 'adopt' }, token, patience, () => this.#there.adopt());
+  }
+
+  probe(question: HealthQuestion, patience: Patience): Promise<Sample> {
+    return this.#call({ method: 'probe' }, patience, async () => {
+      const answer = this.#there.answer();
+      if (answer.kind === 'silent') return answer;
+      await pause(Math.min(answer.tookMs, question.timeoutMs), patience.signal);
+      if (answer.tookMs >= question.timeoutMs) {
+        return { kind: 'silent', because: `no answer within ${question.timeoutMs} ms` };
+      }
+      const { identity, ...plain } = answer;
+      return question.identityHeader === undefined || identity === undefined ? plain : { ...plain, identity };
+    });
+  }
+
+  async *watch(everyMs: number, patience: Patience): AsyncIterable<ProcessLook> {
+    await this.#there.receive({ method: 'watch' }, patience);
+    for (;;) {
+      if (this.#there.link !== 'up') {
+        throw new Failure('ServerUnreachable', `Cannot watch "${this.server.name}": the connection was lost`);
+      }
+      yield this.#there.look();
+      await pause(everyMs, patience.signal);
+    }
+  }
+
+  lastWords(lines: number, patience: Patience): Promise<readonly string[]> {
+    return this.#call({ method: 'lastWords' }, patience, () => this.#there.lastWords(lines));
+  }
+
+  #change<Result>(
+    call: Omit<ServerCall, 'server' | 'token'>,
+    token: FencingToken,
+    patience: Patience,
+    act: () => Result | Promise<Result>,
+  ): Promise<Result> {
+    return this.#call({ ...call, token: formatToken(token) }, patience, () => {
+      this.#there.fence(token, call.method);
+      return act();
+    });
+  }
+
+  async #call<Result>(
+    call: Omit<ServerCall, 'server'>,
+    patience: Patience,
+    act: () => Result | Promise<Result>,
+  ): Promise<Result> {
+    await this.#there.receive(call, patience);
+    const result = await act();
+    this.#there.reply(call.method);
+    return result;
+  }
+}
+
+/** Hashes an artifact as it arrives, and its executable on the way when it is an archive that has it. */
+async function readArtifact(
+  bytes: Readable,
+  executable: string,
+): Promise<{ readonly digest: Digest; readonly executable?: Digest }> {
+  const whole = createHash('sha256');
+  let program: Digest | undefined;
+  const parser = new Parser({
+    onReadEntry: (entry) => {
+      if (entry.path.replace(/^\.\//, '') !== executable) {
+        entry.resume();
+        return;
+      }
+      const hash = createHash('sha256');
+      entry.on('data', (chunk: Buffer) => hash.update(chunk));
+      entry.on('end', () => (program = Digest(hash.digest('hex'))));
+    },
+  });
+  const parsed = new Promise<void>((resolve) => {
+    parser.on('end', resolve);
+    // What is not an archive has no executable to find; its digest is judged all the same.
+    parser.on('error', () => resolve());
+  });
+  for await (const chunk of bytes as AsyncIterable<Buffer>) {
+    whole.update(chunk);
+    parser.write(chunk);
+  }
+  parser.end();
+  await parsed;
+  const digest = Digest(whole.digest('hex'));
+  return program === undefined ? { digest } : { digest, executable: program };
+}
+
+function never(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}
