@@ -33,6 +33,7 @@ export const failures = {
   StagedEditsFound: { transient: false },
   RefreshFailed: { transient: true },
   TrafficNotMoved: { transient: true },
+  TrafficMoved: { transient: false },
   IdleNotUp: { transient: false },
   StateUnclear: { transient: false },
   // traffic
@@ -40,8 +41,11 @@ export const failures = {
   EvidenceMissing: { transient: false },
   // people
   PlanDrifted: { transient: false },
+  RollbackAsked: { transient: false },
+  Cancelled: { transient: false },
   RollbackBlind: { transient: false },
   TakenOver: { transient: false },
+  RepairNeeded: { transient: false },
 } as const satisfies Record<string, { readonly transient: boolean }>;
 
 export type FailureName = keyof typeof failures;

@@ -74,26 +74,53 @@ export function whyNotTheSame(first: ProcessLook, last: ProcessLook): string | u
 }
 
 /**
- * Whether the way back may be taken without a person: old and new were asked in the same window.
- * `asked` says who wants it: a machine needs the old to be better, a person only that it is able.
+ * Whether the way back may be taken: old and new environment were asked the same in the same window.
+ * A machine needs the old one to be better; a person only that it is able to serve. Where neither is proved
+ * (a cut network makes both look dead) nothing may move without `--force`.
  */
 export function judgeWayBack(
   old: readonly Sample[],
   current: readonly Sample[],
-  expected: { readonly status: number },
-  evidence: { readonly askedBy: 'machine' | 'person'; readonly illUnderTraffic: boolean },
+  situation: {
+    readonly askedBy: 'machine' | 'person';
+    readonly currentIsIll: boolean;
+    readonly latencyFloorMs: number;
+  },
 ): Verdict {
-  const good = (samples: readonly Sample[]) =>
-    samples.length === 0 ? 0 : samples.filter((sample) => isGood(sample, expected)).length / samples.length;
-  if (good(old) < 1) {
-    const bad = old.find((sample) => !isGood(sample, expected));
+  const [oldShare, currentShare] = [servedShare(old), servedShare(current)];
+  if (oldShare < 0.5) {
+    const bad = old.find((sample) => !isServed(sample));
     return {
       kind: 'inconclusive',
-      because: `the old environment does not answer well (${bad ? describeSample(bad) : 'no sample'})`,
+      because: `the old environment does not answer (${bad ? describeSample(bad) : 'no sample'})`,
     };
   }
-  if (evidence.askedBy === 'person' || evidence.illUnderTraffic || good(current) < 1) return { kind: 'pass' };
+  if (situation.askedBy === 'person' || oldShare > currentShare) return { kind: 'pass' };
+  if (
+    oldShare === currentShare &&
+    (situation.currentIsIll || isSlower(current, old, situation.latencyFloorMs))
+  ) {
+    return { kind: 'pass' };
+  }
   return { kind: 'inconclusive', because: 'the old environment is not better than the new one' };
+}
+
+/** Whether a visitor was served: any answer that is neither the client's fault nor the server's. */
+export const isServed = (sample: Sample): boolean =>
+  sample.kind === 'answered' && sample.status >= 200 && sample.status < 400;
+
+const servedShare = (samples: readonly Sample[]): number =>
+  samples.length === 0 ? 0 : samples.filter(isServed).length / samples.length;
+
+function isSlower(current: readonly Sample[], old: readonly Sample[], floorMs: number): boolean {
+  return medianMs(current) > Math.max(floorMs, 1.5 * medianMs(old));
+}
+
+function medianMs(samples: readonly Sample[]): number {
+  const times = samples
+    .flatMap((sample) => (sample.kind === 'answered' ? [sample.tookMs] : []))
+    .sort((a, b) => a - b);
+  return times[Math.floor(times.length / 2)] ?? 0;
 }
 
 /** How many samples at the end satisfy `test` without a gap. */

@@ -113,32 +113,32 @@ export function baselineOf(windows: readonly TrafficWindow[]): Baseline {
 }
 
 /**
- * Judges the new environment under traffic. Fails as soon as the windows prove illness; passes only
- * when asked at the end (`final`), and never on fewer requests than the policy wants.
+ * Judges the new environment under traffic, from the sum since the switch and its last windows. Fails as soon as they
+ * prove illness; passes only when asked at the end (`final`), and never on fewer requests than the policy wants.
  */
 export function judgeTraffic(
-  windows: readonly TrafficWindow[],
+  { tally, windows }: Pick<TrafficReport, 'tally' | 'windows'>,
   baseline: Baseline,
   policy: BakePolicy,
   final: boolean,
 ): Verdict {
-  const requests = sum(windows.map((window) => window.sent));
-  if (requests < policy.minRequests) {
-    return final
-      ? { kind: 'inconclusive', because: `only ${requests} requests were seen, needs ${policy.minRequests}` }
-      : { kind: 'undecided' };
-  }
-  const illness = errorsOf(windows, policy) ?? slownessOf(windows, baseline, policy);
+  const illness = errorsOf(tally, windows, policy) ?? slownessOf(windows, baseline, policy);
   if (illness) return { kind: 'fail', because: illness };
-  return final ? { kind: 'pass' } : { kind: 'undecided' };
+  if (!final) return { kind: 'undecided' };
+  return tally.sent < policy.minRequests
+    ? { kind: 'inconclusive', because: `only ${tally.sent} requests were seen, needs ${policy.minRequests}` }
+    : { kind: 'pass' };
 }
 
 /** A failure counts whether it is spread over the bake or crowded into the last seconds. */
-function errorsOf(windows: readonly TrafficWindow[], policy: BakePolicy): string | undefined {
-  for (const span of [windows, windows.slice(-recentWindows)]) {
-    const sent = sum(span.map((window) => window.sent));
-    const failed = sum(span.map((window) => window.failed));
-    if (sent >= policy.minRequests && failed / sent > policy.maxErrorRate) {
+function errorsOf(tally: Tally, windows: readonly TrafficWindow[], policy: BakePolicy): string | undefined {
+  const recent = windows.slice(-recentWindows);
+  const spans = [
+    tally,
+    { sent: sum(recent.map((window) => window.sent)), failed: sum(recent.map((window) => window.failed)) },
+  ];
+  for (const { sent, failed } of spans) {
+    if (sent >= enoughRequests && failed / sent > policy.maxErrorRate) {
       return `${failed} of ${sent} requests failed, at most ${percent(policy.maxErrorRate)} may`;
     }
   }
@@ -160,6 +160,9 @@ function slownessOf(
 
 /** Seconds that must agree before slowness is believed. */
 const recentWindows = 3;
+
+/** Fewer requests than these prove no illness: one failure among three is not a rate. */
+const enoughRequests = 20;
 
 const percent = (share: number): string => `${+(share * 100).toFixed(3)} %`;
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

@@ -1,0 +1,274 @@
+import pMap from 'p-map';
+import type { Color } from '../domain/color.js';
+import type { Release } from '../domain/deployment.js';
+import { Failure } from '../domain/failures.js';
+import {
+  describeSample,
+  isGood,
+  judgeServer,
+  whyNotTheSame,
+  type HealthQuestion,
+  type ProcessLook,
+  type Sample,
+} from '../domain/health.js';
+import type { ServerName } from '../domain/names.js';
+import type { Server, Service } from '../domain/service.js';
+import type { Drivers } from '../drivers/drivers.js';
+import type { Patience } from '../drivers/patience.js';
+import type { ServerDriver } from '../drivers/servers/driver.js';
+import { patiently, pause } from './patience.js';
+
+/** What one server proved. */
+export interface ServerEvidence {
+  readonly server: ServerName;
+  /** SHA-256 of the program that runs. */
+  readonly program: string;
+  /** How it names itself to visitors. */
+  readonly identity: string;
+  readonly passes: number;
+}
+
+export const createHealthActivities = (drivers: Drivers) => ({
+  /**
+   * Watches one server until it has proved itself: the same process for `minimumMs`, good answers in a row, and the program
+   * that was released.
+   * Fails with `ReleaseUnhealthy` (the program's last words included) or `WrongProgramRuns`.
+   */
+  async verifyServer(input: {
+    readonly service: Service;
+    readonly server: ServerName;
+    readonly release: Release;
+    readonly minimumMs: number;
+  }): Promise<ServerEvidence> {
+    return patiently(async (patience) => {
+      const driver = drivers.server(input.service, input.server);
+      const passed = await proveHealth(driver, input.service, input.minimumMs, patience);
+      const { runningProgram } = await driver.observe(patience);
+      if (runningProgram !== input.release.executable) {
+        throw new Failure(
+          'WrongProgramRuns',
+          `Cannot verify "${input.server}": it runs ${runningProgram?.slice(0, 12) ?? 'nothing'}, needs the released program ${input.release.executable.slice(0, 12)}`,
+        );
+      }
+      return { server: input.server, program: runningProgram, ...passed };
+    });
+  },
+
+  /** Waits until the load balancer itself finds every server of an environment up, by checks newer than now. */
+  async awaitBackendsUp(input: { readonly service: Service; readonly color: Color }): Promise<void> {
+    return patiently((patience) => awaitBackendsUp(drivers, input.service, input.color, patience));
+  },
+
+  /** Tells how each server of an environment names itself to visitors; a silent one is left out. */
+  async identities(input: { readonly service: Service; readonly color: Color }): Promise<readonly string[]> {
+    return patiently(async (patience) => {
+      const samples = await pMap(input.service.environments[input.color], ({ name }) =>
+        drivers.server(input.service, name).probe(identityQuestion(input.service), patience),
+      );
+      const names = samples.flatMap((sample) =>
+        sample.kind === 'answered' && sample.identity ? [sample.identity] : [],
+      );
+      return [...new Set(names)].sort();
+    });
+  },
+
+  /**
+   * Watches the servers of an environment, and ends by telling why as soon as one is ill (`until: 'ill'`) or, once all are
+   * well again, with an empty text (`until: 'well'`). A server that cannot be reached is unknown, not ill. Lasts until then, or
+   * until it is cancelled.
+   */
+  async watchEnvironment(input: {
+    readonly service: Service;
+    readonly color: Color;
+    readonly until: 'ill' | 'well';
+  }): Promise<string> {
+    return patiently((patience) => watchEnvironment(drivers, input, patience));
+  },
+
+  /** Asks both environments the same, in the same window, past the load balancer. */
+  async compareEnvironments(input: {
+    readonly service: Service;
+  }): Promise<Readonly<Record<Color, readonly Sample[]>>> {
+    return patiently(async (patience) => {
+      const [blue, green] = await Promise.all([
+        askEnvironment(drivers, input.service, 'blue', patience),
+        askEnvironment(drivers, input.service, 'green', patience),
+      ]);
+      return { blue, green };
+    });
+  },
+});
+
+async function proveHealth(
+  driver: ServerDriver,
+  service: Service,
+  minimumMs: number,
+  patience: Patience,
+): Promise<Pick<ServerEvidence, 'identity' | 'passes'>> {
+  const { verify, health } = service;
+  const question = { ...healthQuestion(service), identityHeader: service.publicAddress.identify.header };
+  const startedAtMs = Date.now();
+  const samples: Sample[] = [];
+  let first: ProcessLook | undefined;
+
+  for await (const look of driver.watch(verify.everyMs, patience)) {
+    first ??= look;
+    const sample = await driver.probe(question, patience);
+    samples.push(sample);
+    const verdict = judgeServer(samples, first, look, { passes: verify.passes, status: health.status });
+    const ranMs = Date.now() - startedAtMs;
+    patience.progress(`${describeSample(sample)}, pid ${look.pid} for ${Math.round(ranMs / 1000)} s`);
+    if (verdict.kind === 'fail') throw await unhealthy(driver, verdict.because, patience);
+    if (verdict.kind === 'pass' && ranMs >= minimumMs)
+      return { identity: await identityOf(driver, service, patience), passes: verify.passes };
+    if (ranMs > verify.deadlineMs) {
+      const because = `${health.path} answered "${describeSample(sample)}" ${Math.round(ranMs / 1000)} s after it was started, needs HTTP ${health.status} ${verify.passes} times in a row`;
+      throw await unhealthy(driver, because, patience);
+    }
+  }
+  throw new Failure(
+    'ServerUnreachable',
+    `Cannot verify "${driver.server.name}": the watch over its process ended by itself`,
+  );
+}
+
+async function unhealthy(driver: ServerDriver, because: string, patience: Patience): Promise<Failure> {
+  const words = await driver.lastWords(10, patience);
+  const quoted = words.map((line) => `\n  last words of ${driver.server.name}: ${line}`).join('');
+  return new Failure('ReleaseUnhealthy', `Cannot verify "${driver.server.name}": ${because}${quoted}`);
+}
+
+async function identityOf(driver: ServerDriver, service: Service, patience: Patience): Promise<string> {
+  const sample = await driver.probe(identityQuestion(service), patience);
+  return sample.kind === 'answered' ? (sample.identity ?? '') : '';
+}
+
+async function awaitBackendsUp(
+  drivers: Drivers,
+  service: Service,
+  color: Color,
+  patience: Patience,
+): Promise<void> {
+  const deadlineAtMs = Date.now() + service.verify.loadBalancerDeadlineMs;
+  const driver = drivers.loadBalancer(service);
+  const before = new Map(
+    (await driver.observe(patience)).backends.map((backend) => [backend.server, backend.checkedAtMs ?? 0]),
+  );
+  for (;;) {
+    const { backends } = await driver.observe(patience);
+    const missing = service.environments[color].flatMap(({ name }) => {
+      const backend = backends.find((candidate) => candidate.server === name);
+      const fresh = backend?.checkedAtMs !== undefined && backend.checkedAtMs > (before.get(name) ?? 0);
+      return backend?.state === 'up' && fresh
+        ? []
+        : [`${name} is ${backend?.state ?? 'absent'}${backend?.state === 'up' ? ' by an old check' : ''}`];
+    });
+    if (missing.length === 0) return;
+    if (Date.now() > deadlineAtMs) {
+      throw new Failure(
+        'IdleNotUp',
+        `Cannot verify ${color}: in the load balancer's own eyes ${missing.join(', ')}; needs all up with a check newer than the activation\n  look at the farm's probe, and at "probe" of its servers, in the control panel`,
+      );
+    }
+    patience.progress(`waiting for the load balancer: ${missing.join(', ')}`);
+    await pause(Math.min(service.verify.everyMs, 5_000));
+  }
+}
+
+async function watchEnvironment(
+  drivers: Drivers,
+  {
+    service,
+    color,
+    until,
+  }: { readonly service: Service; readonly color: Color; readonly until: 'ill' | 'well' },
+  patience: Patience,
+): Promise<string> {
+  const first = new Map<ServerName, ProcessLook>();
+  for (;;) {
+    const complaints = (
+      await pMap(service.environments[color], (server) => illness(drivers, service, server, first, patience))
+    ).filter((complaint) => complaint !== undefined);
+    if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
+    if (until === 'well' && complaints.length === 0) return '';
+    patience.progress(complaints[0] ?? `${color} is well`);
+    await pause(service.bake.watchEveryMs);
+  }
+}
+
+/** Why a server is ill: its process ended or was restarted, or three good answers in a row cannot be had. */
+async function illness(
+  drivers: Drivers,
+  service: Service,
+  server: Server,
+  first: Map<ServerName, ProcessLook>,
+  patience: Patience,
+): Promise<string | undefined> {
+  const driver = drivers.server(service, server.name);
+  try {
+    const { unit } = await driver.observe(patience);
+    const look = { ...unit, active: unit.state === 'active', words: `${unit.state}, ${unit.result}` };
+    const gone = whyNotTheSame(first.get(server.name) ?? look, look);
+    if (!first.has(server.name)) first.set(server.name, look);
+    if (gone) return `${server.name}: ${gone}`;
+    for (let tries = 0; tries < 3; tries++) {
+      const sample = await driver.probe(healthQuestion(service), patience);
+      if (isGood(sample, service.health)) return undefined;
+      if (tries === 2) return `${server.name}: ${service.health.path} answers "${describeSample(sample)}"`;
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof Failure && error.failure === 'ServerUnreachable') {
+      patience.progress(`cannot look: ${error.message}`);
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** Enough to tell a tenth of failing answers from none. */
+const questionsPerEnvironment = 30;
+
+async function askEnvironment(
+  drivers: Drivers,
+  service: Service,
+  color: Color,
+  patience: Patience,
+): Promise<readonly Sample[]> {
+  const servers = service.environments[color];
+  const question = { ...healthQuestion(service), path: service.prober.path };
+  const samples: Sample[] = [];
+  for (let round = 0; samples.length < questionsPerEnvironment; round++) {
+    const server = servers[round % servers.length];
+    if (!server) break;
+    samples.push(await askOnce(drivers.server(service, server.name), question, patience));
+    if (
+      samples.at(-1)?.kind === 'silent' &&
+      samples.length >= 3 &&
+      samples.every(({ kind }) => kind === 'silent')
+    )
+      break;
+  }
+  return samples;
+}
+
+async function askOnce(driver: ServerDriver, question: HealthQuestion, patience: Patience): Promise<Sample> {
+  try {
+    return await driver.probe(question, patience);
+  } catch (error) {
+    if (error instanceof Failure) return { kind: 'silent', because: error.message };
+    throw error;
+  }
+}
+
+const healthQuestion = ({ health }: Service): HealthQuestion => ({
+  path: health.path,
+  status: health.status,
+  timeoutMs: health.timeoutMs,
+});
+
+const identityQuestion = (service: Service): HealthQuestion => ({
+  ...healthQuestion(service),
+  path: service.publicAddress.identify.path,
+  identityHeader: service.publicAddress.identify.header,
+});

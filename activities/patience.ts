@@ -1,0 +1,31 @@
+import { CancelledFailure, Context, activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { Failure } from '../domain/failures.js';
+import type { Patience } from '../drivers/patience.js';
+
+/** Heartbeats tell that the worker lives and bring the cancellation in; drivers have their own limits for what hangs. */
+const beatMs = 1_000;
+
+/** Runs a step with heartbeats and the patience that its driver needs. What it reports shows in the Temporal UI. */
+export async function patiently<T>(step: (patience: Patience) => Promise<T>): Promise<T> {
+  let now = `attempt ${activityInfo().attempt}`;
+  const timer = setInterval(() => heartbeat(now), beatMs);
+  heartbeat(now);
+  const signal = cancellationSignal();
+  try {
+    return await step({ signal, progress: (what) => heartbeat((now = what)) });
+  } catch (error) {
+    // Given up because it was told to: whatever the driver threw on the way out, this is the cancellation.
+    if (signal.aborted && !(error instanceof Failure)) await Context.current().cancelled;
+    throw error;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Waits, or throws the cancellation. */
+export const pause = (ms: number): Promise<void> => Context.current().sleep(ms);
+
+/** Whether this attempt was cancelled by its workflow (and not because a worker stops). */
+export function endedByWorkflow(error: unknown): boolean {
+  return error instanceof CancelledFailure && Context.current().cancellationDetails?.cancelRequested === true;
+}

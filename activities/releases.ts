@@ -1,0 +1,81 @@
+import type { FencingToken, Release } from '../domain/deployment.js';
+import type { ReleaseId, ServerName } from '../domain/names.js';
+import { serverNamed, type Service } from '../domain/service.js';
+import { renderUnit } from '../domain/unit-template.js';
+import type { Drivers } from '../drivers/drivers.js';
+import type { DrainReport } from '../drivers/servers/driver.js';
+import { patiently } from './patience.js';
+
+/** One change on one server. */
+export interface ServerChange {
+  readonly service: Service;
+  readonly server: ServerName;
+  readonly token: FencingToken;
+}
+
+export const createReleaseActivities = (drivers: Drivers) => ({
+  /** Puts the release into its own directory on one server, beside what runs. */
+  async installRelease(input: ServerChange & { readonly release: Release }): Promise<void> {
+    return patiently(async (patience) => {
+      const { service, release, token } = input;
+      const server = serverNamed(service, input.server);
+      const artifact = await drivers.artifacts.ensure(release.artifact, service, patience);
+      const installation = {
+        release: release.id,
+        artifact: release.artifact.sha256,
+        sizeBytes: artifact.sizeBytes,
+        open: artifact.open,
+        unitFile: renderUnit(artifact.unitTemplate, { service, server, release: release.id }),
+        executable: service.program.executable,
+        keep: service.keepReleases,
+      };
+      await drivers.server(service, server.name).install(installation, token, patience);
+    });
+  },
+
+  /** Makes an installed release the active one on one server. */
+  async activateRelease(input: ServerChange & { readonly release: ReleaseId }): Promise<void> {
+    return patiently((patience) =>
+      drivers
+        .server(input.service, input.server)
+        .activate(input.release, input.service.drain.atMostMs, input.token, patience),
+    );
+  },
+
+  /** Puts back what was active before on one server. Harmless when nothing was changed. */
+  async restoreRelease(
+    input: ServerChange & { readonly release: ReleaseId | 'nothing' },
+  ): Promise<DrainReport> {
+    return patiently((patience) =>
+      drivers
+        .server(input.service, input.server)
+        .restore(input.release, input.service.drain.atMostMs, input.token, patience),
+    );
+  },
+
+  /** Removes an installed release from one server, and keeps its evidence. Harmless when it is not there. */
+  async removeRelease(
+    input: ServerChange & { readonly release: ReleaseId; readonly because: string },
+  ): Promise<void> {
+    return patiently((patience) =>
+      drivers.server(input.service, input.server).remove(input.release, input.because, input.token, patience),
+    );
+  },
+
+  /** Waits until nothing lingers on one server's port, and tells what still did at the end. */
+  async drainServer(input: { readonly service: Service; readonly server: ServerName }): Promise<DrainReport> {
+    return patiently((patience) =>
+      drivers.server(input.service, input.server).drain(input.service.drain.atMostMs, patience),
+    );
+  },
+
+  /** Stops the program of one server. */
+  async stopServer(input: ServerChange): Promise<void> {
+    return patiently((patience) => drivers.server(input.service, input.server).stop(input.token, patience));
+  },
+
+  /** Takes over what runs on one server in a flat directory, without restarting it. */
+  async adoptServer(input: ServerChange): Promise<ReleaseId | 'nothing'> {
+    return patiently((patience) => drivers.server(input.service, input.server).adopt(input.token, patience));
+  },
+});

@@ -1,0 +1,153 @@
+import { Context, activityInfo, heartbeat } from '@temporalio/activity';
+import type { Color } from '../domain/color.js';
+import { Failure } from '../domain/failures.js';
+import { isServed, describeSample, type Verdict } from '../domain/health.js';
+import type { Service } from '../domain/service.js';
+import type { Split } from '../domain/split.js';
+import {
+  addTallies,
+  emptyTally,
+  judgeTraffic,
+  type BakePolicy,
+  type Baseline,
+  type Tally,
+  type TrafficReport,
+  type TrafficWindow,
+} from '../domain/traffic.js';
+import type { Drivers } from '../drivers/drivers.js';
+import type { RouteReport } from '../drivers/load-balancers/driver.js';
+import { endedByWorkflow, patiently, pause } from './patience.js';
+
+export const createTrafficActivities = (drivers: Drivers) => ({
+  /** Makes the load balancer send new traffic as `to` says, and proves it from the load balancer's own answers. */
+  async routeTraffic(input: {
+    readonly service: Service;
+    readonly to: Split;
+    readonly expected?: Readonly<Record<string, string>>;
+    readonly purpose: 'forward' | 'rollback';
+  }): Promise<RouteReport> {
+    const { service, to, expected, purpose } = input;
+    return patiently((patience) =>
+      drivers.loadBalancer(service).route({ to, expected, purpose, leaveOut: [] }, patience),
+    );
+  },
+
+  /**
+   * Asks the public address until new connections are answered by `color` only, `inARow` times.
+   * Fails with `TrafficNotMoved` when that does not happen in time.
+   */
+  async proveTraffic(input: TrafficProof): Promise<{ readonly toldApart: boolean }> {
+    return patiently(async (patience) => {
+      const deadlineAtMs = Date.now() + input.deadlineMs;
+      const toldApart =
+        input.identities.length > 0 && !input.identities.some((name) => input.others.includes(name));
+      const { url, identify } = input.service.publicAddress;
+      const question = {
+        path: toldApart ? identify.path : input.service.prober.path,
+        status: 200,
+        timeoutMs: input.service.prober.timeoutMs,
+        identityHeader: identify.header,
+      };
+      for (let good = 0, last = 'no answer'; good < inARow;) {
+        const sample = await drivers.prober.ask(url, question, patience);
+        const right =
+          isServed(sample) &&
+          (!toldApart || (sample.kind === 'answered' && input.identities.includes(sample.identity ?? '')));
+        good = right ? good + 1 : 0;
+        last =
+          sample.kind === 'answered' && isServed(sample)
+            ? `answered by "${sample.identity ?? 'nobody'}"`
+            : describeSample(sample);
+        patience.progress(`${good} of ${inARow} answers from ${input.color}`);
+        if (right) continue;
+        if (Date.now() > deadlineAtMs) {
+          throw new Failure(
+            'TrafficNotMoved',
+            `Cannot prove that ${url} is served by ${input.color}: the last answer was ${last}, needs ${inARow} in a row from ${input.identities.join(', ') || input.color}`,
+          );
+        }
+        await pause(200);
+      }
+      return { toldApart };
+    });
+  },
+
+  /**
+   * Sends requests to the public address, from outside the load balancer, until it is cancelled, and then gives the sum. With
+   * `judge` it ends by itself as soon as the windows prove illness. What a lost worker saw since its last heartbeat, and the time
+   * until another one went on, is unobserved.
+   */
+  async probeTraffic(input: {
+    readonly service: Service;
+    readonly judge?: { readonly baseline: Baseline; readonly policy: BakePolicy };
+  }): Promise<TrafficReport> {
+    return probeTraffic(drivers, input.service, input.judge);
+  },
+});
+
+export interface TrafficProof {
+  readonly service: Service;
+  readonly color: Color;
+  /** How the servers of `color` name themselves, and how the others do. */
+  readonly identities: readonly string[];
+  readonly others: readonly string[];
+  readonly deadlineMs: number;
+}
+
+const inARow = 10;
+
+/** Windows that travel with the sum: enough for a baseline and for the last seconds. */
+const keptWindows = 60;
+
+/** What a heartbeat carries, so that the next attempt goes on from it. */
+interface Carried {
+  readonly tally: Tally;
+  readonly windows: readonly TrafficWindow[];
+  readonly atMs: number;
+}
+
+async function probeTraffic(
+  drivers: Drivers,
+  service: Service,
+  judge: { readonly baseline: Baseline; readonly policy: BakePolicy } | undefined,
+): Promise<TrafficReport> {
+  const before = resumed(activityInfo().heartbeatDetails as Carried | undefined);
+  let windows = before.windows;
+  let tally = before.tally;
+  let verdict: Verdict = { kind: 'undecided' };
+  let decided: () => void = () => undefined;
+  const decision = new Promise<void>((resolve) => (decided = resolve));
+  const beat = () => heartbeat({ tally, windows, atMs: Date.now() } satisfies Carried);
+
+  const running = drivers.prober.start(
+    { url: service.publicAddress.url, ...service.prober },
+    (window, sum) => {
+      windows = [...windows, window].slice(-keptWindows);
+      tally = addTallies(before.tally, sum);
+      beat();
+      if (!judge) return;
+      verdict = judgeTraffic({ tally, windows }, judge.baseline, judge.policy, false);
+      if (verdict.kind === 'fail') decided();
+    },
+  );
+  const timer = setInterval(beat, 1_000);
+  try {
+    await Promise.race([decision, Context.current().cancelled]);
+  } catch (error) {
+    if (!endedByWorkflow(error)) throw error; // another worker goes on from the last heartbeat
+  } finally {
+    clearInterval(timer);
+    tally = addTallies(before.tally, await running.stop());
+    beat();
+  }
+  if (judge && verdict.kind !== 'fail')
+    verdict = judgeTraffic({ tally, windows }, judge.baseline, judge.policy, true);
+  return { tally, windows, verdict };
+}
+
+/** What an earlier attempt had seen; the time since then is unobserved. */
+function resumed(carried: Carried | undefined): Pick<Carried, 'tally' | 'windows'> {
+  if (!carried) return { tally: emptyTally, windows: [] };
+  const unobservedMs = carried.tally.unobservedMs + Math.max(0, Date.now() - carried.atMs);
+  return { tally: { ...carried.tally, unobservedMs }, windows: carried.windows };
+}
