@@ -1,0 +1,352 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Color } from '../../domain/color.js';
+import { Failure } from '../../domain/failures.js';
+import { hashOf } from '../../domain/hash.js';
+import type { ServerName } from '../../domain/names.js';
+import type {
+  BackendObservation,
+  BackendState,
+  LoadBalancerObservation,
+  Traffic,
+} from '../../domain/observation.js';
+import type { Server } from '../../domain/service.js';
+import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../domain/split.js';
+import type { Patience } from '../patience.js';
+import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
+import { foreignDifferences, oursDiffer } from './expectation.js';
+
+/** All load balancers of a world without a network, by name. */
+export class InMemoryLoadBalancers {
+  readonly #worlds = new Map<string, InMemoryLoadBalancer>();
+
+  /** The load balancer of that name; made on first use, with all traffic on blue. */
+  world(name: string): InMemoryLoadBalancer {
+    const known = this.#worlds.get(name) ?? new InMemoryLoadBalancer(name);
+    this.#worlds.set(name, known);
+    return known;
+  }
+}
+
+/** One question or order that reached the load balancer. */
+export type LoadBalancerOperation = 'read' | 'store' | 'publish';
+
+export interface LoadBalancerCall {
+  readonly operation: LoadBalancerOperation;
+  /** For people: `frontend -> all to green`. */
+  readonly what: string;
+}
+
+interface PlannedFailure {
+  readonly failure: Error;
+  readonly operation: LoadBalancerOperation | undefined;
+  readonly effect: 'none' | 'done';
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+const frontend = 'frontend';
+const serverObject = (name: ServerName): string => `server/${name}`;
+
+/** The state of one load balancer, with the switches that tests turn. What is stored counts once it is published. */
+export class InMemoryLoadBalancer {
+  readonly name: string;
+  /** Every call, in the order of arrival. */
+  readonly calls: LoadBalancerCall[] = [];
+  /** How long publishing takes. */
+  delayMs = 0;
+  /** What the load balancer's probes say of a server, and when they last looked. */
+  backendState: (server: ServerName) => BackendState = () => 'up';
+  checkedAtMs: () => number = Date.now;
+  readonly recentSwitchesMs: number[] = [];
+  readonly #failures: PlannedFailure[] = [];
+  readonly #stored = new Map<string, Values>();
+  #published = new Map<string, Values>();
+  #staged: { readonly object: string; readonly who: 'ours' | 'somebody else' }[] = [];
+  #confusion: Exclude<Traffic, { kind: 'split' }> | undefined;
+
+  constructor(name: string, split: Split = allTo('blue')) {
+    this.name = name;
+    this.#stored.set(frontend, { split });
+    this.#stored.set('farm/blue', { balance: 'roundrobin' });
+    this.#stored.set('farm/green', { balance: 'roundrobin' });
+    this.#stored.set('farm/other', { balance: 'roundrobin' });
+    this.#published = new Map(this.#stored);
+  }
+
+  /** Where new traffic really goes: what was published. */
+  get split(): Split {
+    return splitOf(this.#published);
+  }
+
+  /** Where new traffic goes, or why that cannot be said. */
+  get traffic(): Traffic {
+    return this.#confusion ?? { kind: 'split', split: this.split };
+  }
+
+  /** Servers that were set inactive, as published. */
+  get inactive(): readonly ServerName[] {
+    return [...this.#published].flatMap(([object, { status }]) =>
+      status === 'inactive' ? [object.slice('server/'.length) as ServerName] : [],
+    );
+  }
+
+  /**
+   * The next call (of `operation`, when given) fails: before it does anything (`none`), or after it was done and only
+   * its answer was lost (`done`).
+   */
+  failNext(
+    failure: Error,
+    options: { readonly operation?: LoadBalancerOperation; readonly effect?: 'none' | 'done' } = {},
+  ): void {
+    this.#failures.push({ failure, operation: options.operation, effect: options.effect ?? 'none' });
+  }
+
+  /** Somebody changes an object and publishes it. `farm/other` is none of this service's; `farm/blue` is. */
+  editAsSomebodyElse(object = 'farm/blue', values: Values = { balance: 'source' }): void {
+    this.stageAsSomebodyElse(object, values);
+    this.#publish();
+  }
+
+  /** Somebody changes an object and has not published it yet. */
+  stageAsSomebodyElse(object = 'farm/other', values: Values = { balance: 'source' }): void {
+    this.#merge(object, values, 'somebody else');
+  }
+
+  /** Somebody moves the traffic in the control panel. */
+  moveInPanel(split: Split): void {
+    this.#merge(frontend, { split }, 'somebody else');
+    this.#publish();
+  }
+
+  /** Leaves a state that no deployment would, until traffic is routed again. */
+  confuse(confusion: Exclude<Traffic, { kind: 'split' }>): void {
+    this.#confusion = confusion;
+  }
+
+  /** What is stored, as a driver may read it. */
+  async read(): Promise<StoredState> {
+    return this.#call('read', 'everything', () => ({
+      objects: new Map(this.#stored),
+      stagedByOthers: this.#staged.filter(({ who }) => who !== 'ours').map(({ object }) => object),
+      stagedByUs: this.#staged.filter(({ who }) => who === 'ours').map(({ object }) => object),
+    }));
+  }
+
+  async store(object: string, values: Values): Promise<void> {
+    const what = `${object} -> ${JSON.stringify(values)}`;
+    await this.#call('store', what, () => this.#merge(object, values, 'ours'));
+  }
+
+  async publish(): Promise<void> {
+    if (this.delayMs > 0) await sleep(this.delayMs);
+    await this.#call('publish', describeSplit(splitOf(this.#stored)), () => this.#publish());
+  }
+
+  #merge(object: string, values: Values, who: 'ours' | 'somebody else'): void {
+    this.#stored.set(object, { ...this.#stored.get(object), ...values });
+    this.#staged.push({ object, who });
+  }
+
+  #publish(): void {
+    this.#published = new Map(this.#stored);
+    this.#staged = [];
+    this.#confusion = undefined;
+  }
+
+  // Every call takes a turn of the event loop, so that callers interleave as they do over a network.
+  async #call<Answer>(operation: LoadBalancerOperation, what: string, act: () => Answer): Promise<Answer> {
+    await sleep(0);
+    this.calls.push({ operation, what });
+    const index = this.#failures.findIndex((planned) => (planned.operation ?? operation) === operation);
+    const [planned] = index < 0 ? [] : this.#failures.splice(index, 1);
+    if (planned?.effect === 'none') throw planned.failure;
+    const answer = act();
+    if (planned) throw planned.failure;
+    return answer;
+  }
+}
+
+interface StoredState {
+  readonly objects: ReadonlyMap<string, Values>;
+  readonly stagedByOthers: readonly string[];
+  readonly stagedByUs: readonly string[];
+}
+
+const splitOf = (objects: ReadonlyMap<string, Values>): Split => objects.get(frontend)?.['split'] as Split;
+
+/** What a driver needs of the world; a test may stand between. */
+export type InMemoryLink = Pick<InMemoryLoadBalancer, 'read' | 'store' | 'publish'>;
+
+/** Keeps the promises of `LoadBalancerDriver` for a load balancer in memory. `link` is how it is reached. */
+export function createInMemoryLoadBalancer(
+  world: InMemoryLoadBalancer,
+  servers: readonly Pick<Server, 'name' | 'color'>[],
+  link: InMemoryLink = world,
+): LoadBalancerDriver {
+  return new InMemoryLoadBalancerDriver(world, servers, link);
+}
+
+class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
+  readonly name: string;
+  readonly #world: InMemoryLoadBalancer;
+  readonly #servers: readonly Pick<Server, 'name' | 'color'>[];
+  readonly #link: InMemoryLink;
+
+  constructor(
+    world: InMemoryLoadBalancer,
+    servers: readonly Pick<Server, 'name' | 'color'>[],
+    link: InMemoryLink,
+  ) {
+    this.name = `load balancer ${world.name}`;
+    this.#world = world;
+    this.#servers = servers;
+    this.#link = link;
+  }
+
+  async observe({ signal }: Patience): Promise<LoadBalancerObservation> {
+    signal.throwIfAborted();
+    const { objects, stagedByOthers, stagedByUs } = await this.#link.read();
+    const { traffic } = this.#world;
+    return {
+      traffic,
+      targets: [`frontend -> ${traffic.kind === 'split' ? describeSplit(splitOf(objects)) : traffic.detail}`],
+      objects: this.#digests(objects),
+      ours: this.#ours(),
+      staged: [...stagedByUs, ...stagedByOthers].map((object) => `an edit of ${object}`),
+      backends: this.#servers.map((server) => this.#backend(server)),
+      recentSwitchesMs: [...this.#world.recentSwitchesMs],
+    };
+  }
+
+  async route(change: RouteChange, { signal, progress }: Patience): Promise<RouteReport> {
+    signal.throwIfAborted();
+    const startedAt = performance.now();
+    const before = await this.#link.read();
+    this.#refuseIfChanged(change, before);
+    const edits = this.#edits(change, before);
+    const staged = before.stagedByUs.length + before.stagedByOthers.length;
+    if (edits.length === 0 && staged === 0 && this.#world.traffic.kind === 'split') {
+      return { changed: false, split: change.to, tookMs: 0, published: [] };
+    }
+    const published = this.#publishable(change, before);
+    try {
+      for (const [object, values] of edits) await this.#store(object, values);
+      signal.throwIfAborted();
+      const stored = await this.#link.read();
+      this.#refuseIfChanged(change, stored);
+      if (this.#edits(change, stored).length > 0) {
+        throw this.#failure('LoadBalancerChanged', change, 'somebody else changes it at the same time');
+      }
+    } catch (error) {
+      await this.#putBack(edits, before).catch((trouble: unknown) =>
+        progress(`what was stored could not be put back: ${String(trouble)}`),
+      );
+      throw error;
+    }
+    progress(`publishing ${describeSplit(change.to)}`);
+    await this.#publish();
+    if (!sameSplit(this.#world.split, change.to)) {
+      throw this.#failure('TrafficNotMoved', change, `it sends ${describeSplit(this.#world.split)}`);
+    }
+    const tookMs = performance.now() - startedAt;
+    this.#world.recentSwitchesMs.push(tookMs);
+    return { changed: true, split: change.to, tookMs, published };
+  }
+
+  /** The values to store so that traffic follows the change; empty when it does already. */
+  #edits({ to, leaveOut }: RouteChange, { objects }: StoredState): readonly (readonly [string, Values])[] {
+    const color = wholly(to);
+    const status = (name: ServerName): string => (leaveOut.includes(name) ? 'inactive' : 'active');
+    const servers = this.#servers.filter((server) => color === undefined || server.color === color);
+    return [
+      ...(sameSplit(splitOf(objects), to) ? [] : [[frontend, { split: to }] as const]),
+      ...servers.flatMap(({ name }) => {
+        const now = objects.get(serverObject(name))?.['status'] ?? 'active';
+        return now === status(name) ? [] : [[serverObject(name), { status: status(name) }] as const];
+      }),
+    ];
+  }
+
+  #refuseIfChanged(change: RouteChange, { objects }: StoredState): void {
+    if (!change.expected) return;
+    const changed = oursDiffer(change.expected, this.#digests(objects), this.#ours());
+    if (changed.length > 0) throw this.#failure('LoadBalancerChanged', change, changed.join(', '));
+  }
+
+  /** Somebody else's edits that go out with this change, in words; refuses those that must not. */
+  #publishable(change: RouteChange, state: StoredState): readonly string[] {
+    if (state.stagedByOthers.length === 0) return [];
+    const others = state.stagedByOthers.map((object) => `an edit of ${object}`);
+    if (change.purpose === 'rollback') return others;
+    const foreign = change.expected
+      ? foreignDifferences(change.expected, this.#digests(state.objects), this.#ours())
+      : undefined;
+    if (foreign?.length === 0) return [];
+    throw this.#failure(
+      'StagedEditsFound',
+      change,
+      `${others.join(', ')} by somebody else would be published`,
+    );
+  }
+
+  async #store(object: string, values: Values): Promise<void> {
+    try {
+      await this.#link.store(object, values);
+    } catch (error) {
+      if (!isAmbiguous(error)) throw error;
+      const { objects } = await this.#link.read();
+      if (hashOf({ ...objects.get(object), ...values }) !== hashOf(objects.get(object) ?? {})) {
+        await this.#link.store(object, values);
+      }
+    }
+  }
+
+  async #publish(): Promise<void> {
+    try {
+      await this.#link.publish();
+    } catch (error) {
+      if (!isAmbiguous(error)) throw error;
+      const { stagedByOthers, stagedByUs } = await this.#link.read();
+      if (stagedByOthers.length + stagedByUs.length > 0) await this.#link.publish();
+    }
+  }
+
+  async #putBack(edits: readonly (readonly [string, Values])[], before: StoredState): Promise<void> {
+    const { objects } = await this.#link.read();
+    for (const [object, values] of edits) {
+      const now = objects.get(object) ?? {};
+      const holdsOurs = hashOf({ ...now, ...values }) === hashOf(now);
+      if (!holdsOurs) continue;
+      await this.#link.store(object, before.objects.get(object) ?? { status: 'active' });
+    }
+  }
+
+  #digests(objects: ReadonlyMap<string, Values>): Readonly<Record<string, string>> {
+    return Object.fromEntries(
+      [...objects]
+        .map(([object, { split: _split, status: _status, ...rest }]) => [object, hashOf(rest)] as const)
+        .filter(([object]) => !object.startsWith('server/')),
+    );
+  }
+
+  #ours(): readonly string[] {
+    return [frontend, 'farm/blue', 'farm/green'];
+  }
+
+  #backend({ name, color }: { readonly name: ServerName; readonly color: Color }): BackendObservation {
+    const state = this.#world.inactive.includes(name) ? 'absent' : this.#world.backendState(name);
+    const checked = state === 'up' || state === 'down';
+    return { server: name, color, state, ...(checked ? { checkedAtMs: this.#world.checkedAtMs() } : {}) };
+  }
+
+  #failure(
+    failure: 'LoadBalancerChanged' | 'StagedEditsFound' | 'TrafficNotMoved',
+    { to }: RouteChange,
+    because: string,
+  ): Failure {
+    return new Failure(failure, `Cannot send ${describeSplit(to)} on "${this.#world.name}": ${because}`);
+  }
+}
+
+const isAmbiguous = (error: unknown): boolean => error instanceof Failure && error.ambiguous;
