@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
+import { z } from 'zod';
+import { colors } from '../../domain/color.js';
+import { ServiceId } from '../../domain/names.js';
+import type { Service } from '../../domain/service.js';
+import { Refusal } from '../refusal.js';
+import {
+  complaintsOf,
+  describeComplaint,
+  type ConfigurationComplaint,
+  type KnownKeys,
+} from './complaints.js';
+import { contradictionsIn, type PlacedServer, type ReadableParts } from './contradictions.js';
+import { isRecord, overlay, parseSource, type Position, type SourceFile } from './documents.js';
+import { Configuration, ServerEntry } from './schema.js';
+import { toService } from './service.js';
+
+export const defaultConfigurationFile = 'verdigris.yaml';
+export const defaultDestination = 'production';
+
+/** Everything that a configuration has wrong, each with file, line and column. */
+export class ConfigurationError extends Refusal {
+  readonly complaints: readonly string[];
+
+  constructor(heading: string, complaints: readonly string[]) {
+    super([heading, ...complaints.map((complaint) => `  ${complaint}`)].join('\n'));
+    this.name = 'ConfigurationError';
+    this.complaints = complaints;
+  }
+}
+
+/**
+ * Reads `verdigris.yaml` and, over it, `verdigris.<destination>.yaml`. Only the default destination may do
+ * without an overlay. Throws a `ConfigurationError` with every complaint at once.
+ */
+export function readService(configPath: string, destination: string = defaultDestination): Service {
+  const files = readFiles(configPath, destination);
+  const value = files.map((file) => file.value).reduce(overlay);
+  const configuration = Configuration.safeParse(value);
+  const complaints: ConfigurationComplaint[] = [];
+  // Nothing is to be said of values where the YAML itself is not understood.
+  if (files.every((file) => file.value !== undefined)) {
+    if (!configuration.success) complaints.push(...complaintsOf(configuration.error.issues, knownKeys));
+    complaints.push(...contradictionsIn(readableParts(value)));
+  }
+  const texts = describeAll(complaints, files);
+  if (texts.length > 0 || !configuration.success) {
+    throw new ConfigurationError(`Cannot use "${configPath}" for ${destination}:`, texts);
+  }
+  return toService(configuration.data, destination);
+}
+
+/** `deploy/verdigris.yaml`, `staging` -> `deploy/verdigris.staging.yaml` */
+export function overlayPath(configPath: string, destination: string): string {
+  const extension = extname(configPath);
+  return join(dirname(configPath), `${basename(configPath, extension)}.${destination}${extension}`);
+}
+
+function readFiles(configPath: string, destination: string): readonly SourceFile[] {
+  checkDestination(destination);
+  const base = readText(configPath);
+  if (base === undefined) {
+    throw new ConfigurationError(
+      `Cannot read "${configPath}": there is no such file, needs a configuration (--config FILE)`,
+      [],
+    );
+  }
+  const above = overlayPath(configPath, destination);
+  const aboveText = readText(above);
+  if (aboveText === undefined && destination !== defaultDestination) {
+    throw new ConfigurationError(
+      `Cannot use destination "${destination}": there is no ${above}, needs one that says what differs from ${configPath}`,
+      [],
+    );
+  }
+  return [parseSource(configPath, base), ...(aboveText === undefined ? [] : [parseSource(above, aboveText)])];
+}
+
+function checkDestination(destination: string): void {
+  try {
+    ServiceId('service', destination);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Refusal(
+      `Cannot use destination "${destination}": needs lower-case letters, digits and dashes, starting with a letter`,
+      { cause: error },
+    );
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new Refusal(`Cannot read "${path}": ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** In the order of the files, each place and message once. */
+function describeAll(
+  complaints: readonly ConfigurationComplaint[],
+  files: readonly SourceFile[],
+): readonly string[] {
+  const described = [
+    ...files.flatMap(({ errors }) => errors.map(describeError)),
+    ...complaints.map((complaint) => describeComplaint(complaint, files)),
+  ];
+  const rank = (position: Position) => files.findIndex(({ file }) => file === position.file);
+  described.sort(
+    ({ position: a }, { position: b }) => rank(a) - rank(b) || a.line - b.line || a.column - b.column,
+  );
+  return [...new Set(described.map(({ text }) => text))];
+}
+
+/** Reads key by key, so that one bad key does not hide contradictions among the others. */
+function readableParts(value: unknown): ReadableParts {
+  const raw = isRecord(value) ? value : {};
+  return {
+    sections: readable(Configuration, raw) ?? {},
+    servers: readableServers(raw['environments']),
+  };
+}
+
+function readable<Schema extends z.ZodType>(schema: Schema, raw: unknown): z.output<Schema> | undefined {
+  const read = schema.safeParse(raw);
+  if (read.success) return read.data;
+  const map = schema instanceof z.ZodPrefault ? schema.unwrap() : schema;
+  if (!(map instanceof z.ZodObject) || !isRecord(raw)) return undefined;
+  // A bad key stays, as undefined: it is not missing.
+  const keys = Object.entries(map.shape as Readonly<Record<string, z.ZodType>>);
+  const entries = keys.map(([key, inner]) => [key, readable(inner, raw[key])] as const);
+  const known = entries.filter(([key, value]) => value !== undefined || raw[key] !== undefined);
+  return Object.fromEntries(known) as z.output<Schema>;
+}
+
+function readableServers(environments: unknown): readonly PlacedServer[] {
+  if (!isRecord(environments)) return [];
+  return colors.flatMap((color) => {
+    const list = environments[color];
+    if (!Array.isArray(list)) return [];
+    return list.flatMap((item: unknown, index) => {
+      const read = ServerEntry.safeParse(item);
+      return read.success ? [{ color, index, entry: read.data }] : [];
+    });
+  });
+}
+
+/** The JSON schema that editors use. */
+export const jsonSchema = (): Readonly<Record<string, unknown>> => ({
+  ...z.toJSONSchema(Configuration, { io: 'input' }),
+  title: 'Verdigris configuration',
+  description: 'One service at one destination: verdigris.yaml',
+});
+
+const knownKeys: KnownKeys = (path) => {
+  let schema: unknown = jsonSchema();
+  for (const step of path) {
+    if (!isRecord(schema)) return undefined;
+    if (typeof step === 'number') schema = schema['items'];
+    else schema = isRecord(schema['properties']) ? schema['properties'][String(step)] : undefined;
+  }
+  return isRecord(schema) && isRecord(schema['properties']) ? Object.keys(schema['properties']) : undefined;
+};

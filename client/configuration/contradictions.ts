@@ -1,0 +1,205 @@
+import { describeDuration } from './quantities.js';
+import type { Color } from '../../domain/color.js';
+import type { ConfigurationComplaint } from './complaints.js';
+import type { KeyPath } from './documents.js';
+import type { Configuration, ServerEntry } from './schema.js';
+
+/** A server that could be read, and where it stands. */
+export interface PlacedServer {
+  readonly color: Color;
+  readonly index: number;
+  readonly entry: ServerEntry;
+}
+
+/** What could be read so far: a key with a complaint of its own is missing here. */
+export interface ReadableParts {
+  readonly sections: { readonly [Section in keyof Configuration]?: Readable<Configuration[Section]> };
+  readonly servers: readonly PlacedServer[];
+}
+
+type Readable<Value> =
+  Value extends Readonly<Record<string, unknown>> ? { readonly [Key in keyof Value]?: Value[Key] } : Value;
+type Sections = ReadableParts['sections'];
+
+/** What each key allows but the keys together do not. */
+export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationComplaint[] => [
+  ...amongServers(parts),
+  ...incompleteServers(parts),
+  ...inLoadBalancer(parts.sections),
+  ...inVerify(parts.sections),
+  ...betweenBakeAndProber(parts.sections),
+  ...inPublicAddress(parts.sections),
+];
+
+const complain = (path: KeyPath, message: string): ConfigurationComplaint => ({ path, at: 'value', message });
+
+const pathOf = ({ color, index }: PlacedServer, ...keys: string[]): KeyPath => [
+  'environments',
+  color,
+  index,
+  ...keys,
+];
+
+/** What no two servers may share. A server that lacks it is complained of elsewhere. */
+function amongServers({
+  sections: { program, service, ssh },
+  servers,
+}: ReadableParts): readonly ConfigurationComplaint[] {
+  const machineOf = ({ entry }: PlacedServer) =>
+    `${entry.ssh?.host ?? entry.address}:${entry.ssh?.port ?? ssh?.port ?? 22}`;
+  const portOf = ({ entry }: PlacedServer) => entry.port ?? program?.port;
+  const unitOf = ({ entry }: PlacedServer) =>
+    entry.unit ?? program?.unit ?? (service && `${service}.service`);
+  const directoryOf = ({ entry }: PlacedServer) =>
+    entry.directory ?? program?.directory ?? (service && `/opt/${service}`);
+  const onItsMachine = (of: (server: PlacedServer) => string | undefined) => (server: PlacedServer) =>
+    of(server) && `${machineOf(server)} ${of(server)}`;
+
+  return [
+    ...repeated(
+      servers,
+      ({ entry }) => entry.name,
+      (server, first) =>
+        complain(
+          pathOf(server, 'name'),
+          `is "${server.entry.name}", which ${first} has already, needs a name of its own`,
+        ),
+    ),
+    ...repeated(
+      servers,
+      (server) => portOf(server) && `${server.entry.address}:${portOf(server)}`,
+      (server, first) =>
+        complain(
+          pathOf(server, 'address'),
+          `is ${server.entry.address} with port ${portOf(server)}, which ${first} has already, needs an address or a port of its own`,
+        ),
+    ),
+    ...repeated(servers, onItsMachine(unitOf), (server, first) =>
+      complain(
+        pathOf(server, 'unit'),
+        `is ${unitOf(server)}, which ${first} has already on the same machine, needs a unit of its own`,
+      ),
+    ),
+    ...repeated(servers, onItsMachine(directoryOf), (server, first) =>
+      complain(
+        pathOf(server, 'directory'),
+        `is ${directoryOf(server)}, which ${first} has already on the same machine, needs a directory of its own`,
+      ),
+    ),
+  ];
+}
+
+function repeated(
+  servers: readonly PlacedServer[],
+  identity: (server: PlacedServer) => string | undefined | 0,
+  complaint: (server: PlacedServer, first: string) => ConfigurationComplaint,
+): readonly ConfigurationComplaint[] {
+  const firsts = new Map<string, PlacedServer>();
+  return servers.flatMap((server) => {
+    const its = identity(server);
+    if (!its) return [];
+    const first = firsts.get(its);
+    if (first) return [complaint(server, `${first.color}[${first.index}]`)];
+    firsts.set(its, server);
+    return [];
+  });
+}
+
+/** What a server may leave out only where a default stands for it. */
+function incompleteServers({ sections, servers }: ReadableParts): readonly ConfigurationComplaint[] {
+  const { program, ssh } = sections;
+  return servers.flatMap((server) => {
+    const { entry } = server;
+    const missing: ConfigurationComplaint[] = [];
+    if (program && !('port' in program) && entry.port === undefined) {
+      missing.push(complain(pathOf(server, 'port'), 'is missing, needs a port here or as program.port'));
+    }
+    for (const key of ['user', 'key'] as const) {
+      if (ssh && !(key in ssh) && entry.ssh?.[key] === undefined) {
+        missing.push(complain(pathOf(server, 'ssh', key), `is missing, needs to be here or as ssh.${key}`));
+      }
+    }
+    return missing;
+  });
+}
+
+function inLoadBalancer({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {
+  if (!loadBalancer) return [];
+  const { frontends, stagingFrontend, farms } = loadBalancer;
+  const complaints: ConfigurationComplaint[] = [];
+  if (farms && farms.blue === farms.green) {
+    complaints.push(
+      complain(['loadBalancer', 'farms', 'green'], `is ${farms.green} as blue's is, needs a farm of its own`),
+    );
+  }
+  if (stagingFrontend !== undefined && frontends?.includes(stagingFrontend)) {
+    complaints.push(
+      complain(
+        ['loadBalancer', 'stagingFrontend'],
+        `is ${stagingFrontend}, which is one of frontends, needs a frontend without traffic`,
+      ),
+    );
+  }
+  for (const [index, frontend] of (frontends ?? []).entries()) {
+    if (frontends?.indexOf(frontend) !== index) {
+      complaints.push(
+        complain(['loadBalancer', 'frontends', index], `is ${frontend} again, needs each once`),
+      );
+    }
+  }
+  return complaints;
+}
+
+function inVerify({ verify, health }: Sections): readonly ConfigurationComplaint[] {
+  if (verify?.deadline === undefined) return [];
+  const { minimum, passes, every, deadline } = verify;
+  const most = `verify.deadline (${describeDuration(deadline)})`;
+  const complaints: ConfigurationComplaint[] = [];
+  if (minimum !== undefined && minimum > deadline) {
+    complaints.push(
+      complain(['verify', 'minimum'], `is ${describeDuration(minimum)}, needs at most ${most}`),
+    );
+  }
+  if (passes !== undefined && every !== undefined && passes * every > deadline) {
+    complaints.push(
+      complain(
+        ['verify', 'passes'],
+        `is ${passes}, which takes ${describeDuration(passes * every)} at one every ${describeDuration(every)}, needs to fit into ${most}`,
+      ),
+    );
+  }
+  if (health?.timeout !== undefined && health.timeout > deadline) {
+    complaints.push(
+      complain(['health', 'timeout'], `is ${describeDuration(health.timeout)}, needs at most ${most}`),
+    );
+  }
+  return complaints;
+}
+
+/** A bake that cannot see enough requests would always end without a verdict. */
+function betweenBakeAndProber({ bake, prober }: Sections): readonly ConfigurationComplaint[] {
+  const { duration, minRequests } = bake ?? {};
+  const rate = prober?.requestsPerSecond;
+  if (duration === undefined || minRequests === undefined || rate === undefined) return [];
+  const most = Math.floor((rate * duration) / 1_000);
+  if (minRequests <= most) return [];
+  return [
+    complain(
+      ['bake', 'minRequests'],
+      `is ${minRequests}, but the prober sends ${most} in ${describeDuration(duration)} (${rate} per second), needs ${most} at most, a longer bake.duration or a higher prober.requestsPerSecond`,
+    ),
+  ];
+}
+
+function inPublicAddress({ publicAddress }: Sections): readonly ConfigurationComplaint[] {
+  if (publicAddress?.url === undefined) return [];
+  const { pathname } = new URL(publicAddress.url);
+  return pathname === '/'
+    ? []
+    : [
+        complain(
+          ['publicAddress', 'url'],
+          `ends in the path ${pathname}, needs none: what is asked there is prober.path and publicAddress.identify.path`,
+        ),
+      ];
+}

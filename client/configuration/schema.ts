@@ -1,0 +1,322 @@
+import { z } from 'zod';
+import { isIPv4 } from 'node:net';
+import { SecretName, ServerName } from '../../domain/names.js';
+import type { SecretReference } from '../../domain/secret.js';
+import {
+  durationPattern,
+  parseDuration,
+  parsePercent,
+  parseSize,
+  percentPattern,
+  sizePattern,
+} from './quantities.js';
+
+/**
+ * `verdigris.yaml`, key by key. Every leaf says what it needs in the words of its complaint, and what
+ * it is for in the description that editors show. Rules between keys are in `contradictions.ts`.
+ */
+
+type Issue = { readonly input?: unknown };
+
+/** `is 12, needs a port`: the two halves of every complaint. */
+const needs = (what: string) => ({ error: ({ input }: Issue) => `${describeValue(input)}, needs ${what}` });
+
+export function describeValue(value: unknown): string {
+  if (value === undefined) return 'is missing';
+  if (value === null) return 'is empty';
+  if (Array.isArray(value)) return value.length === 0 ? 'is an empty list' : 'is a list';
+  if (typeof value === 'object') return 'is a map';
+  return `is ${JSON.stringify(value)}`;
+}
+
+const text = (what: string, pattern: RegExp) => z.string(needs(what)).regex(pattern, needs(what));
+
+const labelPattern = /^[a-z][a-z0-9-]{0,62}$/;
+const label = (what: string) =>
+  text(`${what}: lower-case letters, digits and dashes, starting with a letter, 63 at most`, labelPattern);
+
+const wholeNumber = (what: string, least: number, most: number) =>
+  z.int(needs(what)).min(least, needs(what)).max(most, needs(what));
+
+const port = () => wholeNumber('a port, 1 to 65535', 1, 65_535);
+const apiId = (what: string) => wholeNumber(`the number of ${what}`, 1, Number.MAX_SAFE_INTEGER);
+
+const duration = (leastMs = 1) => {
+  const what = `a duration such as 500ms, 10s, 2m or 72h${leastMs > 1 ? `, at least ${leastMs}ms` : ''}`;
+  return text(what, durationPattern)
+    .refine((written) => (parseDuration(written) ?? -1) >= leastMs, needs(what))
+    .transform((written) => parseDuration(written) ?? 0);
+};
+
+const size = () => {
+  const what = 'a size above 0 such as 200 MB or 1 GiB';
+  return text(what, sizePattern)
+    .refine((written) => (parseSize(written) ?? 0) > 0, needs(what))
+    .transform((written) => parseSize(written) ?? 0);
+};
+
+const percent = () => {
+  const what = 'a percentage such as "0.1 %", 100 % at most';
+  return text(what, percentPattern)
+    .refine((written) => parsePercent(written) !== undefined, needs(what))
+    .transform((written) => parsePercent(written) ?? 0);
+};
+
+const host = () => text('a host name or an address', /^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$/);
+
+const ipv4 = () => {
+  const what = 'an IPv4 address such as 203.0.113.12';
+  return z.string(needs(what)).refine(isIPv4, needs(what));
+};
+
+const absolutePath = () =>
+  text(
+    'an absolute path without "..", blanks or a slash at its end',
+    /^(?!.*\/\.{1,2}(\/|$))(\/[A-Za-z0-9._@+-]+)+$/,
+  );
+
+const relativePath = () =>
+  text(
+    'a path relative to the root of the artifact, without ".."',
+    /^(?!(.*\/)?\.{1,2}(\/|$))[A-Za-z0-9._@+-]+(\/[A-Za-z0-9._@+-]+)*$/,
+  );
+
+const unit = () =>
+  text(
+    'the name of a systemd unit such as greeter.service',
+    /^(?!.*@\.service$)[A-Za-z0-9:_.@-]{1,240}\.service$/,
+  );
+
+const urlPath = () => text('a path such as /health', /^\/[\x21-\x7e]*$/);
+const headerName = () => text('the name of a header', /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/);
+
+/** Never repeats what was written: it may be the secret itself. */
+const secretReference = () => {
+  const what =
+    '"secret:<name>" in lower-case letters, digits and dashes; what a name resolves to stands in the worker\'s worker.yaml';
+  const hushed = {
+    error: ({ input }: Issue) =>
+      `${typeof input === 'string' ? 'is not the name of a secret' : describeValue(input)}, needs ${what}`,
+  };
+  return z
+    .string(hushed)
+    .regex(/^secret:[a-z][a-z0-9-]{0,62}$/, hushed)
+    .transform((written): SecretReference => ({ secret: SecretName(written.slice('secret:'.length)) }));
+};
+
+/** Never repeats a URL that carries credentials. */
+const plainUrl = (what: string) => {
+  const hushed = {
+    error: ({ input }: Issue) =>
+      `${carriesCredentials(input) ? 'carries credentials' : describeValue(input)}, needs ${what}`,
+  };
+  return z.string(hushed).refine((written) => isPlainUrl(written), hushed);
+};
+
+const carriesCredentials = (value: unknown): boolean =>
+  typeof value === 'string' && /^[a-z]+:\/\/[^/]*@/i.test(value);
+
+function isPlainUrl(written: string): boolean {
+  if (carriesCredentials(written) || !URL.canParse(written)) return false;
+  const url = new URL(written);
+  return ['http:', 'https:'].includes(url.protocol) && url.search === '' && url.hash === '';
+}
+
+const map = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape, needs('a map'));
+
+const Probe = map({
+  address: ipv4()
+    .optional()
+    .describe('Where the program answers probes, seen from the machine itself. Default: 127.0.0.1'),
+  port: port().optional().describe("Default: the server's port"),
+});
+
+const privilege = () =>
+  z
+    .enum(['none', 'sudo'], needs('none or sudo'))
+    .describe('How the helper gets its rights on a server: none (as the login user) or sudo (sudo -n)');
+
+const Ssh = map({
+  user: text('a login name', /^[a-z_][a-z0-9_-]{0,31}$/)
+    .optional()
+    .describe('Login user'),
+  key: secretReference().optional().describe('Name of the private key'),
+  port: port().optional().describe('Default: 22'),
+  privilege: privilege().optional(),
+});
+
+export const ServerEntry = map({
+  name: label('a name')
+    .transform((name) => ServerName(name))
+    .describe('Unique within the service'),
+  address: ipv4().describe('IPv4 address by which the load balancer reaches the server'),
+  port: port()
+    .optional()
+    .describe('Port by which the load balancer reaches the server. Default: program.port'),
+  hostKey: text(
+    "the fingerprint of the machine's host key, SHA256: and 43 characters (ssh-keyscan HOST | ssh-keygen -lf -)",
+    /^SHA256:[A-Za-z0-9+/]{43}$/,
+  ).describe("Fingerprint of the machine's SSH host key; no other is accepted"),
+  unit: unit().optional().describe('Default: program.unit'),
+  directory: absolutePath().optional().describe('Default: program.directory'),
+  probe: Probe.optional(),
+  ssh: Ssh.extend({ host: host().optional().describe("What SSH reaches. Default: the server's address") })
+    .optional()
+    .describe('What differs from ssh at the top'),
+});
+
+const environment = (color: string) =>
+  z
+    .array(ServerEntry, needs('a list of servers'))
+    .min(1, needs('at least one server'))
+    .describe(`The servers of ${color}, able to carry the whole service`);
+
+const Environments = map({ blue: environment('blue'), green: environment('green') });
+
+const LoadBalancer = map({
+  driver: z.literal('ovh-iplb', needs('ovh-iplb')),
+  serviceName: text(
+    'the service name of an OVHcloud Load Balancer, loadbalancer-... or ip-...',
+    /^(loadbalancer-[0-9a-f-]{1,64}|ip-[0-9.]{7,15})$/,
+  ).describe('As the control panel shows it'),
+  protocol: z
+    .enum(['http', 'tcp'], needs('http or tcp'))
+    .prefault('http')
+    .describe('Kind of the frontends and farms'),
+  frontends: z
+    .array(apiId('a frontend'), needs('a list of frontend numbers'))
+    .min(1, needs('at least one frontend'))
+    .describe('Moved together, in one refresh'),
+  stagingFrontend: apiId('a frontend').describe(
+    'References the idle farm, so that the load balancer probes it',
+  ),
+  farms: map({ blue: apiId('a farm'), green: apiId('a farm') }),
+  refreshDeadline: duration(1_000).prefault('10m').describe('How long a published change may take'),
+  api: map({
+    endpoint: z
+      .union(
+        [z.enum(['ovh-eu', 'ovh-ca', 'ovh-us']), plainUrl('')],
+        needs('ovh-eu, ovh-ca, ovh-us or a URL without credentials'),
+      )
+      .prefault('ovh-eu'),
+    applicationKey: secretReference().prefault('secret:ovh-application-key'),
+    applicationSecret: secretReference().prefault('secret:ovh-application-secret'),
+    consumerKey: secretReference().prefault('secret:ovh-consumer-key'),
+  })
+    .prefault({})
+    .describe('How the OVHcloud API is reached'),
+});
+
+const Program = map({
+  unit: unit().optional().describe('Default: <service>.service'),
+  directory: absolutePath()
+    .optional()
+    .describe('Holds releases/, current and shared/ on the servers. Default: /opt/<service>'),
+  port: port().optional().describe('Port of the program on every server that says no other'),
+  executable: relativePath().optional().describe('Path in the artifact. Default: bin/<service>'),
+  unitFile: relativePath()
+    .optional()
+    .describe('Template of the unit, path in the artifact. Default: lib/systemd/system/<unit>'),
+});
+
+const PublicAddress = map({
+  url: plainUrl('a URL such as http://203.0.113.10 without credentials, query or fragment').describe(
+    'Where the world reaches the service',
+  ),
+  identify: map({
+    path: urlPath().prefault('/'),
+    header: headerName().describe('Response header that tells which release answered'),
+  }).describe('How blue and green are told apart from outside'),
+});
+
+const Artifact = map({
+  headers: z
+    .record(headerName(), secretReference(), needs('a map of header names to secrets'))
+    .prefault({})
+    .describe("Sent to the artifact URL's own host only"),
+  maxSize: size().prefault('500 MB'),
+  timeout: duration(1_000).prefault('5m'),
+});
+
+const Health = map({
+  path: urlPath().prefault('/health'),
+  status: wholeNumber('an HTTP status, 100 to 599', 100, 599).prefault(200),
+  timeout: duration().prefault('2s'),
+});
+
+const Verify = map({
+  passes: wholeNumber('a whole number, 1 to 1000', 1, 1_000).prefault(5).describe('Good answers in a row'),
+  every: duration(10).prefault('1s'),
+  minimum: duration(0).prefault('10s').describe('A program must run this long without a restart'),
+  deadline: duration(100)
+    .prefault('2m')
+    .describe('When a server that has not proved itself counts as failed'),
+  loadBalancerDeadline: duration(100)
+    .prefault('5m')
+    .describe('How long the load balancer may take to see the servers up'),
+});
+
+const Approve = map({
+  timeout: duration(100).prefault('72h').describe('After this long without an answer, then happens'),
+  then: z.enum(['reject', 'keep waiting'], needs('reject or keep waiting')).prefault('reject'),
+  watchEvery: duration(100).prefault('30s').describe('How often the load balancer is looked at meanwhile'),
+});
+
+const Prober = map({
+  path: urlPath().prefault('/'),
+  requestsPerSecond: wholeNumber('a whole number, 1 to 1000', 1, 1_000).prefault(20),
+  timeout: duration(10).prefault('5s'),
+});
+
+const Bake = map({
+  duration: duration(100).prefault('10m'),
+  maxErrorRate: percent()
+    .prefault('0.1 %')
+    .describe('Share of failed requests above which the new environment is ill'),
+  maxLatencyRatio: z
+    .number(needs('a number, 1 at least'))
+    .min(1, needs('a number, 1 at least'))
+    .prefault(2)
+    .describe('The 99th percentile may be this many times what it was before the switch'),
+  latencyFloor: duration(0)
+    .prefault('50ms')
+    .describe('Latency below this is never held against the new environment'),
+  minRequests: wholeNumber('a whole number above 0', 1, 100_000_000)
+    .prefault(200)
+    .describe('No verdict on fewer requests than these'),
+  watchEvery: duration(100).prefault('5s').describe('How often servers and load balancer are looked at'),
+});
+
+const Retire = map({
+  old: z
+    .enum(['keep running', 'stop'], needs('keep running or stop'))
+    .prefault('keep running')
+    .describe('keep running: the old environment stays the warm way back'),
+});
+
+const Drain = map({
+  atMost: duration(0).prefault('30s').describe('Lingering connections are waited for at most this long'),
+});
+
+export const Configuration = map({
+  service: label('a name').describe('Name of the service'),
+  program: Program.prefault({}).describe('How the program is found in its artifact and run on a server'),
+  ssh: Ssh.prefault({}).describe('Defaults of every server'),
+  environments: Environments.describe('The two sets of servers'),
+  loadBalancer: LoadBalancer,
+  publicAddress: PublicAddress,
+  artifact: Artifact.prefault({}).describe('How the tar.gz that CI built is fetched'),
+  health: Health.prefault({}).describe('One question put to a server, and what counts as a good answer'),
+  verify: Verify.prefault({}).describe('What a server must prove before it gets traffic'),
+  approve: Approve.prefault({}).describe('How long people are waited for'),
+  prober: Prober.prefault({}).describe('What is asked at the public address, all through the deployment'),
+  bake: Bake.prefault({}).describe('Watching the new environment under all the traffic'),
+  retire: Retire.prefault({}).describe('What becomes of the old environment'),
+  drain: Drain.prefault({}),
+  keepReleases: wholeNumber('a whole number, 0 to 100', 0, 100)
+    .prefault(5)
+    .describe('Releases kept on a server beside the active and the previous one'),
+});
+
+export type Configuration = z.output<typeof Configuration>;
+export type ServerEntry = z.output<typeof ServerEntry>;
