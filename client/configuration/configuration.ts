@@ -8,6 +8,7 @@ import { Refusal } from '../refusal.js';
 import {
   complaintsOf,
   describeComplaint,
+  describeError,
   type ConfigurationComplaint,
   type KnownKeys,
 } from './complaints.js';
