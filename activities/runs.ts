@@ -9,8 +9,9 @@ export const createRunActivities = () => ({
   async unsettledTakeOver(input: { readonly workflowId: string }): Promise<string> {
     return patiently(async () => {
       const { client } = Context.current();
+      // Visibility lists the newest run first; SQL visibility refuses an ORDER BY.
       const runs = client.workflow.list({
-        query: `WorkflowId = "${input.workflowId}" AND ExecutionStatus != "Running" ORDER BY StartTime DESC`,
+        query: `WorkflowId = "${input.workflowId}" AND ExecutionStatus != "Running"`,
         pageSize: 1,
       });
       for await (const run of runs) {

@@ -114,7 +114,7 @@ async function probeTraffic(
   const before = resumed(activityInfo().heartbeatDetails as Carried | undefined);
   let windows = before.windows;
   let tally = before.tally;
-  let verdict: Verdict = { kind: 'undecided' };
+  let verdict = { kind: 'undecided' } as Verdict;
   let decided: () => void = () => undefined;
   const decision = new Promise<void>((resolve) => (decided = resolve));
   const beat = () => heartbeat({ tally, windows, atMs: Date.now() } satisfies Carried);

@@ -74,9 +74,9 @@ export function whyNotTheSame(first: ProcessLook, last: ProcessLook): string | u
 }
 
 /**
- * Whether the way back may be taken: old and new environment were asked the same in the same window.
- * A machine needs the old one to be better; a person only that it is able to serve. Where neither is proved
- * (a cut network makes both look dead) nothing may move without `--force`.
+ * Whether the way back may be taken: old and new environment were asked the same in the same window. `needs` says what has to be
+ * proved: that the old one is `better` (a machine found the new one ill) or only `able` (a person asked, or the switch itself
+ * failed). Where it is not (a cut network makes both look dead), nothing may move without `--force`.
  */
 export function judgeWayBack(
   old: readonly Sample[],
@@ -95,7 +95,7 @@ export function judgeWayBack(
       because: `the old environment does not answer (${bad ? describeSample(bad) : 'no sample'})`,
     };
   }
-  if (situation.askedBy === 'person' || oldShare > currentShare) return { kind: 'pass' };
+  if (situation.needs === 'able' || oldShare > currentShare) return { kind: 'pass' };
   if (
     oldShare === currentShare &&
     (situation.currentIsIll || isSlower(current, old, situation.latencyFloorMs))

@@ -27,8 +27,11 @@ export interface Answer {
   readonly next: string;
 }
 
-const update = (name: MessageName) => defineUpdate<Answer, [(Message | string)?]>(name);
-const signal = (name: MessageName) => defineSignal<[(Message | string)?]>(name);
+/** What is sent along: nothing, a reason, or more. */
+export type MessageInput = Message | string | undefined;
+
+const update = (name: MessageName) => defineUpdate<Answer, [input?: MessageInput]>(name);
+const signal = (name: MessageName) => defineSignal<[input?: MessageInput]>(name);
 
 /** Every message is an update (validated, answered) and a signal (also sent bare, from the Temporal UI). */
 export const updates = {

@@ -1,0 +1,62 @@
+import { CancellationScope } from '@temporalio/workflow';
+import type { Color } from '../domain/color.js';
+import type { Complaint } from '../domain/failures.js';
+import type { ReleaseId } from '../domain/names.js';
+import { idleOf } from '../domain/plan.js';
+import { asFailure, complaintOf } from './complaint.js';
+import { batches, fanOut, lanes } from './fan-out.js';
+import type { AdoptionRequest } from './messages.js';
+import { look, step } from './patience.js';
+import { Run } from './run.js';
+
+export type Adopted =
+  | {
+      readonly kind: 'adopted';
+      readonly color: Color;
+      readonly releases: Readonly<Record<string, ReleaseId | 'nothing'>>;
+    }
+  | { readonly kind: 'refused'; readonly complaints: readonly Complaint[] };
+
+/** Takes over what runs on the idle environment in flat directories under its own units: files kept, nothing restarted. */
+export async function adopt(request: AdoptionRequest): Promise<Adopted> {
+  const run = new Run({ kind: 'adoption', ...request });
+  return await CancellationScope.nonCancellable(async () => {
+    const result = await takeOver(run, request.color).catch((error: unknown): Adopted => ({
+      kind: 'refused',
+      complaints: [complaintOf(error)],
+    }));
+    await run.end({});
+    return result;
+  });
+}
+
+async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
+  const { service, board } = run;
+  const observation = await look.observe.executeWithOptions(
+    { summary: `${service.id}: load balancer and servers` },
+    [{ service }],
+  );
+  const idle = idleOf(observation);
+  if (!idle || (asked && asked !== idle)) throw asFailure(notIdle(run, asked, idle));
+  board.enter('install', `what runs on ${idle} becomes a release; nothing is restarted`);
+  const releases: Record<string, ReleaseId | 'nothing'> = {};
+  for (const batch of batches(service.environments[idle], lanes)) {
+    await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic` }, [
+      { service, color: idle },
+    ]);
+    await fanOut(batch, lanes, async ({ name }) => {
+      releases[name] = await step.adoptServer.executeWithOptions({ summary: name }, [
+        { service, server: name, token: run.token() },
+      ]);
+      board.tellServer(name, 'adopted', releases[name]);
+    });
+  }
+  return { kind: 'adopted', color: idle, releases };
+}
+
+const notIdle = ({ service }: Run, asked: Color | undefined, idle: Color | undefined): Complaint => ({
+  failure: 'EnvironmentHasTraffic',
+  message: idle
+    ? `Cannot adopt ${asked} of "${service.id}": it is live, and ${idle} is idle\n  only what is idle is touched: verdigris adopt --environment ${idle}`
+    : `Cannot adopt "${service.id}": the load balancer does not send all traffic to one environment\n  settle it: verdigris repair`,
+});

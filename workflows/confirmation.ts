@@ -1,0 +1,30 @@
+import { otherColor, type Color } from '../domain/color.js';
+import type { Plan } from '../domain/plan.js';
+import { complaintOf } from './complaint.js';
+import type { DeploymentRun } from './deployment-run.js';
+import { look } from './patience.js';
+
+/** Where the traffic has to be: with the environment that was live when it was planned, or with the new one. */
+export type Expected = 'live' | 'new';
+
+export const expectedColor = (plan: Plan, expected: Expected): Color =>
+  expected === 'new' ? plan.idle : otherColor(plan.idle);
+
+/**
+ * Looks again just before a change. While somebody else has moved the traffic nothing is touched and a person is asked;
+ * an edit of the load balancer's objects voids the plan.
+ */
+export async function confirmPlan(run: DeploymentRun, plan: Plan, expected: Expected): Promise<void> {
+  const live = expectedColor(plan, expected);
+  for (;;) {
+    try {
+      return await look.confirm.executeWithOptions({ summary: `all to ${live}, nothing edited` }, [
+        { service: run.service, plan: { objects: plan.objects }, live },
+      ]);
+    } catch (error) {
+      const complaint = complaintOf(error);
+      if (complaint.failure !== 'TrafficMoved') throw error;
+      await run.askPerson(complaint);
+    }
+  }
+}

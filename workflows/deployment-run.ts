@@ -1,0 +1,44 @@
+import type { DeploymentRequest } from '../domain/deployment.js';
+import type { Complaint } from '../domain/failures.js';
+import type { Baseline } from '../domain/traffic.js';
+import type { Said } from './inbox.js';
+import { Run } from './run.js';
+
+/** A run that deploys: what its phases learn and hand on. */
+export class DeploymentRun extends Run {
+  readonly request: DeploymentRequest;
+  /** How the servers of each side name themselves to visitors. */
+  identities: { readonly idle: readonly string[]; readonly live: readonly string[] } = { idle: [], live: [] };
+  /** What the service was like before the switch. */
+  baseline: Baseline = { requests: 0, errorRate: 0, p99Ms: 0 };
+
+  /** Whether the switch was begun: from then on the way back starts with the traffic. */
+  switched = false;
+  /** The new environment's own processes were seen to die: no comparison is needed to call it ill. */
+  newIsIll = false;
+
+  constructor(request: DeploymentRequest) {
+    super({ kind: 'deployment', ...request });
+    this.request = request;
+  }
+}
+
+/** A person, or time, said no. */
+export class Rejected extends Error {
+  readonly said: Pick<Said, 'by' | 'reason'>;
+
+  constructor(said: Pick<Said, 'by' | 'reason'>) {
+    super(`rejected by ${said.by}`);
+    this.said = said;
+  }
+}
+
+/** Nothing was changed, and why. */
+export class Refused extends Error {
+  readonly complaints: readonly Complaint[];
+
+  constructor(complaints: readonly Complaint[]) {
+    super('refused');
+    this.complaints = complaints;
+  }
+}

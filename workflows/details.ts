@@ -1,0 +1,56 @@
+import type { Status } from '../domain/deployment.js';
+import { shortId } from '../domain/names.js';
+import { describeSplit } from '../domain/split.js';
+import { coverage, failureBound } from '../domain/traffic.js';
+
+/** A status as Markdown, for the Temporal UI's page of the run. */
+export function describe(status: Status): string {
+  const { service, release, stage, since, live, split, next } = status;
+  return [
+    `## ${service}: ${stage}`,
+    ...(status.problem ? [`**${escape(status.problem.message)}**`] : []),
+    ...(status.awaits ? [`Waits for: **${escape(status.awaits)}**`] : []),
+    `Next: ${escape(next)}`,
+    ...howToAnswer(status),
+    table([
+      ['release', release ? `${release.version ?? ''} ${release.id}`.trim() : 'not known yet'],
+      ['live', split ? `${live} (${describeSplit(split)})` : live],
+      ['since', new Date(since).toISOString()],
+      ...(status.deadline ? [['until', new Date(status.deadline).toISOString()] as const] : []),
+      ['asked by', status.requestedBy],
+      ['deployment', shortId(status.deployment)],
+      ['requests seen', tallyLine(status)],
+    ]),
+    ...(status.evidence ? ['### Evidence', ...status.evidence.lines.map((line) => `- ${escape(line)}`)] : []),
+    ...(status.plan && status.plan.warnings.length > 0
+      ? ['### To know', ...status.plan.warnings.map((line) => `- ${escape(line)}`)]
+      : []),
+    '### Servers',
+    ...status.servers.map(
+      ({ server, color, state, detail }) =>
+        `- ${server} (${color}): ${state}${detail ? `, ${escape(detail)}` : ''}`,
+    ),
+    ...(status.notes.length > 0 ? ['### Notes', ...status.notes.map((line) => `- ${escape(line)}`)] : []),
+  ].join('\n\n');
+}
+
+function howToAnswer({ accepts, stage }: Status): readonly string[] {
+  if (accepts.length === 0) return [];
+  const words = accepts.map((message) => `\`${message}\``).join(', ');
+  const hint =
+    stage === 'approve' || stage === 'needs a person'
+      ? ' Send one as a signal from this page (no input needed), or with the command line.'
+      : '';
+  return [`Accepted now: ${words}.${hint}`];
+}
+
+function tallyLine({ tally }: Status): string {
+  if (tally.sent === 0) return 'none yet';
+  return `${tally.sent}, ${tally.failed} failed, ${Math.round(coverage(tally) * 100)} % of the time watched, at most ${(failureBound(tally) * 100).toFixed(2)} % can have failed unseen`;
+}
+
+const table = (rows: readonly (readonly [string, string])[]): string =>
+  ['| | |', '| --- | --- |', ...rows.map(([name, value]) => `| ${name} | ${escape(value)} |`)].join('\n');
+
+/** Text from elsewhere must not become markup. */
+const escape = (text: string): string => text.replaceAll(/[\\`*_{}[\]<>|#]/g, '\\$&').replaceAll('\n', ' ');

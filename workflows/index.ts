@@ -1,0 +1,5 @@
+export { adopt } from './adopt.js';
+export { blueGreenDeployment } from './blue-green-deployment.js';
+export { inspectService, planDeployment } from './inspection.js';
+export { repair } from './repair.js';
+export { rollback } from './rollback.js';

@@ -1,0 +1,33 @@
+import type { Plan } from '../../domain/plan.js';
+import type { DeploymentRun } from '../deployment-run.js';
+import { batches, fanOut, lanes } from '../fan-out.js';
+import { step } from '../patience.js';
+import { undoOnServers } from '../server-undo.js';
+import { confirmPlan } from '../confirmation.js';
+
+/** Makes the release the one that runs on the idle servers. */
+export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, board } = run;
+  const { release, idle } = plan;
+  board.enter('activate', `${idle} is stopped, switched to the release and started; ${plan.live} serves`);
+  run.undo.push(`put back what ran on ${idle}`, () =>
+    undoOnServers(run, idle, service.environments[idle], async ({ name }) => {
+      const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
+      const { cut } = await step.restoreRelease.executeWithOptions({ summary: `${previous} on ${name}` }, [
+        { service, server: name, release: previous, token: run.token() },
+      ]);
+      if (cut > 0) board.note(`${cut} connections still lingered on ${name} when it was put back`);
+      board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
+    }),
+  );
+  for (const batch of batches(service.environments[idle], lanes)) {
+    await confirmPlan(run, plan, 'live');
+    await fanOut(batch, lanes, async ({ name }) => {
+      board.tellServer(name, 'activating', release.id);
+      await step.activateRelease.executeWithOptions({ summary: `${release.id} on ${name}` }, [
+        { service, server: name, release: release.id, token: run.token() },
+      ]);
+      board.tellServer(name, 'active', release.id);
+    });
+  }
+}

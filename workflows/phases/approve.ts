@@ -1,0 +1,96 @@
+import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import type { Complaint } from '../../domain/failures.js';
+import type { Plan } from '../../domain/plan.js';
+import { complaintOf } from '../complaint.js';
+import { confirmPlan, expectedColor } from '../confirmation.js';
+import { Rejected, type DeploymentRun } from '../deployment-run.js';
+import type { Said } from '../inbox.js';
+import { asFailure } from '../complaint.js';
+import { watch } from '../patience.js';
+import { verifyAgain } from './verify.js';
+
+/** Waits for a person. What they approve is verified once more before it gets the traffic. */
+export async function approve(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { board } = run;
+  const said = await answer(run, plan);
+  if (said.kind === 'rejected') throw new Rejected(said);
+  board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
+  board.enter('approve', 'approved; every server is verified once more, then the traffic is switched');
+  await verifyAgain(run, plan);
+  await confirmPlan(run, plan, 'live');
+}
+
+type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: 'approved' | 'rejected' };
+
+async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
+  const { board, inbox, service } = run;
+  const { timeoutMs, then } = service.approve;
+  let answered: Answered | undefined;
+  inbox.on('approve', (said) => (answered ??= { ...said, kind: 'approved' }));
+  inbox.on('reject', (said) => (answered ??= { ...said, kind: 'rejected' }));
+  const deadline = Date.now() + timeoutMs;
+  const keepWaiting = then === 'keep waiting';
+  for (;;) {
+    board.enter(
+      'approve',
+      keepWaiting
+        ? 'it waits as long as it takes'
+        : `without an answer it is rejected, and everything put back`,
+      { what: 'an approval: approve or reject', ...(keepWaiting ? {} : { deadline }) },
+    );
+    const trouble = await untilAnswered(
+      run,
+      plan,
+      () => answered !== undefined,
+      keepWaiting ? undefined : deadline,
+    );
+    if (trouble?.failure === 'TrafficMoved') {
+      await run.askPerson(trouble);
+      await confirmPlan(run, plan, 'live');
+      continue;
+    }
+    if (trouble) throw asFailure(trouble);
+    return (
+      answered ?? {
+        kind: 'rejected',
+        by: 'time',
+        reason: `nobody approved within ${timeoutMs / 3_600_000} h`,
+      }
+    );
+  }
+}
+
+/** Waits for the answer or the deadline, watching the load balancer meanwhile; gives what was found wrong there. */
+async function untilAnswered(
+  run: DeploymentRun,
+  plan: Plan,
+  answered: () => boolean,
+  deadline: number | undefined,
+): Promise<Complaint | undefined> {
+  const { service } = run;
+  let trouble: Complaint | undefined;
+  const scope = new CancellationScope();
+  const watching = scope.run(() =>
+    watch.watchLoadBalancer.executeWithOptions({ summary: 'is the load balancer still as planned' }, [
+      {
+        service,
+        plan: { objects: plan.objects },
+        live: expectedColor(plan, 'live'),
+        everyMs: service.approve.watchEveryMs,
+      },
+    ]),
+  );
+  const ended = watching.catch((error: unknown) => {
+    if (!isCancellation(error)) trouble = complaintOf(error);
+  });
+  try {
+    const done = () => answered() || trouble !== undefined;
+    await (deadline === undefined
+      ? condition(done)
+      : condition(done, Math.max(1, deadline - Date.now()), { summary: 'an approval' }));
+  } finally {
+    scope.cancel();
+    await CancellationScope.nonCancellable(() => ended);
+  }
+  return trouble;
+}

@@ -1,0 +1,159 @@
+import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { otherColor, type Color } from '../../domain/color.js';
+import type { Complaint } from '../../domain/failures.js';
+import { oursOf, type Plan } from '../../domain/plan.js';
+import type { TrafficReport } from '../../domain/traffic.js';
+import { asFailure, complaintOf } from '../complaint.js';
+import { expectedColor } from '../confirmation.js';
+import type { DeploymentRun } from '../deployment-run.js';
+import { look, watch } from '../patience.js';
+
+/** Share of the bake that must have been watched: what nobody saw is not good. */
+const neededCoverage = 0.8;
+
+/** Watches the new environment under all the traffic, with the way back armed. Throws what speaks against it. */
+export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, inbox } = run;
+  const clock = { leftMs: service.bake.durationMs, early: false };
+  inbox.on('advance', () => (clock.early = true));
+  inbox.on('extend', (said) => (clock.leftMs += said.byMs));
+  let objects = plan.objects;
+  while (clock.leftMs > 0 && !clock.early) {
+    const { report, trouble } = await stretch(run, plan, objects, clock);
+    if (trouble && isForPeople(trouble)) {
+      await run.askPerson(trouble);
+      objects = await asItIsNow(run);
+      continue;
+    }
+    if (trouble) throw asFailure(trouble);
+    await judge(run, plan, report, clock);
+  }
+}
+
+interface Clock {
+  leftMs: number;
+  early: boolean;
+}
+
+/** Somebody is at work on the load balancer: whether to go on is not ours to say. */
+const isForPeople = ({ failure }: Complaint): boolean =>
+  failure === 'TrafficMoved' || failure === 'LoadBalancerChanged';
+
+/** One watched stretch of the bake: until its time is over, until it is ended early, or until something is wrong. */
+async function stretch(
+  run: DeploymentRun,
+  plan: Plan,
+  objects: Plan['objects'],
+  clock: Clock,
+): Promise<{ readonly report: TrafficReport | undefined; readonly trouble: Complaint | undefined }> {
+  const { service, board, traffic, baseline } = run;
+  const beganAt = Date.now();
+  await traffic.next(`to ${plan.idle} under all the traffic`, { baseline, policy: service.bake });
+  const found: { trouble?: Complaint } = {};
+  const watchers = watchAll(run, plan, objects, (trouble) => (found.trouble ??= trouble));
+  try {
+    for (
+      let endAt = 0;
+      found.trouble === undefined && !clock.early && Date.now() < (endAt = beganAt + clock.leftMs);
+    ) {
+      const deadline = endAt;
+      board.enter('bake', `${plan.idle} is watched under all the traffic; then it is promoted`, {
+        what: 'the end of the bake',
+        deadline,
+      });
+      const changed = () => found.trouble !== undefined || clock.early || beganAt + clock.leftMs !== deadline;
+      await condition(changed, deadline - Date.now(), { summary: 'bake' });
+    }
+  } finally {
+    watchers.scope.cancel();
+    await CancellationScope.nonCancellable(() => watchers.ended);
+  }
+  const report = await traffic.next('after the bake');
+  board.tell({ tally: traffic.tally });
+  return { report, trouble: found.trouble };
+}
+
+/** What is watched side by side. A rollback ends it: the scope belongs to the forward steps. */
+function watchAll(
+  run: DeploymentRun,
+  plan: Plan,
+  objects: Plan['objects'],
+  onTrouble: (trouble: Complaint) => void,
+) {
+  const { service, traffic } = run;
+  const scope = new CancellationScope();
+  const asTrouble = (error: unknown) => {
+    if (!isCancellation(error)) onTrouble(complaintOf(error));
+  };
+  const requests = traffic.ended().then(({ verdict }) => {
+    if (verdict.kind === 'fail') onTrouble(ill(run, plan, verdict.because));
+  });
+  const ended = scope.run(async () => {
+    const servers = watchUntil(run, plan.idle, 'ill').then((because) => {
+      run.newIsIll = true;
+      onTrouble(ill(run, plan, because));
+    });
+    const loadBalancer = watch.watchLoadBalancer.executeWithOptions(
+      { summary: `is all traffic still at ${plan.idle}` },
+      [{ service, plan: { objects }, live: expectedColor(plan, 'new'), everyMs: service.bake.watchEveryMs }],
+    );
+    const wayBack = plan.live === 'nothing' ? Promise.resolve() : watchWayBack(run, otherColor(plan.idle));
+    await Promise.all([servers, loadBalancer, wayBack].map((watching) => watching.catch(asTrouble)));
+  });
+  requests.catch(asTrouble);
+  return { scope, ended };
+}
+
+const watchUntil = (run: DeploymentRun, color: Color, until: 'ill' | 'well'): Promise<string> =>
+  watch.watchEnvironment.executeWithOptions({ summary: `${color} until ${until}` }, [
+    { service: run.service, color, until },
+  ]);
+
+/** A way back that decays is told at once, and so is its recovery. */
+async function watchWayBack(run: DeploymentRun, color: Color): Promise<void> {
+  for (;;) {
+    const because = await watchUntil(run, color, 'ill');
+    run.board.note(`The way back decays: ${because}`);
+    run.board.publish();
+    await watchUntil(run, color, 'well');
+    run.board.note(`The way back is well again: ${color}`);
+  }
+}
+
+const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint => ({
+  failure: 'IllUnderTraffic',
+  message: `Cannot keep "${run.service.id}" on ${plan.idle}: under all the traffic ${because}`,
+});
+
+/** Judges the stretch that has ended, and says in `clock` whether more is needed. */
+async function judge(
+  run: DeploymentRun,
+  plan: Plan,
+  report: TrafficReport | undefined,
+  clock: Clock,
+): Promise<void> {
+  const { board, service } = run;
+  const verdict = report?.verdict ?? { kind: 'inconclusive', because: 'nothing was seen' };
+  if (verdict.kind === 'fail') throw asFailure(ill(run, plan, verdict.because));
+  if (clock.early) {
+    board.note('The bake was ended early by a person');
+    return;
+  }
+  const neededMs = service.bake.durationMs * neededCoverage;
+  const missingMs = neededMs - (report?.tally.observedMs ?? 0);
+  if (missingMs > 0) {
+    board.note(`${Math.round(missingMs / 1000)} s of the bake were not watched; it lasts that much longer`);
+    clock.leftMs = Math.max(missingMs, 1_000);
+  } else if (verdict.kind === 'inconclusive') {
+    const message = `Cannot promote "${service.id}": ${verdict.because}\n  bake once more: verdigris retry; go back: verdigris rollback`;
+    await run.askPerson({ failure: 'EvidenceMissing', message });
+    clock.leftMs = service.bake.durationMs;
+  } else {
+    clock.leftMs = 0;
+  }
+}
+
+/** A person let it go on: the load balancer as it is now is what the rest of the bake is held against. */
+async function asItIsNow({ service }: DeploymentRun): Promise<Plan['objects']> {
+  return oursOf(await look.observe.executeWithOptions({ summary: 'as a person left it' }, [{ service }]));
+}

@@ -1,0 +1,33 @@
+import type { Plan } from '../../domain/plan.js';
+import { factsOf, type Observation } from '../../domain/observation.js';
+import type { DeploymentRun } from '../deployment-run.js';
+import { fanOut, lanes } from '../fan-out.js';
+import { step } from '../patience.js';
+import { undoOnServers } from '../server-undo.js';
+
+/** Puts the release on all idle servers, beside what runs there. */
+export async function install(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
+  const { service, board } = run;
+  const { release, idle } = plan;
+  board.enter('install', `the release is put on ${idle}, beside what runs there`);
+  // A release that was there before belongs to an earlier deployment: it stays.
+  const fresh = service.environments[idle].filter(
+    ({ name }) => !factsOf(observation, name)?.installedReleases.includes(release.id),
+  );
+  run.undo.push(`remove ${release.id} from ${idle}`, () =>
+    undoOnServers(run, idle, fresh, async ({ name }) => {
+      const because = board.status.problem?.message ?? 'undone';
+      await step.removeRelease.executeWithOptions({ summary: `${release.id} from ${name}` }, [
+        { service, server: name, release: release.id, because, token: run.token() },
+      ]);
+      board.tellServer(name, 'removed', release.id);
+    }),
+  );
+  await fanOut(service.environments[idle], lanes, async ({ name }) => {
+    board.tellServer(name, 'installing', release.id);
+    await step.installRelease.executeWithOptions({ summary: `${release.id} on ${name}` }, [
+      { service, server: name, release, token: run.token() },
+    ]);
+    board.tellServer(name, 'installed', release.id);
+  });
+}

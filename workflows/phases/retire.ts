@@ -1,0 +1,51 @@
+import { otherColor } from '../../domain/color.js';
+import type { ServerName } from '../../domain/names.js';
+import { factsOf, type Observation } from '../../domain/observation.js';
+import type { Plan } from '../../domain/plan.js';
+import { complaintOf } from '../complaint.js';
+import type { DeploymentRun } from '../deployment-run.js';
+import { fanOut, lanes } from '../fan-out.js';
+import { look, step } from '../patience.js';
+
+/** What becomes of the old environment: it keeps running as the warm way back, or it drains and stops. */
+export async function retire(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
+  const { service, board } = run;
+  const old = otherColor(plan.idle);
+  if (plan.live === 'nothing') return;
+  if (service.retire.old === 'keep running' || anyForeign(run, plan, observation)) {
+    board.enter('retire', `${old} keeps running as the warm way back`);
+    return;
+  }
+  board.enter('retire', `${old} drains and stops`);
+  try {
+    await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
+      { service, color: old },
+    ]);
+    await fanOut(service.environments[old], lanes, ({ name }) => drainAndStop(run, observation, name));
+  } catch (error) {
+    const { failure, message } = complaintOf(error);
+    if (failure === 'Cancelled') throw error;
+    board.note(`${old} was not stopped: ${message}`);
+  }
+}
+
+/** Undone by starting it again: without that, the traffic would be sent back to nobody. */
+async function drainAndStop(run: DeploymentRun, observation: Observation, server: ServerName): Promise<void> {
+  const { service, board } = run;
+  const release = factsOf(observation, server)?.activeRelease;
+  if (release) {
+    run.undo.push(`start ${server} again`, async () => {
+      await step.activateRelease.executeWithOptions({ summary: `${release} on ${server} again` }, [
+        { service, server, release, token: run.token() },
+      ]);
+    });
+  }
+  const { cut } = await step.drainServer.executeWithOptions({ summary: server }, [{ service, server }]);
+  if (cut > 0) board.note(`${cut} connections still lingered on ${server} when it was stopped`);
+  await step.stopServer.executeWithOptions({ summary: server }, [{ service, server, token: run.token() }]);
+  board.tellServer(server, 'stopped');
+}
+
+/** What Verdigris did not install is not stopped by it either. */
+const anyForeign = ({ service }: DeploymentRun, plan: Plan, observation: Observation): boolean =>
+  service.environments[otherColor(plan.idle)].some(({ name }) => factsOf(observation, name)?.foreign);

@@ -1,0 +1,62 @@
+import { otherColor } from '../../domain/color.js';
+import type { Plan } from '../../domain/plan.js';
+import { allTo } from '../../domain/split.js';
+import type { DeploymentRun } from '../deployment-run.js';
+import { route } from '../patience.js';
+import { baselineFrom } from '../traffic-watch.js';
+
+/** How long the public address may take to be served by the new environment once the load balancer says so. */
+const proofDeadlineMs = 60_000;
+
+/** Gives all new traffic to the new environment, and proves it from outside. */
+export async function switchTraffic(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, board, identities } = run;
+  const { idle, objects } = plan;
+  board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
+  run.baseline = baselineFrom(await run.traffic.next('during the switch'));
+  run.switched = true;
+  run.undo.push(`send the traffic back to ${otherColor(idle)}`, () => sendBack(run, plan));
+  const { tookMs } = await route.routeTraffic.executeWithOptions({ summary: `all to ${idle}` }, [
+    { service, to: allTo(idle), expected: objects, purpose: 'forward' },
+  ]);
+  board.tell({ live: idle, idle: otherColor(idle), split: allTo(idle) });
+  board.note(`The switch to ${idle} took ${(tookMs / 1000).toFixed(1)} s`);
+  const proof = {
+    service,
+    color: idle,
+    identities: identities.idle,
+    others: identities.live,
+    deadlineMs: proofDeadlineMs,
+  };
+  const { toldApart } = await route.proveTraffic.executeWithOptions(
+    { summary: `${idle} answers at ${service.publicAddress.url}` },
+    [proof],
+  );
+  if (!toldApart)
+    board.note(
+      `Blue and green name themselves alike: that ${idle} serves is known from the load balancer only`,
+    );
+}
+
+async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, board, identities } = run;
+  const old = otherColor(plan.idle);
+  const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
+    { summary: `all back to ${old}` },
+    [{ service, to: allTo(old), purpose: 'rollback' }],
+  );
+  board.tell({ live: plan.live, idle: plan.idle, split: allTo(old) });
+  if (changed) board.note(`The way back to ${old} took ${(tookMs / 1000).toFixed(1)} s`);
+  if (published.length > 0)
+    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
+  if (plan.live === 'nothing') return; // nothing ran there before: nobody can answer
+  await route.proveTraffic.executeWithOptions({ summary: `${old} answers at ${service.publicAddress.url}` }, [
+    {
+      service,
+      color: old,
+      identities: identities.live,
+      others: identities.idle,
+      deadlineMs: proofDeadlineMs,
+    },
+  ]);
+}

@@ -1,0 +1,113 @@
+import {
+  ApplicationFailure,
+  CancellationScope,
+  allHandlersFinished,
+  condition,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { FencingToken, Status, TakenOver } from '../domain/deployment.js';
+import type { Complaint } from '../domain/failures.js';
+import type { Stage } from '../domain/phase.js';
+import type { Service } from '../domain/service.js';
+import { Inbox, type Said } from './inbox.js';
+import { StatusBoard } from './status-board.js';
+import { TrafficWatch } from './traffic-watch.js';
+import { UndoStack } from './undo.js';
+
+export interface RunSettings {
+  readonly kind: Status['kind'];
+  readonly service: Service;
+  readonly requestedBy: string;
+  readonly searchAttributes: boolean;
+}
+
+/** One run of a workflow for one service: what its phases share, and where people are heard. Made before the first `await`. */
+export class Run {
+  readonly service: Service;
+  readonly board: StatusBoard;
+  readonly inbox: Inbox;
+  readonly undo = new UndoStack();
+  readonly traffic: TrafficWatch;
+  /** Who asked for a rollback, last. */
+  rollback: Said | undefined;
+  #retry: Said | undefined;
+  #takeOver: Said | undefined;
+  #forward: CancellationScope | undefined;
+  #step = 0;
+
+  constructor({ kind, service, requestedBy, searchAttributes }: RunSettings) {
+    this.service = service;
+    this.traffic = new TrafficWatch(service);
+    this.board = new StatusBoard(kind, service, requestedBy, searchAttributes);
+    this.inbox = new Inbox(this.board);
+    this.inbox.on('retry', (said) => (this.#retry = said));
+    this.inbox.on('take-over', (said) => (this.#takeOver = said));
+    this.inbox.on('rollback', (said) => {
+      this.rollback = said;
+      this.#forward?.cancel();
+    });
+    this.board.publish();
+  }
+
+  /** The token of the next change on a server: grows with every step, undo included. */
+  token(): FencingToken {
+    return { startedAtMs: workflowInfo().startTime.getTime(), step: ++this.#step };
+  }
+
+  /** Takes steps that a rollback ends at once: no new one begins, the one in flight is waited for. */
+  async forward<T>(steps: () => Promise<T>): Promise<T> {
+    const scope = new CancellationScope();
+    this.#forward = scope;
+    if (this.rollback) scope.cancel();
+    try {
+      return await scope.run(steps);
+    } finally {
+      this.#forward = undefined;
+    }
+  }
+
+  /**
+   * Tells a person what is wrong and waits until it shall be tried again: on `retry`, on another `rollback`, or by itself after
+   * `againAfterMs`. A take-over ends the run.
+   */
+  async askPerson(problem: Complaint, againAfterMs?: number): Promise<void> {
+    const before = this.board.status;
+    const rollback = this.rollback;
+    this.#retry = undefined;
+    this.board.tell({ problem });
+    this.board.enter('needs a person', nextOf(againAfterMs), {
+      what: 'a person: retry, rollback or take-over',
+    });
+    const answered = () =>
+      this.#retry !== undefined || this.#takeOver !== undefined || this.rollback !== rollback;
+    await (againAfterMs === undefined
+      ? condition(answered)
+      : condition(answered, againAfterMs, { summary: 'tries again by itself' }));
+    if (this.#takeOver) throw this.#takenOver(this.#takeOver);
+    this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
+  }
+
+  /** Ends the run for people: nothing is awaited any more. */
+  async end(facts: Partial<Pick<Status, 'outcome' | 'live' | 'tally'>>): Promise<void> {
+    await CancellationScope.nonCancellable(async () => {
+      this.board.tell(facts);
+      this.board.enter('ended' satisfies Stage, 'it has ended');
+      await condition(allHandlersFinished);
+    });
+  }
+
+  #takenOver({ by, reason }: Said): ApplicationFailure {
+    const undone = this.undo.left;
+    const list = undone.map((name) => `\n  left undone: ${name}`).join('');
+    return ApplicationFailure.nonRetryable(
+      `Taken over by ${by}${reason ? `: ${reason}` : ''}${list}\n  when it is settled: verdigris repair`,
+      'TakenOver',
+      { by, reason, undone } satisfies TakenOver,
+    );
+  }
+}
+
+const nextOf = (againAfterMs: number | undefined): string =>
+  againAfterMs === undefined
+    ? 'nothing moves until a person answers'
+    : `it is tried again by itself every ${againAfterMs / 1000} s, or at once on retry`;

@@ -1,0 +1,23 @@
+import type { Color } from '../domain/color.js';
+import type { Server } from '../domain/service.js';
+import { fanOut, batches, lanes } from './fan-out.js';
+import { look } from './patience.js';
+import type { Run } from './run.js';
+
+/**
+ * Undoes something on servers of an environment, each batch only after another look that the environment gets no traffic.
+ * One server that fails does not keep the others of its batch from being tried.
+ */
+export async function undoOnServers(
+  { service }: Run,
+  color: Color,
+  servers: readonly Server[],
+  undo: (server: Server) => Promise<void>,
+): Promise<void> {
+  for (const batch of batches(servers, lanes)) {
+    await look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic` }, [{ service, color }]);
+    const failures: unknown[] = [];
+    await fanOut(batch, lanes, (server) => undo(server).catch((error: unknown) => void failures.push(error)));
+    if (failures.length > 0) throw failures[0];
+  }
+}

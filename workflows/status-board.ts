@@ -1,0 +1,105 @@
+import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { SearchAttributeType, defineSearchAttributeKey } from '@temporalio/common';
+import type { Status } from '../domain/deployment.js';
+import { DeploymentId, shortId, type ServerName } from '../domain/names.js';
+import { acceptedIn, type Stage } from '../domain/phase.js';
+import { serversOf, type Service } from '../domain/service.js';
+import { emptyTally } from '../domain/traffic.js';
+import { describe } from './details.js';
+import { searchAttributeNames, statusMemo } from './messages.js';
+
+const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
+const keys = {
+  service: keyword(searchAttributeNames.service),
+  phase: keyword(searchAttributeNames.phase),
+  live: keyword(searchAttributeNames.live),
+  release: keyword(searchAttributeNames.release),
+};
+
+/**
+ * What people see of a run: the answer to the status query, the memo (readable while no worker is alive), the current details
+ * of the Temporal UI and the search attributes.
+ */
+export class StatusBoard {
+  #status: Status;
+  readonly #searchable: boolean;
+
+  constructor(kind: Status['kind'], service: Service, requestedBy: string, searchable: boolean) {
+    this.#searchable = searchable;
+    this.#status = {
+      service: service.id,
+      deployment: DeploymentId(workflowInfo().runId),
+      kind,
+      requestedBy,
+      stage: 'inspect',
+      phase: 'inspect',
+      since: Date.now(),
+      live: 'unknown',
+      idle: 'unknown',
+      servers: serversOf(service).map(({ name, color }) => ({ server: name, color, state: 'not looked at' })),
+      accepts: acceptedIn('inspect'),
+      next: 'it looks at load balancer and servers; nothing is changed',
+      notes: [],
+      tally: emptyTally,
+    };
+  }
+
+  get status(): Status {
+    return this.#status;
+  }
+
+  /** The run moves on. `next` says what happens there, in a sentence. */
+  enter(stage: Stage, next: string, awaits?: { readonly what: string; readonly deadline?: number }): void {
+    const { awaits: _awaits, deadline: _deadline, problem: _problem, ...kept } = this.#status;
+    const phase =
+      stage === 'rolling back' || stage === 'needs a person' || stage === 'ended' ? kept.phase : stage;
+    this.#status = {
+      ...kept,
+      ...(stage === 'needs a person' || stage === 'rolling back'
+        ? ({ problem: this.#status.problem } as Pick<Status, 'problem'>)
+        : {}),
+      stage,
+      phase,
+      since: Date.now(),
+      next,
+      accepts: acceptedIn(stage),
+      ...(awaits ? { awaits: awaits.what, ...(awaits.deadline ? { deadline: awaits.deadline } : {}) } : {}),
+    };
+    this.publish();
+  }
+
+  /** More facts about where the run is. Shown at once; kept in the memo from the next `publish` on. */
+  tell(facts: Partial<Omit<Status, 'stage' | 'phase' | 'since' | 'accepts'>>): void {
+    this.#status = { ...this.#status, ...facts };
+    setCurrentDetails(describe(this.#status));
+  }
+
+  tellServer(server: ServerName, state: string, detail?: string): void {
+    this.tell({
+      servers: this.#status.servers.map((known) =>
+        known.server === server
+          ? { server, color: known.color, state, ...(detail ? { detail } : {}) }
+          : known,
+      ),
+    });
+  }
+
+  /** Something that people should find in the report. */
+  note(text: string): void {
+    if (!this.#status.notes.includes(text)) this.tell({ notes: [...this.#status.notes, text] });
+  }
+
+  /** Writes the status to where it can be read without a worker. Costs history events: on moves, not on progress. */
+  publish(): void {
+    setCurrentDetails(describe(this.#status));
+    upsertMemo({ [statusMemo]: this.#status });
+    if (!this.#searchable) return;
+    const { service, stage, live, release } = this.#status;
+    upsertSearchAttributes([
+      { key: keys.service, value: service },
+      { key: keys.phase, value: stage },
+      { key: keys.live, value: live },
+      ...(release ? [{ key: keys.release, value: release.version ?? shortId(release.artifact.sha256) }] : []),
+    ]);
+  }
+}

@@ -1,0 +1,39 @@
+/** What puts one step back. Harmless when the step never happened. */
+export interface Undo {
+  /** For people, for example `send the traffic back to blue`. */
+  readonly name: string;
+  readonly run: () => Promise<void>;
+}
+
+/** What would put the world back as it was, newest step first. */
+export class UndoStack {
+  #undos: readonly Undo[] = [];
+
+  /** Say how to undo a step before taking it: a step that timed out may have happened all the same. */
+  push(name: string, run: () => Promise<void>): void {
+    this.#undos = [{ name, run }, ...this.#undos];
+  }
+
+  get left(): readonly string[] {
+    return this.#undos.map((undo) => undo.name);
+  }
+
+  /**
+   * Undoes everything, in order. A step that fails is asked about, as often as it fails, and holds the others up: stopping
+   * green while the traffic could not be sent back to blue would be the outage.
+   */
+  async unwind(
+    onTrouble: (undo: Undo, error: unknown) => Promise<void>,
+    onDone: (undo: Undo) => void,
+  ): Promise<void> {
+    for (let undo = this.#undos[0]; undo; undo = this.#undos[0]) {
+      try {
+        await undo.run();
+        this.#undos = this.#undos.slice(1);
+        onDone(undo);
+      } catch (error) {
+        await onTrouble(undo, error);
+      }
+    }
+  }
+}
