@@ -18,5 +18,5 @@ export default async function setUp(project: TestProject): Promise<(() => Promis
   }
   const server = await startTemporal({ onProgress: (line) => console.error(line) });
   project.provide('temporalAddress', server.address);
-  return server.close;
+  return () => server.close();
 }
