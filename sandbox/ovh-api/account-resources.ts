@@ -1,0 +1,115 @@
+import type { Account, Credential } from './account.js';
+import { globMatches, type AccessRule } from './access-rules.js';
+import { badRequest, invalidCredential } from './api-error.js';
+import { isObject, isoDate, signed, type Caller, type Json, type JsonObject, type Resource } from './resource.js';
+
+/** Clock, credentials and customer: what every client asks before anything else. */
+export function accountResources(
+  account: Account,
+  validationUrlOf: (token: string) => string,
+): readonly Resource[] {
+  return [
+    {
+      method: 'GET',
+      path: '/auth/time',
+      access: 'public',
+      action: 'account:apiovh:auth/time',
+      answer: ({ now }) => Math.floor(now / 1000),
+    },
+    {
+      method: 'POST',
+      path: '/auth/credential',
+      access: 'application',
+      action: 'account:apiovh:auth/credential',
+      answer: ({ caller, body }) => requested(account, caller, body, validationUrlOf),
+    },
+    signed('GET', '/auth/currentCredential', 'account', ({ caller }) => currentCredential(caller)),
+    signed('GET', '/auth/details', 'account', ({ caller }) => details(account, caller)),
+    signed('GET', '/me', 'account', () => customer(account)),
+  ];
+}
+
+/** The branch `/v2`, of which only the check of rights is here. */
+export function iamResources(): readonly Resource[] {
+  return [
+    signed('POST', '/iam/resource/:urn/authorization/check', 'account', ({ caller, body }) => {
+      const actions = Array.isArray(body['actions']) ? body['actions'].map(String) : [];
+      const isAllowed = (action: string): boolean =>
+        caller.kind !== 'service account' ||
+        caller.account.actions.some((granted) => globMatches(granted, action));
+      return {
+        authorizedActions: actions.filter(isAllowed),
+        unauthorizedActions: actions.filter((action) => !isAllowed(action)),
+      };
+    }),
+  ];
+}
+
+function requested(
+  account: Account,
+  caller: Caller,
+  { accessRules, allowedIPs = null }: JsonObject,
+  validationUrlOf: (token: string) => string,
+): Json {
+  const isRules = Array.isArray(accessRules) && accessRules.length > 0 && accessRules.every(isAccessRule);
+  if (!isRules || caller.kind !== 'application')
+    throw badRequest("Body parameter accessRules isn't formated correctly");
+  const { consumerKey, state } = account.addCredential(caller.application, {
+    rules: accessRules as unknown as readonly AccessRule[],
+    allowedIPs: Array.isArray(allowedIPs) ? allowedIPs.map(String) : null,
+    state: 'pendingValidation',
+  });
+  return { consumerKey, state, validationUrl: validationUrlOf(consumerKey) };
+}
+
+const isAccessRule = (rule: Json): boolean =>
+  isObject(rule) &&
+  ['GET', 'POST', 'PUT', 'DELETE'].includes(String(rule['method'])) &&
+  typeof rule['path'] === 'string';
+
+function currentCredential(caller: Caller): Json {
+  if (caller.kind !== 'consumer') throw invalidCredential('This credential is not valid');
+  const { credential } = caller;
+  return {
+    credentialId: credential.credentialId,
+    applicationId: credential.application.applicationId,
+    status: credential.state,
+    rules: rulesOf(credential),
+    allowedIPs: credential.allowedIPs,
+    creation: isoDate(credential.createdAt),
+    expiration: null,
+    lastUse: credential.lastUsedAt === null ? null : isoDate(credential.lastUsedAt),
+    ovhSupport: false,
+  };
+}
+
+const rulesOf = ({ rules }: Credential): Json => rules.map(({ method, path }) => ({ method, path }));
+
+function details({ nichandle }: Account, caller: Caller): Json {
+  const isService = caller.kind === 'service account';
+  const identity = isService
+    ? `credential:${nichandle}/oauth2-${caller.account.clientId}`
+    : `account:${nichandle}`;
+  return {
+    account: nichandle,
+    allowedRoutes: caller.kind === 'consumer' ? rulesOf(caller.credential) : null,
+    description: null,
+    identities: [`urn:v1:eu:identity:${identity}`],
+    method: isService ? 'oauth2_client_credentials' : 'account',
+    roles: null,
+    user: null,
+  };
+}
+
+const customer = ({ nichandle }: Account): Json => ({
+  nichandle,
+  customerCode: '0000-0000-00',
+  name: 'Sandbox',
+  firstname: 'Verdigris',
+  email: 'sandbox@example.com',
+  country: 'FR',
+  currency: { code: 'EUR', symbol: '€' },
+  kycValidated: false,
+  state: 'complete',
+  ovhSubsidiary: 'FR',
+});

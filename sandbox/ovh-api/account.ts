@@ -1,0 +1,134 @@
+import { randomBytes } from 'node:crypto';
+
+import { everything, type AccessRule } from './access-rules.js';
+
+export type CredentialState = 'expired' | 'pendingValidation' | 'refused' | 'validated';
+
+export interface Application {
+  readonly applicationId: number;
+  readonly applicationKey: string;
+  readonly applicationSecret: string;
+}
+
+/** A consumer key, with what it may do. */
+export interface Credential {
+  readonly credentialId: number;
+  readonly consumerKey: string;
+  readonly application: Application;
+  readonly rules: readonly AccessRule[];
+  readonly allowedIPs: readonly string[] | null;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  state: CredentialState;
+  lastUsedAt: number | null;
+}
+
+/** A service account. Its `actions` are IAM's names, in which `*` stands for any characters. */
+export interface ServiceAccount {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly actions: readonly string[];
+}
+
+/** What a started sandbox can be called with. All of it is made at start and worth nothing elsewhere. */
+export interface Credentials {
+  readonly applicationKey: string;
+  readonly applicationSecret: string;
+  readonly consumerKey: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+}
+
+/** As long as the real ones. */
+const tokenLifetimeS = 3599;
+
+/** The customer's account: applications, consumer keys, service accounts and their tokens. */
+export class Account {
+  readonly nichandle = 'xx00000-ovh';
+  readonly credentials: Credentials;
+
+  readonly #clock: () => number;
+  readonly #applications = new Map<string, Application>();
+  readonly #consumerKeys = new Map<string, Credential>();
+  readonly #serviceAccounts = new Map<string, ServiceAccount>();
+  readonly #tokens = new Map<string, { readonly owner: ServiceAccount; readonly expiresAt: number }>();
+
+  constructor(clock: () => number) {
+    this.#clock = clock;
+    const application = this.addApplication();
+    const { consumerKey } = this.addCredential(application, { rules: everything, state: 'validated' });
+    const { clientId, clientSecret } = this.addServiceAccount(['*']);
+    const { applicationKey, applicationSecret } = application;
+    this.credentials = { applicationKey, applicationSecret, consumerKey, clientId, clientSecret };
+  }
+
+  application(applicationKey: string): Application | undefined {
+    return this.#applications.get(applicationKey);
+  }
+
+  credential(consumerKey: string): Credential | undefined {
+    return this.#consumerKeys.get(consumerKey);
+  }
+
+  addApplication(): Application {
+    const application = {
+      applicationId: 100_001 + this.#applications.size,
+      applicationKey: randomBytes(8).toString('hex'),
+      applicationSecret: randomBytes(16).toString('hex'),
+    };
+    this.#applications.set(application.applicationKey, application);
+    return application;
+  }
+
+  addCredential(
+    application: Application,
+    wanted: {
+      readonly rules: readonly AccessRule[];
+      readonly state: CredentialState;
+      readonly allowedIPs?: readonly string[] | null;
+    },
+  ): Credential {
+    const credential: Credential = {
+      credentialId: 200_001 + this.#consumerKeys.size,
+      consumerKey: randomBytes(16).toString('hex'),
+      application,
+      rules: wanted.rules,
+      allowedIPs: wanted.allowedIPs ?? null,
+      createdAt: this.#clock(),
+      state: wanted.state,
+      lastUsedAt: null,
+    };
+    this.#consumerKeys.set(credential.consumerKey, credential);
+    return credential;
+  }
+
+  addServiceAccount(actions: readonly string[]): ServiceAccount {
+    const account = {
+      clientId: `EU.${randomBytes(8).toString('hex')}`,
+      clientSecret: randomBytes(16).toString('hex'),
+      actions,
+    };
+    this.#serviceAccounts.set(account.clientId, account);
+    return account;
+  }
+
+  /** A bearer token, or `undefined` where client and secret do not belong together. */
+  issueToken(clientId: string, clientSecret: string): { token: string; expiresInS: number } | undefined {
+    const owner = this.#serviceAccounts.get(clientId);
+    if (owner === undefined || owner.clientSecret !== clientSecret) return undefined;
+    const token = randomBytes(24).toString('base64url');
+    this.#tokens.set(token, { owner, expiresAt: this.#clock() + tokenLifetimeS * 1000 });
+    return { token, expiresInS: tokenLifetimeS };
+  }
+
+  /** Whom a bearer token stands for while it is valid. */
+  bearer(token: string): ServiceAccount | undefined {
+    const known = this.#tokens.get(token);
+    return known !== undefined && this.#clock() < known.expiresAt ? known.owner : undefined;
+  }
+
+  /** Makes every token that was issued so far invalid. */
+  expireTokens(): void {
+    this.#tokens.clear();
+  }
+}

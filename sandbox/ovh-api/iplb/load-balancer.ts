@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Protocol } from '../../data-plane/configuration.js';
+import type { DataPlane } from '../../data-plane/data-plane.js';
+import { badRequest, notFound } from '../api-error.js';
+import type { Json, JsonObject } from '../resource.js';
+import { requireAll, requireFit, undescribed } from './field.js';
+import { requireDeletable, requireSound } from './integrity.js';
+import { kindsOf, type Kind, type KindName } from './kinds.js';
+import { Objects, type StoredObject } from './objects.js';
+
+export interface EditingRules {
+  /** What is done with keys that no object has. The real API's habit differs by product. */
+  readonly unknownKeys: 'refuse' | 'ignore';
+  /** Whether a farm goes with its servers or has to be emptied first. */
+  readonly deleteFarmWithServers: boolean;
+}
+
+interface Edit {
+  readonly zone: string;
+  readonly at: number;
+}
+
+const firstIds: Readonly<Record<KindName, number>> = {
+  frontend: 70_001,
+  farm: 80_001,
+  server: 90_001,
+  route: 50_001,
+  rule: 60_001,
+};
+
+/** One load balancer of the customer, as it is edited. What its instances run is told to them by a refresh. */
+export class LoadBalancer {
+  readonly serviceName: string;
+  readonly zones: readonly string[];
+  readonly dataPlane: DataPlane;
+  displayName: string | null = null;
+  sslConfiguration: string | null = null;
+
+  readonly #rules: EditingRules;
+  readonly #staged = new Objects();
+  readonly #nextId = { ...firstIds };
+  /** Edits that their zone has not seen, in the order in which they were made. */
+  #edits: Edit[] = [];
+  #editCount = 0;
+
+  constructor(dataPlane: DataPlane, rules: EditingRules, serviceName?: string) {
+    this.serviceName = serviceName ?? `loadbalancer-${randomBytes(16).toString('hex')}`;
+    this.dataPlane = dataPlane;
+    this.zones = [...new Set(dataPlane.instances.map(({ zone }) => zone))];
+    this.#rules = rules;
+  }
+
+  get staged(): Objects {
+    return this.#staged;
+  }
+
+  /** Tells how far edits have come; what a refresh notes when it takes its snapshot. */
+  get editCount(): number {
+    return this.#editCount;
+  }
+
+  pendingChanges(): readonly { readonly zone: string; readonly number: number }[] {
+    return this.zones
+      .map((zone) => ({ zone, number: this.#edits.filter((edit) => edit.zone === zone).length }))
+      .filter(({ number }) => number > 0);
+  }
+
+  /** The edits of `zone` up to `editCount` have been published. */
+  published(zone: string, editCount: number): void {
+    this.#edits = this.#edits.filter((edit) => edit.zone !== zone || edit.at > editCount);
+  }
+
+  find(kind: KindName, protocol: Protocol, id: number, parentId?: number): StoredObject {
+    const object = this.#staged.get(kind, id);
+    const isThere = object?.protocol === protocol && (parentId === undefined || object.parentId === parentId);
+    if (!isThere) {
+      throw notFound(`The requested object (${kindsOf(protocol)[kind].idField} = ${id}) does not exist`);
+    }
+    return object;
+  }
+
+  create(kindName: KindName, protocol: Protocol, parentId: number | null, given: JsonObject): StoredObject {
+    const kind = kindsOf(protocol)[kindName];
+    const wanted = this.#described(kind, given, 'creation');
+    requireAll(kind.fields, wanted);
+    requireFit(kind.fields, wanted);
+
+    const initial = Object.fromEntries(
+      Object.entries(kind.fields).map(([name, field]) => [name, field.initial]),
+    );
+    const object: StoredObject = {
+      kind: kindName,
+      protocol,
+      id: this.#nextId[kindName],
+      parentId,
+      fields: this.#completed({ ...initial, ...wanted }, kindName, parentId),
+    };
+    requireSound(object, this.#staged, this.zones);
+    this.#nextId[kindName]++;
+    this.#staged.put(object);
+    this.#edited(object);
+    return object;
+  }
+
+  /** Takes the keys that are given and leaves the others; null clears. */
+  edit(object: StoredObject, given: JsonObject): void {
+    const kind = kindsOf(object.protocol)[object.kind];
+    const wanted = this.#described(kind, given, 'edition');
+    requireFit(kind.fields, wanted);
+    requireUnmoved(kind, object, wanted);
+
+    const edited = { ...object, fields: { ...object.fields, ...wanted } };
+    requireSound(edited, this.#staged, this.zones);
+    this.#edited(object);
+    this.#staged.put(edited);
+    if (zoneOf(object, this.#staged) !== zoneOf(edited, this.#staged)) this.#edited(edited);
+  }
+
+  delete(object: StoredObject): void {
+    requireDeletable(object, this.#staged, this.#rules.deleteFarmWithServers);
+    this.#edited(object);
+    const children = { farm: 'server', route: 'rule' } as const;
+    if (object.kind === 'farm' || object.kind === 'route') {
+      for (const child of this.#staged.list(children[object.kind], { parentId: object.id }))
+        this.#staged.delete(child);
+    }
+    this.#staged.delete(object);
+  }
+
+  /** Leaves out read-only keys; unknown ones too, or refuses them. */
+  #described(kind: Kind, given: JsonObject, verb: 'creation' | 'edition'): Record<string, Json> {
+    const strange = Object.keys(given).filter(
+      (name) => !(name in kind.fields) && !kind.readOnly.includes(name),
+    );
+    if (strange.length > 0 && this.#rules.unknownKeys === 'refuse') throw undescribed(strange, verb);
+    return Object.fromEntries(Object.entries(given).filter(([name]) => name in kind.fields));
+  }
+
+  /** A server of a farm that is sticky by cookie gets a value for it. */
+  #completed(fields: JsonObject, kind: KindName, parentId: number | null): JsonObject {
+    const isSticky =
+      kind === 'server' && this.#staged.get('farm', parentId ?? 0)?.fields['stickiness'] === 'cookie';
+    return isSticky && fields['cookie'] === null
+      ? { ...fields, cookie: randomBytes(8).toString('hex') }
+      : fields;
+  }
+
+  #edited(object: StoredObject): void {
+    const zone = zoneOf(object, this.#staged);
+    this.#editCount++;
+    for (const one of zone === 'all' ? this.zones : [zone])
+      this.#edits.push({ zone: one, at: this.#editCount });
+  }
+}
+
+function requireUnmoved(kind: Kind, { fields }: StoredObject, wanted: JsonObject): void {
+  const moved = Object.keys(wanted).find(
+    (name) => kind.fields[name]?.isFixed && wanted[name] !== fields[name],
+  );
+  if (moved !== undefined) throw badRequest(`[${moved}] This property can not be changed`);
+}
+
+/** Where an edit of the object has to be published. */
+function zoneOf({ kind, fields, parentId }: StoredObject, objects: Objects): string {
+  if (kind === 'frontend' || kind === 'farm') return String(fields['zone']);
+  const parent =
+    kind === 'route'
+      ? objects.get('frontend', Number(fields['frontendId']))
+      : objects.get(kind === 'server' ? 'farm' : 'route', parentId ?? 0);
+  return parent === undefined ? 'all' : zoneOf(parent, objects);
+}
