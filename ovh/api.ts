@@ -112,7 +112,7 @@ class Client implements OvhClient {
     options: { readonly query?: Query; readonly signal?: AbortSignal } = {},
   ): Promise<unknown> {
     const query = new URLSearchParams(
-      Object.entries(options.query ?? {}).map(([name, value]) => [name, String(value)]),
+      Object.entries(options.query ?? {}).map(([name, value]): [string, string] => [name, String(value)]),
     ).toString();
     return this.#read(query === '' ? path : `${path}?${query}`, options.signal);
   }
@@ -130,7 +130,7 @@ class Client implements OvhClient {
   }
 
   async time({ signal }: { readonly signal?: AbortSignal } = {}): Promise<number> {
-    return this.#patiently('/auth/time', signal, async () => (await this.#serverTime(signal)) * 1_000);
+    return this.#patiently(signal, async () => (await this.#serverTime(signal)) * 1_000);
   }
 
   close(): void {
@@ -139,7 +139,7 @@ class Client implements OvhClient {
 
   async #read(path: string, signal: AbortSignal | undefined): Promise<unknown> {
     const call: Call = { method: 'GET', path, deadlineMs: this.#readDeadlineMs, signal };
-    return this.#patiently(path, signal, () => this.#signed(call));
+    return this.#patiently(signal, () => this.#signed(call));
   }
 
   async #write(
@@ -152,11 +152,7 @@ class Client implements OvhClient {
   }
 
   /** Repeats what changes nothing until it works, says no for good, or has taken as long as one call may take. */
-  async #patiently<Result>(
-    path: string,
-    signal: AbortSignal | undefined,
-    act: () => Promise<Result>,
-  ): Promise<Result> {
+  async #patiently<Result>(signal: AbortSignal | undefined, act: () => Promise<Result>): Promise<Result> {
     const endMs = performance.now() + this.#readDeadlineMs;
     for (let attempt = 1; ; attempt++) {
       try {

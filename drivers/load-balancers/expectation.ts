@@ -5,11 +5,7 @@ type Digests = Readonly<Record<string, string>>;
  * objects that are not ours: they do not matter here.
  */
 export function oursDiffer(expected: Digests, objects: Digests, ours: readonly string[]): readonly string[] {
-  return ours.flatMap((name) => {
-    const before = expected[name] ?? 'absent';
-    const now = objects[name] ?? 'absent';
-    return before === now ? [] : [`${name} ${change(before, now)}`];
-  });
+  return differences(only(expected, ours), only(objects, ours));
 }
 
 /**
@@ -23,15 +19,22 @@ export function foreignDifferences(
 ): readonly string[] | undefined {
   const foreign = (digests: Digests): readonly string[] =>
     Object.keys(digests).filter((name) => !ours.includes(name));
-  const now = foreign(objects);
   const before = foreign(expected);
+  const now = foreign(objects);
   if (before.length === 0 && now.length > 0) return undefined;
-  return [...new Set([...before, ...now])].sort().flatMap((name) => {
-    const was = expected[name] ?? 'absent';
-    const is = objects[name] ?? 'absent';
-    return was === is ? [] : [`${name} ${change(was, is)}`];
+  return differences(only(expected, before), only(objects, now));
+}
+
+/** How two sets of objects differ, in words, by name. `absent` counts as not being there. */
+export function differences(before: Digests, now: Digests): readonly string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
+  return names.flatMap((name) => {
+    const was = before[name] ?? 'absent';
+    const is = now[name] ?? 'absent';
+    if (was === is) return [];
+    return [`${name} ${was === 'absent' ? 'was added' : is === 'absent' ? 'was removed' : 'was changed'}`];
   });
 }
 
-const change = (before: string, now: string): string =>
-  before === 'absent' ? 'was added' : now === 'absent' ? 'was removed' : 'was changed';
+const only = (digests: Digests, names: readonly string[]): Digests =>
+  Object.fromEntries(names.map((name) => [name, digests[name] ?? 'absent']));

@@ -1,0 +1,80 @@
+import { Failure } from '../../domain/failures.js';
+import type { OvhError } from '../../ovh/error.js';
+
+/** What an error of the OVHcloud API means to the person who reads it. `action` completes "Cannot ...". */
+export function ovhFailure(error: OvhError, action: string): Failure {
+  const options = { cause: error, ambiguous: error.ambiguous };
+  const asked = error.queryId === undefined ? '' : ` (query ${error.queryId})`;
+  const refusal = refusals.find(({ code, words }) => error.errorCode === code || words.test(error.message));
+  if (error.trouble === 'refused' && refusal) {
+    return new Failure('CredentialRefused', `Cannot ${action}: ${refusal.means(error)}${asked}`, options);
+  }
+  if (error.passing) {
+    return new Failure(
+      'LoadBalancerUnreachable',
+      `Cannot ${action}: ${error.message}, needs an answer`,
+      options,
+    );
+  }
+  if (error.status === 401 || error.status === 403) {
+    return new Failure('CredentialRefused', `Cannot ${action}: ${forbidden(error)}${asked}`, options);
+  }
+  return new Failure('StateUnclear', `Cannot ${action}: ${meaningOf(error)}`, options);
+}
+
+interface Refusal {
+  readonly code: string;
+  /** The code is missing from some answers; the sentence is not. */
+  readonly words: RegExp;
+  readonly means: (error: OvhError) => string;
+}
+
+const refusals: readonly Refusal[] = [
+  {
+    code: 'NOT_GRANTED_CALL',
+    words: /call has not been granted/i,
+    means: ({ method, path }) =>
+      `the consumer key may not ${method} ${path}, needs this access rule\n  make a consumer key that has it: ${method} ${path}`,
+  },
+  {
+    code: 'INVALID_CREDENTIAL',
+    words: /credential is not valid/i,
+    means: () =>
+      'the consumer key is not valid, it is pending, expired or revoked, needs one that somebody has validated\n  open its validation URL and log in, or make another with POST /auth/credential',
+  },
+  {
+    code: 'NOT_CREDENTIAL',
+    words: /credential does not exist/i,
+    means: () =>
+      'the consumer key is unknown or was made for another application key, needs the two to belong together',
+  },
+  {
+    code: 'INVALID_KEY',
+    words: /application key is invalid/i,
+    means: () => 'the application key is unknown at this endpoint, needs one of the same region',
+  },
+  {
+    code: 'QUERY_TIME_OUT',
+    words: /out of time/i,
+    means: () =>
+      "the API finds our time wrong even after it was asked for its own, needs a clock that runs steadily\n  compare this machine's clock with another: timedatectl",
+  },
+  {
+    code: 'INVALID_SIGNATURE',
+    words: /invalid signature/i,
+    means: () =>
+      'the signature is refused, needs the application secret that belongs to the application key and a consumer key that somebody has validated',
+  },
+];
+
+const forbidden = ({ deniedActions, method, path }: OvhError): string =>
+  deniedActions === undefined
+    ? `the credential may not ${method} ${path}, needs the right to`
+    : `the account is not allowed ${deniedActions}, needs an IAM policy that allows it`;
+
+const meaningOf = (error: OvhError): string =>
+  error.status === 460
+    ? `the service has expired (${error.message}), needs to be renewed`
+    : error.status === 404
+      ? `it does not exist or is not this account's (${error.message})`
+      : `the API refuses the call (${error.message})`;

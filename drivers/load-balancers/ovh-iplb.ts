@@ -1,0 +1,311 @@
+import { performance } from 'node:perf_hooks';
+import type { Color } from '../../domain/color.js';
+import { Failure, type FailureName } from '../../domain/failures.js';
+import type { LoadBalancerObservation } from '../../domain/observation.js';
+import type { OvhIplbSettings, Server } from '../../domain/service.js';
+import { describeSplit, wholly } from '../../domain/split.js';
+import type { OvhApi } from '../../ovh/api.js';
+import { OvhError } from '../../ovh/error.js';
+import { pause } from '../../ovh/rate-limit.js';
+import type { Patience } from '../patience.js';
+import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
+import { differences, foreignDifferences, oursDiffer } from './expectation.js';
+import { ovhFailure } from './ovh-failure.js';
+import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
+import type { Pending } from './ovh-iplb/documents.js';
+import { Editor, editsFor, type Edit } from './ovh-iplb/edits.js';
+import { durationsMs, endedBadly, Refreshes } from './ovh-iplb/refreshes.js';
+import { pendingWords, View } from './ovh-iplb/view.js';
+import { tellingProgress } from './progress.js';
+
+export interface OvhIplb {
+  readonly api: OvhApi;
+  readonly settings: OvhIplbSettings;
+  /** All servers of the service, of both environments. */
+  readonly servers: readonly Server[];
+}
+
+/** Refreshes whose durations tell what a way back costs. */
+const rememberedSwitches = 5;
+
+/** Moves the default farm of frontends of an OVHcloud Load Balancer, and publishes that with one refresh. */
+export const createOvhIplb = (iplb: OvhIplb): LoadBalancerDriver => new OvhIplbDriver(iplb);
+
+/** The configuration at one moment, and what was pending just after it. */
+interface Look {
+  readonly configuration: Configuration;
+  readonly pending: Pending;
+}
+
+type Say = (what: string) => void;
+
+class OvhIplbDriver implements LoadBalancerDriver {
+  readonly name: string;
+  readonly #settings: OvhIplbSettings;
+  readonly #servers: readonly Server[];
+  readonly #view: View;
+  readonly #reader: ConfigurationReader;
+  readonly #editor: Editor;
+  readonly #refreshes: Refreshes;
+
+  constructor({ api, settings, servers }: OvhIplb) {
+    const root = rootOf(settings);
+    this.name = `OVHcloud load balancer ${settings.serviceName}`;
+    this.#settings = settings;
+    this.#servers = servers;
+    this.#view = new View(settings, servers);
+    this.#reader = new ConfigurationReader(api, settings);
+    this.#editor = new Editor(api, root);
+    this.#refreshes = new Refreshes(api, root, settings.refreshDeadlineMs, () => this.#reader.pending());
+  }
+
+  async observe(patience: Patience): Promise<LoadBalancerObservation> {
+    const { serviceName } = this.#settings;
+    return this.#doing(`read load balancer "${serviceName}"`, patience, async (say) => {
+      const { signal } = patience;
+      await this.#refreshes.settled(say, signal);
+      const [history, configuration] = await Promise.all([
+        this.#refreshes.history(rememberedSwitches, signal),
+        this.#reader.everything(signal),
+      ]);
+      const pending = await this.#reader.pending(signal);
+      return {
+        traffic: this.#view.traffic(configuration),
+        targets: this.#view.targets(configuration),
+        objects: this.#view.digests(configuration),
+        ours: this.#view.ours(configuration),
+        staged: pendingWords(pending),
+        backends: this.#view.backends(configuration),
+        recentSwitchesMs: durationsMs(history.recent),
+      };
+    });
+  }
+
+  async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
+    const action = `send ${describeSplit(change.to)} on "${this.#settings.serviceName}"`;
+    const color = wholly(change.to);
+    if (!color) {
+      throw new Failure(
+        'RequestInvalid',
+        `Cannot ${action}: a frontend has one default farm, needs all traffic on blue or on green`,
+      );
+    }
+    return this.#doing(action, patience, (say) => this.#route(color, change, action, patience.signal, say));
+  }
+
+  async #route(
+    color: Color,
+    change: RouteChange,
+    action: string,
+    signal: AbortSignal,
+    say: Say,
+  ): Promise<RouteReport> {
+    const startedAtMs = performance.now();
+    const moving: Moving = { color, change, refuse: refusing(action) };
+
+    await this.#refreshes.settled(say, signal);
+    const [before, { last }] = await Promise.all([
+      this.#look(moving, signal),
+      this.#refreshes.history(1, signal),
+    ]);
+    this.#requireAsExpected(moving, before);
+    const edits = this.#edits(moving, before);
+    if (edits.length === 0 && before.pending.length === 0 && !endedBadly(last)) {
+      return { changed: false, split: change.to, tookMs: 0, published: [] };
+    }
+    const alongside = this.#alongside(moving, before);
+    const stored = await this.#stored(moving, edits, before, signal, say);
+    await this.#refreshes.publish(say);
+    const slipped = await this.#proved(moving, stored);
+    return {
+      changed: true,
+      split: change.to,
+      tookMs: performance.now() - startedAtMs,
+      published: [...alongside, ...this.#differences(before, stored), ...slipped],
+    };
+  }
+
+  #requireAsExpected({ change, refuse }: Moving, { configuration }: Look): void {
+    const { expected, purpose } = change;
+    if (!expected) return;
+    const digests = this.#view.digests(configuration);
+    const changed = oursDiffer(expected, digests, this.#view.oursAmong(expected, configuration));
+    if (changed.length === 0) return;
+    throw refuse(
+      'LoadBalancerChanged',
+      `${changed.join(', ')} by somebody else, needs to be as planned`,
+      purpose === 'rollback'
+        ? 'going back all the same publishes that change too; not going back leaves traffic where it is'
+        : 'nothing was moved; look at it and deploy again',
+    );
+  }
+
+  /**
+   * Somebody else's edits that were stored before and go out with this change, in words; refuses those that must not. Whose
+   * an edit is cannot be read. It shows by comparison where `expected` names every object; else production frontends that
+   * point at the new environment tell that what is stored is a change of ours that was never finished.
+   */
+  #alongside({ color, change, refuse }: Moving, { configuration, pending }: Look): readonly string[] {
+    if (pending.length === 0) return [];
+    const { expected, purpose } = change;
+    const digests = this.#view.digests(configuration);
+    const foreign =
+      expected && foreignDifferences(expected, digests, this.#view.oursAmong(expected, configuration));
+    if (purpose === 'rollback') return foreign ?? pendingWords(pending);
+    const begun = this.#settings.frontends.some((id) => this.#view.pointsAt(id, configuration) === color);
+    const isOurs = foreign ? foreign.length === 0 : begun && !this.#isStrange(configuration, pending);
+    if (isOurs) return [];
+    throw refuse('StagedEditsFound', foreignWords(foreign, pending), takeThemBack);
+  }
+
+  /** Stores the edits and reads everything back; takes them back when that fails, or the caller gives up. */
+  async #stored(
+    moving: Moving,
+    edits: readonly Edit[],
+    before: Look,
+    signal: AbortSignal,
+    say: Say,
+  ): Promise<Look> {
+    try {
+      signal.throwIfAborted();
+      if (edits.length === 0) return before;
+      for (const edit of edits) {
+        say(`storing ${edit.object} ${edit.field} = ${edit.value}`);
+        await this.#editor.store(edit, signal);
+        signal.throwIfAborted();
+      }
+      const stored = await this.#look(moving, signal);
+      this.#requireOnlyOurs(moving, before, stored);
+      signal.throwIfAborted();
+      return stored;
+    } catch (error) {
+      say('putting back what was stored');
+      throw await this.#takenBack(edits, error);
+    }
+  }
+
+  #requireOnlyOurs(moving: Moving, before: Look, stored: Look): void {
+    const { change, refuse } = moving;
+    this.#requireAsExpected(moving, stored);
+    const undone = this.#edits(moving, stored).map(({ object }) => object);
+    if (undone.length > 0) {
+      throw refuse(
+        'LoadBalancerChanged',
+        `somebody else changes ${undone.join(', ')} at the same time`,
+        seeWho,
+      );
+    }
+    if (change.purpose === 'rollback') return;
+    const foreign = this.#differences(before, stored);
+    if (foreign.length > 0 || this.#isStrange(stored.configuration, stored.pending)) {
+      throw refuse('StagedEditsFound', foreignWords(foreign, stored.pending), takeThemBack);
+    }
+  }
+
+  /** The error to throw once the edits were taken back. */
+  async #takenBack(edits: readonly Edit[], error: unknown): Promise<unknown> {
+    try {
+      await this.#editor.takeBack(edits);
+      return error;
+    } catch (trouble) {
+      const because = trouble instanceof Error ? trouble.message : String(trouble);
+      return new Failure(
+        'LoadBalancerUnreachable',
+        `Cannot put back what was stored on "${this.#settings.serviceName}" and not published: ${because}
+  it was put there for a change that failed (${String(error)}); the next try finishes it or puts it back`,
+        { cause: error, ambiguous: true },
+      );
+    }
+  }
+
+  /** Reads everything again after publishing. Returns what somebody else changed meanwhile, in words. */
+  async #proved(moving: Moving, stored: Look): Promise<readonly string[]> {
+    const { change, refuse } = moving;
+    for (let look = 1; ; look++) {
+      const after = await this.#look(moving);
+      const undone = this.#edits(moving, after).map(({ object }) => object);
+      if (undone.length > 0) {
+        throw refuse(
+          'TrafficNotMoved',
+          `somebody else changed ${undone.join(', ')} while it was published`,
+          seeWho,
+        );
+      }
+      const slipped = this.#differences(stored, after);
+      if (after.pending.length === 0) return slipped.map((words) => `${words} while this was published`);
+      // Stored by somebody else since the order: the task may have taken it along or not.
+      if (slipped.length > 0)
+        return slipped.map((words) => `${words} while this was published, perhaps not published itself`);
+      if (look >= proofLooks) {
+        throw refuse(
+          'TrafficNotMoved',
+          `${pendingWords(after.pending).join(', ')} are still not published, needs none after ${describeSplit(change.to)}`,
+          seeWho,
+        );
+      }
+      await pause(proofEveryMs);
+    }
+  }
+
+  #differences(earlier: Look, later: Look): readonly string[] {
+    return differences(this.#view.digests(earlier.configuration), this.#view.digests(later.configuration));
+  }
+
+  /** Whether edits are pending where none of ours would show. */
+  #isStrange(configuration: Configuration, pending: Pending): boolean {
+    const zones = this.#view.zones(configuration);
+    return zones !== undefined && pending.some(({ zone }) => !zones.includes(zone));
+  }
+
+  #edits({ color, change: { leaveOut } }: Moving, { configuration }: Look): readonly Edit[] {
+    return editsFor(color, leaveOut, configuration, {
+      settings: this.#settings,
+      servers: this.#servers,
+      view: this.#view,
+    });
+  }
+
+  /** What is pending is read last, so that no edit hides between the two reads. */
+  async #look({ color, change }: Moving, signal?: AbortSignal): Promise<Look> {
+    const configuration = change.expected
+      ? await this.#reader.everything(signal)
+      : await this.#reader.levers(color, { everyServer: change.leaveOut.length > 0 }, signal);
+    return { configuration, pending: await this.#reader.pending(signal) };
+  }
+
+  async #doing<Result>(
+    action: string,
+    patience: Patience,
+    work: (say: Say) => Promise<Result>,
+  ): Promise<Result> {
+    patience.signal.throwIfAborted();
+    try {
+      return await tellingProgress(patience, action, work);
+    } catch (error) {
+      throw error instanceof OvhError ? ovhFailure(error, action) : error;
+    }
+  }
+}
+
+/** A change under way. */
+interface Moving {
+  readonly color: Color;
+  readonly change: RouteChange;
+  readonly refuse: (failure: FailureName, because: string, next: string) => Failure;
+}
+
+const proofLooks = 5;
+const proofEveryMs = 500;
+
+const takeThemBack = 'apply them or take them back in the control panel, then try again';
+const seeWho = 'let one of the two finish, then look again: verdigris status';
+
+const refusing =
+  (action: string): Moving['refuse'] =>
+  (failure, because, next) =>
+    new Failure(failure, `Cannot ${action}: ${because}\n  ${next}`);
+
+const foreignWords = (foreign: readonly string[] | undefined, pending: Pending): string => {
+  const words = foreign && foreign.length > 0 ? foreign : pendingWords(pending);
+  return `edits of somebody else are stored and would be published too (${words.join(', ')}), needs none`;
+};

@@ -1,0 +1,170 @@
+import pMap from 'p-map';
+import type { z } from 'zod';
+import { OvhError } from '../../../ovh/error.js';
+import type { OvhApi, Query } from '../../../ovh/api.js';
+import type { Color } from '../../../domain/color.js';
+import type { OvhIplbSettings } from '../../../domain/service.js';
+import {
+  BackendServer,
+  Defined,
+  DefinedRoutes,
+  Farm,
+  Frontend,
+  Ids,
+  PendingChanges,
+  Route,
+  type Pending,
+} from './documents.js';
+
+/**
+ * The stored configuration of one load balancer by name; a name is also the object's path (`http/farm/77212/server/31`).
+ * What really runs cannot be read: it is this once nothing is pending.
+ */
+export interface Configuration {
+  readonly frontends: ReadonlyMap<string, Frontend>;
+  readonly farms: ReadonlyMap<string, Farm>;
+  readonly servers: ReadonlyMap<string, BackendServer>;
+  readonly routes: ReadonlyMap<string, Route>;
+}
+
+/** Calls in flight at once. */
+const atOnce = 8;
+
+/** Reads a load balancer's stored configuration. Changes nothing. */
+export class ConfigurationReader {
+  readonly #api: OvhApi;
+  readonly #settings: OvhIplbSettings;
+  readonly #root: string;
+
+  constructor(api: OvhApi, settings: OvhIplbSettings) {
+    this.#api = api;
+    this.#settings = settings;
+    this.#root = rootOf(settings);
+  }
+
+  /** Every object of the load balancer, whosever it is. */
+  async everything(signal?: AbortSignal): Promise<Configuration> {
+    const [frontends, farms, routes] = await Promise.all([
+      this.#get('definedFrontends', Defined, signal),
+      this.#get('definedFarms', Defined, signal),
+      this.#get('definedRoutes', DefinedRoutes, signal),
+    ]);
+    return this.#objects(
+      frontends.map(({ type, id }) => `${type}/frontend/${id}`),
+      farms.map(({ type, id }) => `${type}/farm/${id}`),
+      routes.map(({ type, routeId }) => `${type}/route/${routeId}`),
+      signal,
+    );
+  }
+
+  /**
+   * Only what traffic is moved to `color` with, for a way back that must be quick: of the servers those that get none, or
+   * `everyServer`.
+   */
+  async levers(
+    color: Color,
+    { everyServer }: { readonly everyServer: boolean },
+    signal?: AbortSignal,
+  ): Promise<Configuration> {
+    const { protocol, frontends, stagingFrontend, farms } = this.#settings;
+    return this.#objects(
+      [...frontends, stagingFrontend].map((id) => `${protocol}/frontend/${id}`),
+      [`${protocol}/farm/${farms[color]}`],
+      [],
+      signal,
+      everyServer ? {} : { status: 'inactive' },
+    );
+  }
+
+  async pending(signal?: AbortSignal): Promise<Pending> {
+    const pending = await this.#get('pendingChanges', PendingChanges, signal);
+    return pending.filter(({ number }) => number > 0);
+  }
+
+  async #objects(
+    frontends: readonly string[],
+    farms: readonly string[],
+    routes: readonly string[],
+    signal: AbortSignal | undefined,
+    wantedServers: Query = {},
+  ): Promise<Configuration> {
+    const servers = async (): Promise<Map<string, BackendServer>> => {
+      const lists = await pMap(farms, (farm) => this.#serverNames(farm, wantedServers, signal), {
+        concurrency: atOnce,
+      });
+      return this.#all(lists.flat(), BackendServer, signal);
+    };
+    const [frontendMap, farmMap, serverMap, routeMap] = await Promise.all([
+      this.#all(frontends, Frontend, signal),
+      this.#all(farms, Farm, signal),
+      servers(),
+      this.#all(routes, Route, signal),
+    ]);
+    return { frontends: frontendMap, farms: farmMap, servers: serverMap, routes: routeMap };
+  }
+
+  async #serverNames(
+    farm: string,
+    query: Query,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly string[]> {
+    const ids = await this.#ifThere(() => this.#get(`${farm}/server`, Ids, signal, query));
+    return (ids ?? []).map((id) => `${farm}/server/${id}`);
+  }
+
+  async #all<Kind>(
+    names: readonly string[],
+    kind: z.ZodType<Kind>,
+    signal: AbortSignal | undefined,
+  ): Promise<Map<string, Kind>> {
+    const found = await pMap(
+      names,
+      async (name) => [name, await this.#ifThere(() => this.#get(name, kind, signal))] as const,
+      { concurrency: atOnce },
+    );
+    return new Map(found.flatMap(([name, object]) => (object === undefined ? [] : [[name, object]])));
+  }
+
+  /** Somebody may delete an object between the list and the look. */
+  async #ifThere<Kind>(read: () => Promise<Kind>): Promise<Kind | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof OvhError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async #get<Kind>(
+    name: string,
+    kind: z.ZodType<Kind>,
+    signal: AbortSignal | undefined,
+    query: Query = {},
+  ): Promise<Kind> {
+    return readAs(this.#api, `${this.#root}/${name}`, kind, { query, ...(signal ? { signal } : {}) });
+  }
+}
+
+/** The path of the load balancer in the API. */
+export function rootOf({ serviceName }: OvhIplbSettings): string {
+  if (!/^[A-Za-z0-9._-]+$/.test(serviceName)) {
+    throw new TypeError(
+      `Cannot use "${serviceName}" as a load balancer: needs letters, digits, dots and dashes`,
+    );
+  }
+  return `/ipLoadbalancing/${serviceName}`;
+}
+
+/** Reads a document and checks that it is one of its kind. */
+export async function readAs<Kind>(
+  api: OvhApi,
+  path: string,
+  kind: z.ZodType<Kind>,
+  options: Parameters<OvhApi['get']>[1] = {},
+): Promise<Kind> {
+  const read = kind.safeParse(await api.get(path, options));
+  if (read.success) return read.data;
+  const [issue] = read.error.issues;
+  const message = `answered a document in which ${issue?.path.join('.') || 'the whole'} is not as described: ${issue?.message}`;
+  throw new OvhError({ trouble: 'garbled', method: 'GET', path, message, cause: read.error });
+}
