@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import { Failure, isFailureName, type FailureName } from '../../domain/failures.js';
+import type { Server } from '../../domain/service.js';
+import { shellLine } from './quoting.js';
+
+export type HelperCommand =
+  | 'observe'
+  | 'install'
+  | 'activate'
+  | 'restore'
+  | 'drain'
+  | 'stop'
+  | 'remove'
+  | 'adopt'
+  | 'watch'
+  | 'last-words';
+
+/** `name=value` words of one command. */
+export type HelperWords = Readonly<Record<string, string | number>>;
+
+/** The line for the remote shell that runs one command of the helper, which travels with it. */
+export function helperLine(
+  server: Server,
+  privilege: 'none' | 'sudo',
+  command: HelperCommand,
+  words: HelperWords,
+): string {
+  const all = { directory: server.directory, unit: server.unit, port: server.port, ...words };
+  const given = Object.entries(all).map(([name, value]) => `${name}=${value}`);
+  const shell = ['sh', '-c', helperText(), 'verdigris', command, ...given] as const;
+  return shellLine(privilege === 'sudo' ? ['sudo', '-n', ...shell] : shell);
+}
+
+let text: string | undefined;
+
+/**
+ * The helper without its comments and indentation: it travels with every command, and an SSH packet may not be
+ * larger than 35,000 bytes everywhere.
+ */
+export function helperText(): string {
+  text ??= readFileSync(new URL('helper.sh', import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => line.trimStart())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .join('\n');
+  return text;
+}
+
+/** What the helper answered, as it arrives. */
+export class HelperReply {
+  readonly #fields: (readonly [key: string, value: string])[] = [];
+  #ended = false;
+
+  /** Takes one line of output and tells what it says; `undefined` for one that is not the helper's. */
+  take(line: string): { readonly key: string; readonly value: string } | undefined {
+    if (line === 'ok') {
+      this.#ended = true;
+      return undefined;
+    }
+    const equals = line.indexOf('=');
+    if (equals < 1) return undefined;
+    const field = { key: line.slice(0, equals), value: unescaped(line.slice(equals + 1)) };
+    this.#fields.push([field.key, field.value]);
+    return field;
+  }
+
+  /** The value of a key that is given once; empty where it is missing. */
+  one(key: string): string {
+    return this.#fields.find(([name]) => name === key)?.[1] ?? '';
+  }
+
+  all(key: string): readonly string[] {
+    return this.#fields.flatMap(([name, value]) => (name === key ? [value] : []));
+  }
+
+  /** Throws unless the helper said that all was done. `cannot` begins the sentence, `stray` is what else was printed. */
+  prove(cannot: string, stray: string): void {
+    if (this.#ended) return;
+    const name: FailureName | undefined = namedFailure(this.one('error'));
+    if (name) throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}`);
+    const words = stray.trim();
+    throw new Failure(
+      'CommandFailed',
+      `${cannot}: the helper ended half way, needs to be given the command again${words === '' ? '' : `\n${words}`}`,
+      { ambiguous: true },
+    );
+  }
+}
+
+const namedFailure = (name: string): FailureName | undefined => (isFailureName(name) ? name : undefined);
+
+const unescaped = (value: string): string =>
+  value.replaceAll(/\\(.)/g, (_, character: string) => (character === 'n' ? '\n' : character));

@@ -1,0 +1,839 @@
+#!/bin/sh
+# Changes one server, one whole step per call:
+#
+#   sh helper.sh <command> directory=/srv/greeter unit=greeter.service [name=value ...]
+#
+# It prints lines `key=value` (a backslash is `\\`, a line end `\n`) and ends with `ok`, or with
+# `error=<name of the failure>` and `message=<what is the case, what is needed>` and exit status 3.
+# Without either it was killed; every command may then be given again.
+#
+#   <directory>/releases/<id>/      what the artifact holds, and .verdigris/ about it
+#   <directory>/current             link to the active release; the unit's drop-in leads through it
+#   <directory>/shared/             what outlives releases
+#   <directory>/.verdigris/         token, lock, journal, change, incoming/, failed/, unfit/
+#
+# Runs under dash, bash and busybox. Changes are made under the lock, with the fencing token looked at
+# again just before each rename, stop and start; nothing waits for the network or for people under it.
+#
+# shellcheck disable=SC2317 # What is done under the lock is called by name, through `locked`.
+
+set -u
+export LC_ALL=C
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 022
+# Whoever asked may hang up at any moment. A change that was begun is seen through all the same.
+trap '' PIPE HUP
+
+base_mark='# Written by Verdigris'
+line_end='
+'
+
+main() {
+  [ $# -gt 0 ] || fail CommandFailed 'no command was given'
+  command=$1
+  shift
+  read_words "$@"
+  case $command in
+    observe) observe ;;
+    install) install_release ;;
+    activate) activate ;;
+    restore) restore ;;
+    drain) drain ;;
+    stop) stop ;;
+    remove) remove ;;
+    adopt) adopt ;;
+    watch) watch ;;
+    last-words) last_words ;;
+    *) fail CommandFailed "the helper has no command \"$command\"" ;;
+  esac
+  say_ok
+}
+
+# --- Commands -------------------------------------------------------------------------------------
+
+observe() {
+  look_at_unit
+  find_active
+  say unit.state "$unit_state_word"
+  say unit.subState "$unit_sub"
+  say unit.pid "$unit_pid"
+  say unit.startedAtUs "$unit_started"
+  say unit.restarts "$unit_restarts"
+  say unit.result "$unit_result"
+  say unit.needsDaemonReload "$unit_reload"
+  say runningProgram "$(digest_of_running)"
+  say activeRelease "$active"
+  say previousRelease "$previous"
+  for number_and_id in $(installed_releases); do say installed "${number_and_id#*/}"; done
+  for file in "$state"/unfit/*; do
+    [ -f "$file" ] && say unfit "${file##*/} $(cat "$file")"
+  done
+  if is_foreign; then say foreign yes; else say foreign no; fi
+  say connections "$(connections | grep -c '')"
+  say freeKilobytes "$(free_kilobytes)"
+  say token "$(stored_token)"
+}
+
+install_release() {
+  need_release
+  must mkdir -p "$releases" "$state/incoming" "$directory/shared"
+  locked open_incoming
+  if is_installed "$release"; then
+    say have yes
+    return
+  fi
+  need_free_kilobytes $((size * 3 / 1024))
+  say have no
+
+  tree=$incoming/tree
+  receive_artifact "$incoming/artifact.tar.gz"
+  must mkdir "$tree"
+  must tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
+  rm -rf "$tree/.verdigris" "$incoming/artifact.tar.gz"
+  must chmod -R u+rwX,go-w,u-s,g-s "$tree"
+  if [ ! -f "$tree/$executable" ] || [ ! -x "$tree/$executable" ]; then
+    fail CommandFailed "the artifact has no executable file \"$executable\""
+  fi
+  describe_release "$tree" "$artifact" "$executable $(digest_of "$tree/$executable")"
+  printf '%s' "$unit_conf" | base64 -d >"$tree/.verdigris/unit.conf" ||
+    fail CommandFailed 'the unit settings did not arrive whole'
+  check_unit "$tree"
+  check_libraries "$tree"
+  sync_tree "$tree"
+  locked commit_install
+}
+
+activate() {
+  need_release
+  is_installed "$release" || fail CommandFailed "\"$release\" is not installed"
+  locked fence
+  look_at_unit
+  find_active
+  refuse_foreign
+  is_as_asked "$release" && return
+  await_quiet
+  [ "$cut" -eq 0 ] || fail EnvironmentHasTraffic \
+    "$cut connections linger on port $port after $waited_ms ms, needs none"
+  replaced=$active
+  [ "$active" = "$release" ] && replaced=
+  locked commit_switch "$release"
+}
+
+restore() {
+  locked fence
+  look_at_unit
+  find_active
+  cut=0 waited_ms=0
+  if ! is_as_asked "$release"; then
+    if [ "$release" != nothing ]; then
+      need_release
+      is_installed "$release" || fail CommandFailed "\"$release\" is not installed"
+    fi
+    refuse_foreign
+    await_quiet
+    replaced=
+    locked commit_switch "$release"
+  fi
+  say cut "$cut"
+  say waitedMs "$waited_ms"
+}
+
+drain() {
+  look_at_unit
+  await_drain
+  say cut "$cut"
+  say waitedMs "$waited_ms"
+}
+
+stop() {
+  locked commit_stop
+}
+
+remove() {
+  need_release
+  locked fence
+  [ -d "$releases/$release" ] || return
+  locked open_incoming
+  locked commit_remove
+}
+
+adopt() {
+  locked fence
+  look_at_unit
+  find_active
+  if ! is_foreign; then
+    say release "${active:-nothing}"
+    return
+  fi
+  [ "$unit_pid" -gt 0 ] ||
+    fail CommandFailed "$unit does not run anything (it is $unit_state), needs a running program to name the release by"
+  digest=$(digest_of_running)
+  [ -n "$digest" ] || fail CommandFailed "/proc/$unit_pid/exe cannot be read, needs root"
+  if [ -e "$current" ] || [ -L "$current" ]; then
+    fail CommandFailed "$current is there and belongs to something else, needs that name for its own link"
+  fi
+  program=$(readlink "/proc/$unit_pid/exe")
+  settings=$(printf '%s\n' "$unit_fragment" "$unit_drop_ins" | tr ' ' '\n' | grep -vxF "$drop_in" | while IFS= read -r file; do
+    [ -n "$file" ] && cat "$file"
+  done | sha256sum)
+  release=$(first 12 "$digest")-$(first 8 "$settings")
+  must mkdir -p "$releases" "$state/incoming" "$directory/shared"
+  locked open_incoming
+  locked commit_adopt
+  say release "$release"
+}
+
+# One line per look until nobody reads them.
+watch() {
+  while :; do
+    look_at_unit
+    say look "$unit_state_word $unit_sub $unit_pid $unit_started $unit_restarts" || exit 0
+    pause_ms "$every_ms"
+  done
+}
+
+last_words() {
+  journal_lines "$lines" | while IFS= read -r line; do say line "$line"; done
+}
+
+# --- What is done under the lock ------------------------------------------------------------------
+
+commit_install() {
+  fence
+  if ! is_installed "$release"; then
+    # What is there without its mark is what a removal left that was cut off.
+    [ ! -e "$releases/$release" ] || must mv "$releases/$release" "$incoming/unfinished"
+    number_release "$tree"
+    guard
+    must mv "$tree" "$releases/$release"
+    sync_path "$releases"
+    note_in_journal "installed $release"
+  fi
+  find_active
+  remove_beyond "$keep"
+}
+
+# Stops what runs, one rename, starts $1. `nothing` leaves nothing of ours behind.
+commit_switch() {
+  guard
+  outgoing=$active
+  if [ "$1" != nothing ]; then
+    prepare_unit
+    remember_replaced "$1"
+  fi
+  mark_change "stopping $1"
+  guard
+  stop_unit
+  [ -z "$outgoing" ] || [ "$outgoing" = "$1" ] || keep_last_words "$outgoing"
+  guard
+  if [ "$1" = nothing ]; then
+    rm -f "$current"
+    forget_unit
+    note_in_journal 'activated nothing'
+    rm -f "$state/change"
+    return
+  fi
+  point_current_to "$1"
+  note_in_journal "activated $1"
+  must systemctl daemon-reload
+  if is_base_ours; then systemctl enable "$unit" >/dev/null 2>&1 || say note "$unit could not be enabled"; fi
+  # From here on whatever runs under the unit is the new release, whoever started it.
+  mark_change "starting $1"
+  guard
+  start_unit "$1"
+  note_in_journal "started $1"
+  rm -f "$state/change"
+}
+
+commit_stop() {
+  fence
+  look_at_unit
+  find_active
+  refuse_foreign
+  guard
+  runs || return 0
+  stop_unit
+  note_in_journal 'stopped'
+}
+
+commit_remove() {
+  guard
+  find_active
+  [ "$active" != "$release" ] || fail CommandFailed 'it is the active release'
+  [ -d "$releases/$release" ] || return 0
+  evidence=$incoming/evidence
+  must mkdir -p "$evidence" "$state/failed"
+  for file in "$releases/$release/.verdigris"/*; do
+    [ -f "$file" ] && must cp -p "$file" "$evidence/"
+  done
+  printf '%s\n' "$because" >"$evidence/reason" || fail_writing "$evidence/reason"
+  rm -rf "$state/failed/$release"
+  must mv "$evidence" "$state/failed/$release"
+  guard
+  must mv "$releases/$release" "$incoming/removed"
+  note_in_journal "removed $release: $because"
+}
+
+commit_adopt() {
+  guard
+  if ! is_installed "$release"; then
+    tree=$incoming/adopted
+    must mkdir "$tree"
+    describe_release "$tree" adopted "$program $digest"
+    # Nothing is set here: the unit goes on as it was, with the files it had.
+    printf '# Adopted: %s runs %s as before.\n' "$unit" "$program" >"$tree/.verdigris/unit.conf" ||
+      fail_writing "$tree/.verdigris/unit.conf"
+    number_release "$tree"
+    sync_tree "$tree"
+    [ ! -e "$releases/$release" ] || must mv "$releases/$release" "$incoming/unfinished"
+    must mv "$tree" "$releases/$release"
+  fi
+  prepare_unit
+  guard
+  point_current_to "$release"
+  must systemctl daemon-reload
+  note_in_journal "adopted $release ($program)"
+  note_in_journal "to undo it: rm $drop_in $current && systemctl daemon-reload"
+}
+
+# --- The lock and the fencing token ---------------------------------------------------------------
+
+# Calls a function under the lock. `9>&-` keeps the lock from what it starts: a child that outlives
+# this process would hold on to it. The shell itself keeps its own copy of the descriptor meanwhile.
+locked() {
+  command -v flock >/dev/null || fail CommandFailed 'there is no flock, needs util-linux'
+  must mkdir -p "$state"
+  must touch "$state/lock"
+  exec 9>>"$state/lock" || fail CommandFailed "$state/lock cannot be written"
+  tries=75
+  until flock -n 9; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || fail ServerBusy 'another executor has held the lock for 15 s'
+    pause_ms 200
+  done
+  "$@" 9>&-
+  locked_status=$?
+  exec 9>&-
+  return "$locked_status"
+}
+
+# Refuses an executor that was overtaken, and remembers the newest.
+fence() {
+  need_token
+  seen=$(stored_token)
+  if expr "x$token" \< "x$seen" >/dev/null; then refuse_overtaken; fi
+  [ "$token" != "$seen" ] || return 0
+  printf '%s\n' "$token" >"$state/token.new" || fail_writing "$state/token.new"
+  sync_path "$state/token.new"
+  must mv -f "$state/token.new" "$state/token"
+}
+
+# Nobody newer has been here since `fence`.
+guard() {
+  seen=$(stored_token)
+  [ "$seen" = "$token" ] || refuse_overtaken
+}
+
+refuse_overtaken() {
+  fail ExecutorFenced "a newer executor ($seen) was here, and this one is $token"
+}
+
+stored_token() {
+  [ ! -f "$state/token" ] || cat "$state/token"
+}
+
+# --- Releases -------------------------------------------------------------------------------------
+
+# Sets `active` and `previous`; empty where there is none.
+find_active() {
+  active='' previous=''
+  link=$(readlink "$current" 2>/dev/null) || return 0
+  is_release_id "${link#releases/}" && [ "$link" = "releases/${link#releases/}" ] || return 0
+  active=${link#releases/}
+  [ -f "$current/.verdigris/previous" ] && read -r previous <"$current/.verdigris/previous"
+  is_installed "$previous" || previous=
+}
+
+is_release_id() {
+  expr "x$1" : 'x[0-9a-f]\{12\}-[0-9a-f]\{8\}$' >/dev/null
+}
+
+is_installed() {
+  [ -n "$1" ] && [ -f "$releases/$1/.verdigris/installed" ]
+}
+
+# Words `<number>/<id>`, oldest first.
+installed_releases() {
+  for file in "$releases"/*/.verdigris/installed; do
+    [ -f "$file" ] || continue
+    id=${file%/.verdigris/installed}
+    read -r number _ <"$file" && printf '%s/%s\n' "$number" "${id##*/}"
+  done | sort -n
+}
+
+# Whether the asked release is active and running, with no change of ours left half done.
+is_as_asked() {
+  if [ "$1" = nothing ]; then
+    [ -z "$active" ] && [ ! -f "$state/change" ] && { is_foreign || { ! runs && ! is_base_ours; }; }
+    return
+  fi
+  [ "$active" = "$1" ] && [ "$unit_state" = active ] || return 1
+  change=
+  [ ! -f "$state/change" ] || read -r change <"$state/change"
+  case $change in
+    '') ;;
+    "starting $1") rm -f "$state/change" ;;
+    *) return 1 ;;
+  esac
+}
+
+mark_change() {
+  printf '%s\n' "$1" >"$state/change.new" || fail_writing "$state/change.new"
+  must mv -f "$state/change.new" "$state/change"
+}
+
+# The way back is written into the release before it becomes active, so that one rename changes both.
+remember_replaced() {
+  [ "$active" != "$1" ] || return 0
+  file=$releases/$1/.verdigris/previous
+  [ -n "$replaced" ] || return 0
+  printf '%s\n' "$replaced" >"$file.new" || fail_writing "$file.new"
+  must mv -f "$file.new" "$file"
+}
+
+point_current_to() {
+  rm -f "$state/current.new"
+  must ln -s "releases/$1" "$state/current.new"
+  if mv --help 2>&1 | grep -q -e '-T' -e '[[]-[a-z]*T'; then
+    must mv -fT "$state/current.new" "$current"
+  else
+    # An old busybox has no way to rename over a link to a directory; the lock covers the moment without one.
+    must ln -sfn "releases/$1" "$current"
+  fi
+  sync_path "$directory"
+}
+
+# What is told about a release: $1 its tree, $2 the artifact, $3 its executable and that one's digest.
+describe_release() {
+  must mkdir -p "$1/.verdigris"
+  printf '%s\n' "$2" >"$1/.verdigris/artifact" || fail_writing "$1/.verdigris/artifact"
+  printf '%s\n' "$3" >"$1/.verdigris/executable" || fail_writing "$1/.verdigris/executable"
+}
+
+# The mark of a complete release: its place in the order of installations, and when.
+number_release() {
+  newest=$(installed_releases | tail -n 1)
+  newest=${newest%%/*}
+  printf '%s %s\n' $((${newest:-0} + 1)) "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$1/.verdigris/installed" ||
+    fail_writing "$1/.verdigris/installed"
+}
+
+# Removes the oldest releases beyond $1 that are neither active nor previous nor the one just installed.
+remove_beyond() {
+  old=$(installed_releases | cut -d/ -f2 | grep -vxF -e "$release" -e "${active:-none}" -e "${previous:-none}")
+  excess=$(($(printf '%s' "$old" | grep -c '') - $1))
+  for id in $old; do
+    [ "$excess" -gt 0 ] || return 0
+    must mv "$releases/$id" "$incoming/removed-$id"
+    note_in_journal "removed $id: $1 are kept"
+    excess=$((excess - 1))
+  done
+}
+
+keep_last_words() {
+  [ -d "$releases/$1/.verdigris" ] || return 0
+  journal_lines 50 >"$releases/$1/.verdigris/last-words" || say note "the last words of $1 could not be kept"
+}
+
+# --- Receiving and checking -----------------------------------------------------------------------
+
+# Makes a directory of our own to work in, and sweeps those of installs that died: each is held by a
+# lock for as long as somebody works in it.
+open_incoming() {
+  fence
+  for left in "$state"/incoming/*; do
+    [ -d "$left" ] || continue
+    if (flock -n 8) 8>>"$left/lock"; then rm -rf "$left"; fi
+  done
+  must mkdir -p "$state/incoming"
+  incoming=$(mktemp -d "$state/incoming/XXXXXX") || fail_writing "$state/incoming"
+  trap 'rm -rf "$incoming"' EXIT
+  exec 8>>"$incoming/lock"
+  flock -n 8
+}
+
+receive_artifact() {
+  complaint=$({ head -c $((size + 1)) >"$1"; } 2>&1) || fail_for "$complaint"
+  arrived=$(wc -c <"$1")
+  [ "$arrived" -ge "$size" ] || fail CommandFailed "only $((arrived)) of $size bytes arrived"
+  found=$(digest_of "$1")
+  [ "$found" = "$artifact" ] || fail DigestMismatch "what arrived is $found, needs $artifact"
+}
+
+# Looks at the unit as it will be, with the paths of the release that is not active yet.
+check_unit() {
+  if ! command -v systemd-analyze >/dev/null; then
+    say note 'the unit was not checked: there is no systemd-analyze'
+    return 0
+  fi
+  look_at_unit
+  units=$incoming/units
+  must mkdir -p "$units/$unit.d"
+  if [ -f "$unit_fragment" ]; then cat "$unit_fragment"; else base_unit; fi >"$units/$unit" || fail_writing "$units"
+  for file in $unit_drop_ins; do
+    [ "$file" = "$drop_in" ] || must cp "$file" "$units/$unit.d/"
+  done
+  sed "s|$current|$1|g" "$1/.verdigris/unit.conf" >"$units/$unit.d/zz-verdigris.conf" || fail_writing "$units"
+  # It returns 0 for some of what it complains of, and complains of other people's units too.
+  if complaint=$(systemd-analyze verify "$units/$unit" 2>&1); then
+    complaint=$(printf '%s\n' "$complaint" | grep -F -e "$unit" -e "$1")
+  fi
+  [ -z "$complaint" ] || fail UnitRefused "systemd finds fault with the unit$line_end$(
+    printf '%s\n' "$complaint" | sed -e "s|$1|$current|g" -e "s|$units/||g"
+  )"
+}
+
+# Asks the system's own loader, as the program's user, whether every library is there.
+check_libraries() {
+  command -v ldd >/dev/null || return 0
+  user=$(sed -n 's/^User=//p' "$1/.verdigris/unit.conf" | tail -n 1)
+  path=$(sed -n 's/^Environment=.*LD_LIBRARY_PATH=\([^ "]*\).*/\1/p' "$1/.verdigris/unit.conf" | tail -n 1 | sed "s|$current|$1|g")
+  set -- "$1" env LD_LIBRARY_PATH="$path" ldd "$1/$executable"
+  tree=$1
+  shift
+  if [ -n "$user" ] && [ "$(id -u)" = 0 ] && command -v runuser >/dev/null && id "$user" >/dev/null 2>&1; then
+    # The directory that it was unpacked in is closed to others until it is a release.
+    must chmod 711 "$incoming"
+    set -- runuser -u "$user" -- "$@"
+  fi
+  missing=$("$@" 2>&1 | grep 'not found') || return 0
+  fail UnitRefused "$executable lacks libraries here$line_end$(printf '%s\n' "$missing" | sed "s|$tree|$current|g")"
+}
+
+# --- The unit -------------------------------------------------------------------------------------
+
+look_at_unit() {
+  unit_load=not-found unit_state=inactive unit_sub=dead unit_pid=0 unit_started=0 unit_restarts=0
+  unit_result=success unit_reload=no unit_fragment='' unit_drop_ins='' unit_status=''
+  shown=$(systemctl show "$unit" -p LoadState,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,NRestarts,Result,NeedDaemonReload,FragmentPath,DropInPaths,ExecMainStatus 2>&1) ||
+    fail CommandFailed "systemctl show says: $shown"
+  while IFS= read -r line; do
+    value=${line#*=}
+    case ${line%%=*} in
+      LoadState) unit_load=$value ;;
+      ActiveState) unit_state=$value ;;
+      SubState) unit_sub=$value ;;
+      MainPID) unit_pid=${value:-0} ;;
+      ExecMainStartTimestampMonotonic) unit_started=${value:-0} ;;
+      NRestarts) unit_restarts=${value:-0} ;;
+      Result) unit_result=$value ;;
+      NeedDaemonReload) unit_reload=$value ;;
+      FragmentPath) unit_fragment=$value ;;
+      DropInPaths) unit_drop_ins=$value ;;
+      ExecMainStatus) unit_status=$value ;;
+    esac
+  done <<EOF_SHOWN
+$shown
+EOF_SHOWN
+  unit_state_word=$unit_state
+  if [ "$unit_load" = not-found ] && ! runs; then unit_state_word=not-found; fi
+}
+
+runs() {
+  case $unit_state in inactive | failed) return 1 ;; esac
+}
+
+# The unit is there, and not by us.
+is_foreign() {
+  if [ "$unit_load" = not-found ] && ! runs; then return 1; fi
+  if is_base_ours; then return 1; fi
+  if [ -n "$active" ] && is_drop_in_ours; then return 1; fi
+}
+
+refuse_foreign() {
+  if is_foreign; then
+    fail ForeignRelease "$unit runs a release that Verdigris did not install${line_end}  take it over, with its files kept: verdigris adopt"
+  fi
+}
+
+is_base_ours() {
+  [ -f "$base" ] && read -r first_line <"$base" && [ "$first_line" = "$base_mark" ]
+}
+
+is_drop_in_ours() {
+  [ "$(readlink "$drop_in" 2>/dev/null)" = "$current/.verdigris/unit.conf" ]
+}
+
+base_unit() {
+  printf '%s\n' "$base_mark" "# The settings are the active release's: $drop_in" \
+    '[Unit]' "Description=${unit%.service}" '[Service]' 'ExecStart=/bin/false' \
+    '[Install]' 'WantedBy=multi-user.target'
+}
+
+# A unit file where there is none, and the drop-in that leads through `current`. Neither counts before
+# systemd is told to look again.
+prepare_unit() {
+  must mkdir -p "$unit_directory/$unit.d"
+  if [ "$unit_load" = not-found ] && [ ! -e "$base" ]; then
+    base_unit >"$base.new" || fail_writing "$base.new"
+    must mv -f "$base.new" "$base"
+  fi
+  is_drop_in_ours && return
+  rm -f "$drop_in.new"
+  must ln -s "$current/.verdigris/unit.conf" "$drop_in.new"
+  must mv -f "$drop_in.new" "$drop_in"
+}
+
+forget_unit() {
+  rm -f "$drop_in"
+  rmdir "$unit_directory/$unit.d" 2>/dev/null
+  if is_base_ours; then
+    systemctl disable "$unit" >/dev/null 2>&1
+    rm -f "$base"
+  fi
+  must systemctl daemon-reload
+}
+
+stop_unit() {
+  [ "$unit_load" != not-found ] || runs || return 0
+  must systemctl stop "$unit"
+}
+
+# Believes a start once the same process has run for a moment: what ends at once was no start.
+start_unit() {
+  systemctl reset-failed "$unit" >/dev/null 2>&1
+  began=$(date +%s)
+  complaint=$(systemctl start "$unit" 2>&1) || fail_start "$1" "$complaint"
+  steady=0 steady_pid=none tries=50
+  while [ "$steady" -lt 3 ]; do
+    look_at_unit
+    case $unit_state/$unit_sub in
+      active/*) [ "$steady_pid" = none ] || [ "$steady_pid" = "$unit_pid" ] || fail_start "$1" 'the program was started again' ;;
+      failed/* | inactive/* | */auto-restart*) fail_start "$1" "the program ended at once ($unit_result, status $unit_status)" ;;
+    esac
+    if [ "$unit_state" = active ]; then
+      steady=$((steady + 1)) steady_pid=$unit_pid
+    fi
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || fail_start "$1" "the unit is $unit_state ($unit_sub) after 10 s, needs active"
+    [ "$steady" -ge 3 ] || pause_ms 200
+  done
+}
+
+fail_start() {
+  mark_change "failed $1"
+  note_in_journal "could not start $1: $2"
+  fail StartFailed "$2$line_end$(journal_lines 20 --since="@$began")"
+}
+
+journal_lines() {
+  wanted=$1
+  shift
+  journalctl -u "$unit" -n "$wanted" -o cat --no-pager "$@" 2>/dev/null
+}
+
+# --- Connections ----------------------------------------------------------------------------------
+
+# Waits until nothing lingers, at most `at_most_ms`. Leaves `cut`, `waited_ms` and the last look.
+await_drain() {
+  cut=0 waited_ms=0
+  began_ms=$(uptime_ms)
+  last_look=$(connections)
+  [ -n "$last_look" ] || return 0
+  while :; do
+    pause_ms 1000
+    cut=$(lingering)
+    waited_ms=$(($(uptime_ms) - began_ms))
+    [ "$cut" -gt 0 ] && [ "$waited_ms" -lt "$at_most_ms" ] || return 0
+    say progress "$cut connections linger on port $port" || exit 3
+  done
+}
+
+# Waits for the port to be quiet and looks again at once, so that little can begin between look and stop.
+await_quiet() {
+  cut=0 waited_ms=0
+  runs || return 0
+  await_drain
+  [ "$cut" -eq 0 ] && [ -n "$last_look" ] || return 0
+  cut=$(lingering)
+  [ "$cut" -eq 0 ] || await_drain
+}
+
+# How many connections carried bytes since the last look, or hold an open request. One that was not there
+# then and holds none is a probe.
+lingering() {
+  look=$(connections)
+  printf '%s\n--\n%s\n' "$last_look" "$look" | awk '
+    $1 == "--" { second = 1; next }
+    !second { moved[$1] = $2; next }
+    $3 == "open" || ($1 in moved && moved[$1] != $2) { count++ }
+    END { print count + 0 }'
+  last_look=$look
+}
+
+# One line per connection to the program's port: its ends, the bytes that it carried, and whether a
+# request is open: something came after the last that was sent.
+connections() {
+  if command -v ss >/dev/null; then
+    ss -tinH "( sport = :$port )" 2>/dev/null | awk '
+      function tell() {
+        if (ends != "") print ends, sent "/" received, (received && (!sent || since_received < since_sent)) ? "open" : "idle"
+      }
+      /^[^ \t]/ {
+        tell()
+        ends = $1 == "ESTAB" || $1 == "CLOSE-WAIT" ? $4 "-" $5 : ""
+        sent = received = since_sent = since_received = 0
+        next
+      }
+      {
+        for (i = 1; i <= NF; i++) {
+          split($i, word, ":")
+          if (word[1] == "bytes_sent" || (word[1] == "bytes_acked" && !sent)) sent = word[2]
+          if (word[1] == "bytes_received") received = word[2]
+          if (word[1] == "lastsnd") since_sent = word[2] + 0
+          if (word[1] == "lastrcv") since_received = word[2] + 0
+        }
+      }
+      END { tell() }'
+    return
+  fi
+  # Without ss there is no telling what is idle: every connection counts.
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf '%04X' "$port")" '
+    { split($2, local, ":") }
+    local[2] == port && ($4 == "01" || $4 == "08") { print $2 "-" $3, $5, "open" }'
+}
+
+# --- The machine ----------------------------------------------------------------------------------
+
+digest_of() {
+  sum=$(sha256sum <"$1" 2>/dev/null) && printf '%s' "${sum%% *}"
+}
+
+digest_of_running() {
+  [ "$unit_pid" -eq 0 ] || digest_of "/proc/$unit_pid/exe"
+}
+
+first() {
+  printf '%s' "$2" | cut -c "1-$1"
+}
+
+free_kilobytes() {
+  there=$directory
+  while [ ! -d "$there" ]; do there=$(dirname "$there"); done
+  df -Pk "$there" | awk 'NR == 2 { print $4 }'
+}
+
+need_free_kilobytes() {
+  free=$(free_kilobytes)
+  [ "${free:-0}" -ge "$1" ] || fail DiskFull "$free KB are free below $directory, needs $1 KB"
+}
+
+uptime_ms() {
+  read -r up _ </proc/uptime
+  printf '%s0' "${up%.*}${up#*.}"
+}
+
+pause_ms() {
+  sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))" 2>/dev/null || sleep 1
+}
+
+# Never a bare `sync`: it would wait for everything that the whole machine writes.
+sync_path() {
+  sync "$1" 2>/dev/null || say note "$1 could not be synced"
+}
+
+sync_tree() {
+  find "$1" \( -type f -o -type d \) -exec sync {} + 2>/dev/null || say note "$1 could not be synced"
+}
+
+note_in_journal() {
+  printf '%s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$token" "$1" >>"$state/journal"
+}
+
+# --- Words in, words out --------------------------------------------------------------------------
+
+read_words() {
+  directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' unit_conf='' keep=0
+  at_most_ms=0 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
+  for word in "$@"; do
+    value=${word#*=}
+    case ${word%%=*} in
+      directory) directory=$value ;;
+      unit) unit=$value ;;
+      port) port=$value ;;
+      token) token=$value ;;
+      release) release=$value ;;
+      artifact) artifact=$value ;;
+      size) size=$value ;;
+      executable) executable=$value ;;
+      unit-conf) unit_conf=$value ;;
+      keep) keep=$value ;;
+      at-most-ms) at_most_ms=$value ;;
+      every-ms) every_ms=$value ;;
+      lines) lines=$value ;;
+      because) because=$value ;;
+      *) fail CommandFailed "the helper does not know \"${word%%=*}\"" ;;
+    esac
+  done
+  expr "x$directory" : 'x\(/[A-Za-z0-9._@+-]\{1,\}\)\{1,\}$' >/dev/null ||
+    fail CommandFailed "\"$directory\" cannot be a server's directory, needs an absolute path of letters, digits and ._@+-"
+  case $directory/ in */../* | */./*) fail CommandFailed "\"$directory\" cannot be a server's directory, needs a path without dots" ;; esac
+  expr "x$unit" : 'x[A-Za-z0-9._@:-]*[.]service$' >/dev/null ||
+    fail CommandFailed "\"$unit\" cannot be a unit, needs the name of a service such as greeter.service"
+  for number in "$port" "$size" "$keep" "$at_most_ms" "$every_ms" "$lines"; do
+    case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
+  done
+  state=$directory/.verdigris
+  releases=$directory/releases
+  current=$directory/current
+  unit_directory=${VERDIGRIS_UNIT_DIRECTORY:-/etc/systemd/system}
+  base=$unit_directory/$unit
+  drop_in=$unit_directory/$unit.d/zz-verdigris.conf
+}
+
+need_release() {
+  is_release_id "$release" || fail CommandFailed "\"$release\" is not a release id"
+}
+
+need_token() {
+  expr "x$token" : 'x[0-9]\{15\}-[0-9]\{6\}$' >/dev/null || fail CommandFailed "\"$token\" is not a fencing token"
+}
+
+say() {
+  case $2 in
+    *\\* | *"$line_end"*)
+      printf '%s=%s\n' "$1" "$(printf '%s\n' "$2" | awk '{ gsub(/\\/, "\\\\"); printf "%s%s", end, $0; end = "\\n" }')" 2>/dev/null
+      ;;
+    *) printf '%s=%s\n' "$1" "$2" 2>/dev/null ;;
+  esac
+}
+
+say_ok() {
+  printf 'ok\n' 2>/dev/null
+  exit 0
+}
+
+fail() {
+  say error "$1"
+  say message "$2"
+  exit 3
+}
+
+# Runs a command that has to work; what it complains of is the message.
+must() {
+  complaint=$("$@" 2>&1 >/dev/null) || fail_for "$1: $complaint"
+}
+
+fail_for() {
+  case $1 in
+    *'No space left'* | *'quota exceeded'*) fail DiskFull "$1" ;;
+    *) fail CommandFailed "$1" ;;
+  esac
+}
+
+fail_writing() {
+  need_free_kilobytes 64
+  fail CommandFailed "$1 cannot be written"
+}
+
+main "$@"

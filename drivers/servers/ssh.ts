@@ -1,0 +1,359 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Client } from 'ssh2';
+import type { FencingToken } from '../../domain/deployment.js';
+import { Failure } from '../../domain/failures.js';
+import { formatToken } from '../../domain/fencing.js';
+import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
+import { Digest, ReleaseId } from '../../domain/names.js';
+import type { ServerFacts } from '../../domain/observation.js';
+import type { Server, ServerConnection, Service } from '../../domain/service.js';
+import type { Patience } from '../patience.js';
+import type { Secrets } from '../secrets.js';
+import type { DrainReport, Installation, ServerDriver } from './driver.js';
+import { HelperReply, helperLine, type HelperCommand, type HelperWords } from './helper-protocol.js';
+import { probeOverSsh } from './probe-over-ssh.js';
+import { execute, LinkLost, type SshConnections, type SshTarget } from './ssh-connection.js';
+import { asDropIn } from './unit-file.js';
+
+type SshAddress = Extract<ServerConnection, { driver: 'ssh' }>;
+
+/** A server that is reached by SSH alone: no agent there, one command per step. */
+export function createSshServer(wiring: {
+  readonly server: Server;
+  readonly service: Service;
+  readonly secrets: Secrets;
+  readonly pool: SshConnections;
+}): ServerDriver {
+  const { server, service, secrets, pool } = wiring;
+  const { connection } = server;
+  if (connection.driver !== 'ssh') {
+    throw new TypeError(`Cannot reach "${server.name}" by SSH: its driver is "${connection.driver}"`);
+  }
+  const { host, port, user, hostKey, key } = connection;
+  const owner = `${service.id} ${key.secret}`;
+  const target: SshTarget = {
+    host,
+    port,
+    user,
+    hostKey,
+    owner,
+    key: () => secrets.resolve(key, { service: service.id, host }),
+  };
+  return new SshServer(server, connection, target, pool);
+}
+
+/** What a step may take on a slow machine, beside the waiting that was asked for: systemd alone may use 90 s to stop. */
+const deadlinesMs = { look: 30_000, change: 300_000, transfer: 1_800_000 } as const;
+
+class SshServer implements ServerDriver {
+  readonly server: Server;
+  readonly #address: SshAddress;
+  readonly #target: SshTarget;
+  readonly #pool: SshConnections;
+
+  constructor(server: Server, address: SshAddress, target: SshTarget, pool: SshConnections) {
+    this.server = server;
+    this.#address = address;
+    this.#target = target;
+    this.#pool = pool;
+  }
+
+  async observe(patience: Patience): Promise<ServerFacts> {
+    return factsFrom(
+      await this.#run(patience, {
+        doing: 'observe',
+        command: 'observe',
+        words: {},
+        deadlineMs: deadlinesMs.look,
+      }),
+    );
+  }
+
+  async install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
+    const { release, artifact, sizeBytes, open, unitFile, executable, keep } = installation;
+    const unreadable = new AbortController();
+    const signal = AbortSignal.any([patience.signal, unreadable.signal]);
+    let source: Readable | undefined;
+    const step: Step = {
+      doing: `install "${release}"`,
+      command: 'install',
+      words: {
+        token: formatToken(token),
+        release,
+        artifact,
+        size: sizeBytes,
+        executable,
+        keep,
+        'unit-conf': Buffer.from(asDropIn(unitFile)).toString('base64'),
+      },
+      deadlineMs: deadlinesMs.transfer,
+      // Nothing is sent before the helper asks: it may have the release, or no room for it.
+      onField: (key, value, stdin) => {
+        if (key !== 'have' || value !== 'no') return;
+        source = open();
+        source.once('error', (error) => unreadable.abort(error));
+        source.pipe(stdin);
+      },
+    };
+    try {
+      await this.#run({ ...patience, signal }, step);
+    } finally {
+      source?.destroy();
+    }
+  }
+
+  async activate(
+    release: ReleaseId,
+    drainAtMostMs: number,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<void> {
+    await this.#run(patience, {
+      doing: `activate "${release}"`,
+      command: 'activate',
+      words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
+      deadlineMs: drainAtMostMs + deadlinesMs.change,
+    });
+  }
+
+  async restore(
+    release: ReleaseId | 'nothing',
+    drainAtMostMs: number,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<DrainReport> {
+    return drainReportFrom(
+      await this.#run(patience, {
+        doing: `restore "${release}"`,
+        command: 'restore',
+        words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
+        deadlineMs: drainAtMostMs + deadlinesMs.change,
+      }),
+    );
+  }
+
+  async drain(atMostMs: number, patience: Patience): Promise<DrainReport> {
+    return drainReportFrom(
+      await this.#run(patience, {
+        doing: 'drain',
+        command: 'drain',
+        words: { 'at-most-ms': atMostMs },
+        deadlineMs: atMostMs + deadlinesMs.look,
+      }),
+    );
+  }
+
+  async stop(token: FencingToken, patience: Patience): Promise<void> {
+    await this.#run(patience, {
+      doing: `stop "${this.server.unit}"`,
+      command: 'stop',
+      words: { token: formatToken(token) },
+      deadlineMs: deadlinesMs.change,
+    });
+  }
+
+  async remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
+    await this.#run(patience, {
+      doing: `remove "${release}"`,
+      command: 'remove',
+      words: { token: formatToken(token), release, because },
+      deadlineMs: deadlinesMs.change,
+    });
+  }
+
+  async adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'> {
+    const reply = await this.#run(patience, {
+      doing: `adopt what runs under "${this.server.unit}"`,
+      command: 'adopt',
+      words: { token: formatToken(token) },
+      deadlineMs: deadlinesMs.change,
+    });
+    const release = reply.one('release');
+    return release === 'nothing' ? 'nothing' : ReleaseId(release);
+  }
+
+  probe(question: HealthQuestion, patience: Patience): Promise<Sample> {
+    return this.#use('probe', patience, (client) =>
+      probeOverSsh(client, this.server.probe, question, patience.signal),
+    );
+  }
+
+  async *watch(everyMs: number, patience: Patience): AsyncIterable<ProcessLook> {
+    const looks = new Queue<ProcessLook>();
+    const stop = new AbortController();
+    const watching = this.#run(
+      { ...patience, signal: AbortSignal.any([patience.signal, stop.signal]) },
+      {
+        doing: 'watch',
+        command: 'watch',
+        words: { 'every-ms': everyMs },
+        deadlineMs: undefined,
+        onField: (key, value) => {
+          if (key === 'look') looks.put(lookFrom(value));
+        },
+      },
+    );
+    watching.then(
+      () =>
+        looks.fail(
+          new Failure('CommandFailed', `Cannot watch "${this.server.name}": the helper stopped looking`),
+        ),
+      (error: unknown) => looks.fail(error),
+    );
+    try {
+      for (;;) yield await looks.take();
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async lastWords(lines: number, patience: Patience): Promise<readonly string[]> {
+    const reply = await this.#run(patience, {
+      doing: 'read the last words',
+      command: 'last-words',
+      words: { lines },
+      deadlineMs: deadlinesMs.look,
+    });
+    return reply.all('line');
+  }
+
+  /** One command of the helper, from the connection to the proof that it did all that was asked. */
+  async #run(patience: Patience, step: Step): Promise<HelperReply> {
+    const { doing, command, words, deadlineMs, onField } = step;
+    const reply = new HelperReply();
+    patience.progress(`${doing} on ${this.server.name}`);
+    const ticking = setInterval(() => patience.progress(`${doing} on ${this.server.name}`), 1500);
+    try {
+      const exit = await this.#use(doing, patience, (client) =>
+        execute(client, helperLine(this.server, this.#address.privilege, command, words), {
+          signal: patience.signal,
+          deadlineMs,
+          onLine: (line, stdin) => {
+            const field = reply.take(line);
+            if (field?.key === 'progress') patience.progress(`${field.value} on ${this.server.name}`);
+            else if (field) onField?.(field.key, field.value, stdin);
+          },
+        }),
+      );
+      reply.prove(this.#cannot(doing), exit.stderr);
+      return reply;
+    } finally {
+      clearInterval(ticking);
+    }
+  }
+
+  /** Puts this server's name on whatever goes wrong with the connection. */
+  async #use<Result>(
+    doing: string,
+    patience: Patience,
+    action: (client: Client) => Promise<Result>,
+  ): Promise<Result> {
+    const { host, port } = this.#target;
+    const beganAt = Date.now();
+    try {
+      return await this.#pool.use(this.#target, patience, action);
+    } catch (error) {
+      if (error instanceof Failure && isAboutConnecting(error)) {
+        throw new Failure(error.failure, `${this.#cannot(doing)}: ${error.message}`, { cause: error.cause });
+      }
+      if (!(error instanceof LinkLost)) throw error;
+      const seconds = Math.max(1, Math.round((Date.now() - beganAt) / 1000));
+      throw new Failure(
+        'ServerUnreachable',
+        `${this.#cannot(doing)}: ${host}:${port} was reached, but ${error.message} (after ${seconds} s)`,
+        { cause: error, ambiguous: true },
+      );
+    }
+  }
+
+  #cannot(doing: string): string {
+    return `Cannot ${doing} on "${this.server.name}"`;
+  }
+}
+
+interface Step {
+  /** Finishes the sentence "Cannot ...". */
+  readonly doing: string;
+  readonly command: HelperCommand;
+  readonly words: HelperWords;
+  readonly deadlineMs: number | undefined;
+  readonly onField?: (key: string, value: string, stdin: Writable) => void;
+}
+
+const isAboutConnecting = ({ failure }: Failure): boolean =>
+  failure === 'ServerUnreachable' || failure === 'HostKeyMismatch' || failure === 'ServerLoginRefused';
+
+const drainReportFrom = (reply: HelperReply): DrainReport => ({
+  cut: Number(reply.one('cut')),
+  waitedMs: Number(reply.one('waitedMs')),
+});
+
+function factsFrom(reply: HelperReply): ServerFacts {
+  const program = reply.one('runningProgram');
+  const active = reply.one('activeRelease');
+  const previous = reply.one('previousRelease');
+  return {
+    unit: {
+      state: reply.one('unit.state'),
+      subState: reply.one('unit.subState'),
+      pid: Number(reply.one('unit.pid')),
+      startedAtUs: Number(reply.one('unit.startedAtUs')),
+      restarts: Number(reply.one('unit.restarts')),
+      result: reply.one('unit.result'),
+      needsDaemonReload: reply.one('unit.needsDaemonReload') === 'yes',
+    },
+    ...(program === '' ? {} : { runningProgram: Digest(program) }),
+    ...(active === '' ? {} : { activeRelease: ReleaseId(active) }),
+    ...(previous === '' ? {} : { previousRelease: ReleaseId(previous) }),
+    installedReleases: reply.all('installed').map(ReleaseId),
+    unfitReleases: Object.fromEntries(reply.all('unfit').map(splitAtSpace)),
+    foreign: reply.one('foreign') === 'yes',
+    connections: Number(reply.one('connections')),
+    freeBytes: Number(reply.one('freeKilobytes')) * 1024,
+    token: reply.one('token'),
+  };
+}
+
+function splitAtSpace(text: string): readonly [string, string] {
+  const space = text.indexOf(' ');
+  return space < 0 ? [text, ''] : [text.slice(0, space), text.slice(space + 1)];
+}
+
+/** `state subState pid startedAtUs restarts` */
+function lookFrom(value: string): ProcessLook {
+  const [state = '', subState = '', pid, startedAtUs, restarts] = value.split(' ');
+  return {
+    active: state === 'active',
+    pid: Number(pid),
+    startedAtUs: Number(startedAtUs),
+    restarts: Number(restarts),
+    words: `${state} (${subState})`,
+  };
+}
+
+/** Items in the order in which they came, waited for one by one. */
+class Queue<Item> {
+  readonly #items: Item[] = [];
+  #failure: { readonly error: unknown } | undefined;
+  #wake: () => void = () => undefined;
+
+  put(item: Item): void {
+    this.#items.push(item);
+    this.#wake();
+  }
+
+  /** What came before is still handed out first. */
+  fail(error: unknown): void {
+    this.#failure = { error };
+    this.#wake();
+  }
+
+  async take(): Promise<Item> {
+    for (;;) {
+      const item = this.#items.shift();
+      if (item !== undefined) return item;
+      if (this.#failure) throw this.#failure.error;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}
