@@ -3,10 +3,10 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/temporal-server.ts', 'test/support/workflow-bundle.ts'],
     pool: 'forks',
     maxWorkers: 4,
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    dangerouslyIgnoreUnhandledErrors: false,
   },
 });
