@@ -91,7 +91,7 @@ export class Backend implements Weighted {
     this.#opposed = 0;
     this.#onHealthChange();
     if (!this.#up && this.configuration.cutWhenDown) {
-      for (const session of [...this.sessions]) session.cut();
+      for (const session of this.sessions) session.cut();
     }
   }
 }
@@ -101,7 +101,7 @@ export interface ProbeSchedule {
   readonly everyMs: number;
   readonly timeoutMs: number;
   /** Milliseconds since 1970, for `checkTime`. */
-  clock(): number;
+  readonly clock: () => number;
 }
 
 /** Keep-alive connections to one server. Retired, it closes the idle ones now and the others when they end. */
@@ -122,6 +122,6 @@ export class BackendPool extends Agent {
   retire(): void {
     // The agent reads this when a connection comes back, and closes it instead of keeping it.
     (this as unknown as { keepAlive: boolean }).keepAlive = false;
-    for (const socket of [...(this.freeSockets[''] ?? [])]) socket.destroy();
+    for (const socket of this.freeSockets[''] ?? []) socket.destroy();
   }
 }

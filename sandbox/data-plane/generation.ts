@@ -8,8 +8,8 @@ import { Farm } from './farm.js';
 export interface RunningFrontend {
   readonly configuration: FrontendConfiguration;
   readonly defaultFarm: Farm | undefined;
-  farm(farmId: number): Farm | undefined;
-  admits(address: string): boolean;
+  readonly farm: (farmId: number) => Farm | undefined;
+  readonly admits: (address: string) => boolean;
 }
 
 /**
@@ -38,7 +38,7 @@ export class Generation {
   }
 
   /** Only what a frontend can reach is probed: the others are not part of a real instance's configuration. */
-  startProbing(options: { readonly probeSpeed: number; clock(): number }): void {
+  startProbing(options: { readonly probeSpeed: number; readonly clock: () => number }): void {
     for (const farm of this.#reachable()) {
       const { probe, servers } = farm.configuration;
       if (probe !== null) farm.startProbing((index) => scheduleOf(probe, index / servers.length, options));
@@ -75,7 +75,7 @@ export class Generation {
 function scheduleOf(
   probe: ProbeConfiguration,
   share: number,
-  { probeSpeed, clock }: { readonly probeSpeed: number; clock(): number },
+  { probeSpeed, clock }: { readonly probeSpeed: number; readonly clock: () => number },
 ): ProbeSchedule {
   const everyMs = (probe.intervalS * 1000) / probeSpeed;
   return { firstMs: everyMs * (0.1 + 0.9 * share), everyMs, timeoutMs: Math.max(everyMs, 1000), clock };

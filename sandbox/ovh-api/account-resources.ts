@@ -1,7 +1,8 @@
 import type { Account, Credential } from './account.js';
 import { globMatches, type AccessRule } from './access-rules.js';
 import { badRequest, invalidCredential } from './api-error.js';
-import { isObject, isoDate, signed, type Caller, type Json, type JsonObject, type Resource } from './resource.js';
+import { isObject, shownAs, type Json, type JsonObject } from './json.js';
+import { isoDate, signed, type Caller, type Resource } from './resource.js';
 
 /** Clock, credentials and customer: what every client asks before anything else. */
 export function accountResources(
@@ -64,7 +65,7 @@ function requested(
 
 const isAccessRule = (rule: Json): boolean =>
   isObject(rule) &&
-  ['GET', 'POST', 'PUT', 'DELETE'].includes(String(rule['method'])) &&
+  ['GET', 'POST', 'PUT', 'DELETE'].includes(shownAs(rule['method'])) &&
   typeof rule['path'] === 'string';
 
 function currentCredential(caller: Caller): Json {

@@ -17,7 +17,8 @@ import {
 import { authenticate } from './authentication.js';
 import type { Fault, Faults } from './faults.js';
 import { withoutSecrets, type Journal, type JournalEntry } from './journal.js';
-import { isObject, type Caller, type Json, type JsonObject, type Method, type Resource } from './resource.js';
+import { isObject, type Json, type JsonObject } from './json.js';
+import type { Caller, Method, Resource } from './resource.js';
 
 export interface FrontOptions {
   readonly clock: () => number;

@@ -1,4 +1,4 @@
-import type { Json } from './resource.js';
+import type { Json } from './json.js';
 
 /** One call, as it was received and answered. */
 export interface JournalEntry {

@@ -18,7 +18,8 @@ import type { EditingRules } from './iplb/load-balancer.js';
 import type { Objects } from './iplb/objects.js';
 import type { Ending, RefreshOptions } from './iplb/refresh.js';
 import { Journal } from './journal.js';
-import type { Json, JsonObject, Method, Product } from './resource.js';
+import type { Json, JsonObject } from './json.js';
+import type { Method, Product } from './resource.js';
 import { SilentDataPlane } from './silent-data-plane.js';
 import { waitingBy } from './timeline.js';
 

@@ -1,15 +1,7 @@
+import type { JsonObject } from './json.js';
 import type { Application, Credential, ServiceAccount } from './account.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
-
-export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
-export interface JsonObject {
-  readonly [key: string]: Json;
-}
-
-export function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** Who calls. `somebody else` is the sandbox itself, in the part of another customer's employee. */
 export type Caller =

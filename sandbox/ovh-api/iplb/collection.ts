@@ -1,14 +1,7 @@
 import type { Protocol } from '../../data-plane/configuration.js';
 import { badRequest } from '../api-error.js';
-import {
-  isoDate,
-  signed,
-  type Call,
-  type Json,
-  type JsonObject,
-  type Method,
-  type Resource,
-} from '../resource.js';
+import { shownAs, type Json, type JsonObject } from '../json.js';
+import { isoDate, signed, type Call, type Method, type Resource } from '../resource.js';
 import { kindsOf, type Kind, type KindName } from './kinds.js';
 import type { LoadBalancer } from './load-balancer.js';
 import type { StoredObject } from './objects.js';
@@ -81,7 +74,7 @@ function filterOf({ filters }: Kind, query: URLSearchParams): (object: StoredObj
   const wanted = Object.entries(filters).filter(([name]) => query.has(name));
   return ({ fields }) =>
     wanted.every(([name, how]) => {
-      const value = String(fields[name] ?? '');
+      const value = shownAs(fields[name] ?? '');
       const sought = query.get(name) ?? '';
       return how === 'like' ? value.includes(sought.replaceAll('%', '')) : value === sought;
     });

@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net';
 
 import { badRequest, type ApiError } from '../api-error.js';
-import { isObject, type Json, type JsonObject } from '../resource.js';
+import { isObject, shownAs, type Json, type JsonObject } from '../json.js';
 
 /** What the API takes for one field of an object. */
 export interface Field {
@@ -53,7 +53,7 @@ export const oneOf = (enumeration: string, ...values: readonly string[]): Field 
     enumeration,
     (value) => typeof value === 'string' && values.includes(value),
     (name, value) =>
-      `[${name}] Given data (${shown(value)}) does not belong to the ${enumeration} enumeration`,
+      `[${name}] Given data (${shownAs(value)}) does not belong to the ${enumeration} enumeration`,
   );
 
 export const listOf = (type: string, accepts: (value: string) => boolean): Field => ({
@@ -129,7 +129,4 @@ function firstComplaint(fields: Readonly<Record<string, Field>>, given: JsonObje
 }
 
 const unfit = (name: string, value: Json | undefined, type: string): string =>
-  `[${name}] Given data (${shown(value)}) is not valid for type ${type}`;
-
-const shown = (value: Json | undefined): string =>
-  typeof value === 'string' ? value : JSON.stringify(value);
+  `[${name}] Given data (${shownAs(value)}) is not valid for type ${type}`;

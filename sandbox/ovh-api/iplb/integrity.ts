@@ -1,5 +1,5 @@
 import { badRequest, conflict } from '../api-error.js';
-import { isObject, type Json, type JsonObject } from '../resource.js';
+import { isObject, shownAs, textOf, type Json, type JsonObject } from '../json.js';
 import type { Objects, StoredObject } from './objects.js';
 
 const routesPerLoadBalancer = 50;
@@ -49,8 +49,8 @@ export function targetOf(route: JsonObject): number | undefined {
 }
 
 function requireZone(zone: Json | undefined, zones: readonly string[]): void {
-  if (zone === 'all' || zones.includes(String(zone))) return;
-  throw badRequest(`[zone] Given data (${String(zone)}) is not one of your zones`);
+  if (zone === 'all' || zones.includes(shownAs(zone))) return;
+  throw badRequest(`[zone] Given data (${shownAs(zone)}) is not one of your zones`);
 }
 
 function requireOneSourceList({ allowedSource, deniedSource }: JsonObject): void {
@@ -65,12 +65,12 @@ function requireFarm(name: string, farmId: Json | undefined, user: StoredObject,
   if (farmId === null || farmId === undefined) return;
   const farm = others.get('farm', Number(farmId));
   if (farm === undefined || farm.protocol !== user.protocol) {
-    throw badRequest(`[${name}] The requested object (farmId = ${String(farmId)}) does not exist`);
+    throw badRequest(`[${name}] The requested object (farmId = ${shownAs(farmId)}) does not exist`);
   }
   const zone = user.fields['zone'] ?? 'all';
   const farmZone = farm.fields['zone'];
   if (zone !== farmZone && zone !== 'all' && farmZone !== 'all') {
-    throw badRequest(`[${name}] The farm ${farm.id} is not in zone ${String(zone)}`);
+    throw badRequest(`[${name}] The farm ${farm.id} is not in zone ${shownAs(zone)}`);
   }
 }
 
@@ -82,9 +82,10 @@ function requireProbe(probe: Json | undefined): void {
   if (match === 'status' && probe['type'] !== 'http') {
     throw badRequest('A probe can match a status only with type http');
   }
-  if (match !== 'default' && !probe['pattern'])
-    throw badRequest(`A probe needs a pattern to match ${String(match)}`);
-  if (match === 'matches' && !isPattern(String(probe['pattern']))) {
+  if (match !== 'default' && !probe['pattern']) {
+    throw badRequest(`A probe needs a pattern to match ${shownAs(match)}`);
+  }
+  if (match === 'matches' && !isPattern(textOf(probe['pattern']) ?? '')) {
     throw badRequest('[pattern] Given data is not a regular expression');
   }
 }
@@ -103,7 +104,9 @@ function requireRoute(route: StoredObject, others: Objects): void {
   requireRoom('routes', others.list('route'), route, routesPerLoadBalancer);
   const { frontendId } = route.fields;
   if (frontendId !== null && others.get('frontend', Number(frontendId))?.protocol !== route.protocol) {
-    throw badRequest(`[frontendId] The requested object (frontendId = ${String(frontendId)}) does not exist`);
+    throw badRequest(
+      `[frontendId] The requested object (frontendId = ${shownAs(frontendId)}) does not exist`,
+    );
   }
   const target = targetOf(route.fields);
   if (target !== undefined) requireFarm('target', target, route, others);

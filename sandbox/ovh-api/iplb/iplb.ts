@@ -1,15 +1,7 @@
 import type { DataPlane } from '../../data-plane/data-plane.js';
 import { badRequest, notFound } from '../api-error.js';
-import {
-  isoDate,
-  signed,
-  type Call,
-  type Json,
-  type JsonObject,
-  type Method,
-  type Product,
-  type Resource,
-} from '../resource.js';
+import { shownAs, textOf, type Json, type JsonObject } from '../json.js';
+import { isoDate, signed, type Call, type Method, type Product, type Resource } from '../resource.js';
 import {
   availableFarmProbes,
   availableRouteActions,
@@ -130,7 +122,7 @@ export class Iplb implements Product {
     requireFit({ zone: text }, call.body);
     const zone = call.body['zone'] ?? 'all';
     if (zone === 'all') return refreshes.order(loadBalancer.zones);
-    return refreshes.order([zoneOf(loadBalancer, String(zone)).name]);
+    return refreshes.order([zoneOf(loadBalancer, shownAs(zone)).name]);
   }
 
   #instancesState(call: Call): Json {
@@ -189,8 +181,8 @@ function editService(loadBalancer: LoadBalancer, body: JsonObject): void {
   const sslConfiguration = oneOf('iploadbalancing.SslConfigurationEnum', 'intermediate', 'modern');
   requireFit({ displayName: text, sslConfiguration }, body);
   const { displayName, sslConfiguration: ssl } = body;
-  if (displayName !== undefined) loadBalancer.displayName = displayName === null ? null : String(displayName);
-  if (ssl !== undefined) loadBalancer.sslConfiguration = ssl === null ? null : String(ssl);
+  if (displayName !== undefined) loadBalancer.displayName = textOf(displayName);
+  if (ssl !== undefined) loadBalancer.sslConfiguration = textOf(ssl);
 }
 
 function serviceInfosOf({ serviceName }: LoadBalancer, now: number): Json {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Protocol } from '../../data-plane/configuration.js';
 import type { DataPlane } from '../../data-plane/data-plane.js';
 import { badRequest, notFound } from '../api-error.js';
-import type { Json, JsonObject } from '../resource.js';
+import { shownAs, type Json, type JsonObject } from '../json.js';
 import { requireAll, requireFit, undescribed } from './field.js';
 import { requireDeletable, requireSound } from './integrity.js';
 import { kindsOf, type Kind, type KindName } from './kinds.js';
@@ -163,7 +163,7 @@ function requireUnmoved(kind: Kind, { fields }: StoredObject, wanted: JsonObject
 
 /** Where an edit of the object has to be published. */
 function zoneOf({ kind, fields, parentId }: StoredObject, objects: Objects): string {
-  if (kind === 'frontend' || kind === 'farm') return String(fields['zone']);
+  if (kind === 'frontend' || kind === 'farm') return shownAs(fields['zone']);
   const parent =
     kind === 'route'
       ? objects.get('frontend', Number(fields['frontendId']))

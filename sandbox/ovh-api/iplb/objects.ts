@@ -1,5 +1,5 @@
 import type { Protocol } from '../../data-plane/configuration.js';
-import type { JsonObject } from '../resource.js';
+import type { JsonObject } from '../json.js';
 import type { KindName } from './kinds.js';
 
 /** One stored object. Never altered: an edit puts another in its place. */

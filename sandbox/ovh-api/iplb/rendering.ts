@@ -8,7 +8,7 @@ import type {
   RouteConfiguration,
   ServerConfiguration,
 } from '../../data-plane/configuration.js';
-import { isObject, type Json, type JsonObject } from '../resource.js';
+import { isObject, numberOf, textOf, textsOf, type Json, type JsonObject } from '../json.js';
 import type { Objects, StoredObject } from './objects.js';
 
 /** What the instances of `zone` run once `objects` are published there. */
@@ -30,7 +30,7 @@ function frontendOf({ protocol, id, fields }: StoredObject, objects: Objects): F
   return {
     protocol,
     frontendId: id,
-    port: String(fields['port']),
+    port: textOf(fields['port']) ?? '',
     disabled: fields['disabled'] === true,
     defaultFarmId: numberOf(fields['defaultFarmId']),
     redirectLocation: textOf(fields['redirectLocation']),
@@ -55,8 +55,8 @@ function routeOf({ id, fields }: StoredObject, objects: Objects): RouteConfigura
     routeId: id,
     action: actionOf(fields),
     rules: objects.list('rule', { parentId: id }).map((rule) => ({
-      field: String(rule.fields['field']),
-      match: String(rule.fields['match']),
+      field: textOf(rule.fields['field']) ?? '',
+      match: textOf(rule.fields['match']) ?? '',
       negate: rule.fields['negate'] === true,
       pattern: textOf(rule.fields['pattern']),
       subField: textOf(rule.fields['subField']),
@@ -87,14 +87,14 @@ function farmOf({ protocol, id, fields }: StoredObject, objects: Objects): FarmC
 /** A farm without a port uses that of the frontend which points at it. */
 function inheritedPort(farmId: number, objects: Objects): number {
   const frontend = objects.list('frontend').find(({ fields }) => fields['defaultFarmId'] === farmId);
-  return Number(/\d+/.exec(String(frontend?.fields['port'] ?? '80'))?.[0]);
+  return Number(/\d+/.exec(textOf(frontend?.fields['port']) ?? '80')?.[0]);
 }
 
 function serverOf({ id, fields }: StoredObject, farmPort: number): ServerConfiguration {
   const proxyProtocol = textOf(fields['proxyProtocolVersion']);
   return {
     serverId: id,
-    address: String(fields['address']),
+    address: textOf(fields['address']) ?? '',
     port: numberOf(fields['port']) ?? farmPort,
     active: fields['status'] === 'active',
     weight: numberOf(fields['weight']) ?? 1,
@@ -120,8 +120,3 @@ function probeOf(probe: Json | undefined, farmPort: number | null): ProbeConfigu
     port: type === 'oco' ? farmPort : numberOf(probe['port']),
   };
 }
-
-const numberOf = (value: Json | undefined): number | null => (typeof value === 'number' ? value : null);
-const textOf = (value: Json | undefined): string | null => (typeof value === 'string' ? value : null);
-const textsOf = (value: Json | undefined): readonly string[] =>
-  Array.isArray(value) ? value.map(String) : [];

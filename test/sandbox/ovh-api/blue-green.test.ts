@@ -22,7 +22,10 @@ async function aBlueGreenPair(
 ) {
   const blue = options.blue ?? (await program('blue'));
   const green = options.green ?? (await program('green'));
-  cleanups.push(blue.stop, green.stop);
+  cleanups.push(
+    () => blue.stop(),
+    () => green.stop(),
+  );
   const dataPlane = startDataPlane({ probeSpeed: 600, ...options.dataPlane });
   cleanups.push(() => dataPlane.close());
   const api = await startOvhApi({ dataPlane, behaviour: { todoMs: 0, doingMs: 10, ...options.behaviour } });
