@@ -59,7 +59,7 @@ export interface ServerDriver {
   /**
    * Takes over what runs under its own unit in a flat directory: it becomes a release of its own (id from its program's
    * digest), with the old files kept and nothing restarted. Does nothing when nothing foreign is there.
-   * @returns the release that it is now.
+   * @returns the release that is active now.
    */
   adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'>;
 

@@ -333,7 +333,7 @@ export class InMemoryServer {
   }
 
   adopt(): ReleaseId | 'nothing' {
-    if (!this.#foreign) return 'nothing';
+    if (!this.#foreign) return this.#active ?? 'nothing';
     const { executable } = this.#foreign;
     const release = ReleaseId(`${executable.slice(0, 12)}-${hashOf({ unitOf: this.name }).slice(0, 8)}`);
     this.#installed.set(release, { program: this.#foreign, previous: undefined });
@@ -349,7 +349,7 @@ export class InMemoryServer {
     const waitedMs = () => Math.round(performance.now() - beganAtMs);
     while (this.#connections > 0 && waitedMs() < atMostMs) {
       progress(`${this.#connections} connections linger on ${this.name}`);
-      await this.#connectionChange(Math.min(atMostMs - waitedMs(), 1000), signal);
+      if (this.#connections > 0) await this.#connectionChange(Math.min(atMostMs - waitedMs(), 1000), signal);
     }
     return { cut: this.#connections, waitedMs: waitedMs() };
   }
