@@ -15,7 +15,7 @@ export class RawConnection {
   readonly #socket: Socket;
   #bytes = Buffer.alloc(0);
   #closed: Close | undefined;
-  #changed: () => void = () => undefined;
+  #waiting: (() => void)[] = [];
 
   static async open(port: number): Promise<RawConnection> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
@@ -81,11 +81,13 @@ export class RawConnection {
 
   #note(change: () => void): void {
     change();
-    this.#changed();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 
   #change(): Promise<void> {
-    return new Promise((resolve) => (this.#changed = resolve));
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 }
 
