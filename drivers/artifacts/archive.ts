@@ -1,0 +1,298 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { createGunzip } from 'node:zlib';
+import { Parser, type ReadEntry } from 'tar';
+import { Failure } from '../../domain/failures.js';
+import { Digest } from '../../domain/names.js';
+import type { ProgramSettings } from '../../domain/service.js';
+import { complaintsAboutTemplate } from '../../domain/unit-template.js';
+import type { Patience } from '../patience.js';
+import {
+  dangersOf,
+  dangersOfExtension,
+  isFile,
+  plainPath,
+  shown,
+  type ArchiveEntry,
+} from './archive-entry.js';
+import { complaintAboutElf, elfHeaderBytes, machineOf, type Machine } from './elf.js';
+
+/** What is in an artifact that has everything it needs and nothing that it must not have. */
+export interface ArchiveContents {
+  readonly executable: Digest;
+  readonly machine: Machine;
+  readonly unitTemplate: string;
+  /** Entries that are no directories. */
+  readonly files: number;
+  readonly unpackedBytes: number;
+}
+
+/** How much an archive may grow when it is unpacked. */
+export interface ArchiveLimits {
+  readonly unpackedBytes: number;
+  readonly entries: number;
+}
+
+/**
+ * Reads the tar.gz at `path` from begin to end without unpacking it. `name` stands for it in messages.
+ * @throws Failure `ArchiveUnsafe` or `ArchiveIncomplete`, with all complaints at once
+ */
+export async function inspectArchive(
+  path: string,
+  name: string,
+  program: ProgramSettings,
+  limits: ArchiveLimits,
+  patience: Patience,
+): Promise<ArchiveContents> {
+  const inspection = new Inspection(program, limits);
+  const parser = new Parser({
+    onReadEntry: (entry) => inspection.read(entry),
+    onwarn: (code, message) => inspection.distrust(parserWords[code] ?? String(message)),
+  });
+  parser.on('meta', (text: string) => inspection.readExtension(text));
+  parser.on('ignoredEntry', () => inspection.distrust('has an entry of a kind that not every tar reads'));
+  parser.on('nullBlock', () => inspection.end());
+  try {
+    await parse(path, parser, inspection, patience);
+  } catch (error) {
+    patience.signal.throwIfAborted();
+    if (!(error instanceof Unacceptable) && !isCompressionError(error)) throw error;
+    inspection.distrust(error instanceof Unacceptable ? error.message : wordsFor(error));
+  }
+  return inspection.judge(name);
+}
+
+async function parse(
+  path: string,
+  parser: Parser,
+  inspection: Inspection,
+  patience: Patience,
+): Promise<void> {
+  const packed = createReadStream(path, { signal: patience.signal });
+  // Long chunks: node-tar reads a name that is split between two of them wrongly.
+  const unpacked = createGunzip({ chunkSize: 1024 * 1024 });
+  packed.on('error', (error) => unpacked.destroy(error));
+  const ended = new Promise<void>((resolve) => parser.on('end', resolve));
+  try {
+    for await (const chunk of packed.pipe(unpacked) as AsyncIterable<Buffer>) {
+      inspection.unpack(chunk);
+      patience.progress(`checking the archive: ${megabytes(inspection.unpackedBytes)} MB so far`);
+      if (!parser.write(chunk)) await new Promise<void>((resolve) => parser.once('drain', resolve));
+    }
+    parser.end();
+    await ended;
+  } finally {
+    packed.destroy();
+    unpacked.destroy();
+  }
+}
+
+/** What one pass over an archive brings together. */
+class Inspection {
+  readonly #entries: ArchiveEntry[] = [];
+  readonly #distrust = new Set<string>();
+  readonly #executablePath: string;
+  readonly #unitPath: string;
+  readonly #limits: ArchiveLimits;
+  #executable: ReadFile | undefined;
+  #unit: ReadFile | undefined;
+  #ended = false;
+  unpackedBytes = 0;
+
+  constructor(program: ProgramSettings, limits: ArchiveLimits) {
+    this.#executablePath = plainPath(program.executable);
+    this.#unitPath = plainPath(program.unitFile);
+    this.#limits = limits;
+  }
+
+  /** Looks at bytes before the parser does. */
+  unpack(chunk: Buffer): void {
+    if (this.unpackedBytes === 0 && chunk[0] === 0x1f && chunk[1] === 0x8b) {
+      throw new Unacceptable('is compressed twice');
+    }
+    this.unpackedBytes += chunk.length;
+    if (this.unpackedBytes > this.#limits.unpackedBytes) {
+      throw new Unacceptable(`is larger than ${megabytes(this.#limits.unpackedBytes)} MB when unpacked`);
+    }
+  }
+
+  read(entry: ReadEntry): void {
+    const { path, type, mode = 0, size, linkpath, globalExtended } = entry;
+    if (this.#ended) this.distrust('goes on after its end');
+    if (globalExtended?.path !== undefined || globalExtended?.linkpath !== undefined) {
+      this.distrust('gives one name to all entries');
+    }
+    if (entry.header.size === undefined && type !== 'Directory') this.distrust(damagedHeader);
+    this.#entries.push({
+      path,
+      type,
+      mode,
+      sizeBytes: size,
+      ...(linkpath === undefined ? {} : { linkTarget: linkpath }),
+    });
+    if (this.#entries.length > this.#limits.entries) {
+      throw new Unacceptable(`has more than ${this.#limits.entries} entries`);
+    }
+    const plain = plainPath(path);
+    if (plain === this.#executablePath) this.#executable = new ReadFile(entry, elfHeaderBytes);
+    else if (plain === this.#unitPath) this.#unit = new ReadFile(entry, maxUnitBytes + 1);
+    else entry.resume();
+  }
+
+  /** A header that speaks about the entry after it. */
+  readExtension(text: string): void {
+    for (const danger of dangersOfExtension(text)) this.distrust(danger);
+  }
+
+  /** An empty block: for most unpackers the archive is over here. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  distrust(danger: string): void {
+    this.#distrust.add(danger);
+  }
+
+  judge(name: string): ArchiveContents {
+    const dangers = [...this.#distrust, ...dangersOf(this.#entries)];
+    const executable = this.#judgeExecutable();
+    const unit = this.#judgeUnit();
+    const gaps = [
+      ...('complaints' in executable ? executable.complaints : []),
+      ...('complaints' in unit ? unit.complaints : []),
+    ];
+    if (dangers.length > 0) throw refusal('ArchiveUnsafe', name, [...dangers, ...gaps]);
+    if ('complaints' in executable || 'complaints' in unit) throw refusal('ArchiveIncomplete', name, gaps);
+    return {
+      ...executable,
+      ...unit,
+      files: this.#entries.filter(({ type }) => type !== 'Directory').length,
+      unpackedBytes: this.unpackedBytes,
+    };
+  }
+
+  #judgeExecutable(): Pick<ArchiveContents, 'executable' | 'machine'> | Complaints {
+    const path = this.#executablePath;
+    const complaint = this.#complaintAboutFile(path, 'program.executable');
+    if (complaint !== undefined) return { complaints: [complaint] };
+    const { mode, head, digest } = this.#executable!;
+    const machine = machineOf(head);
+    const complaints = [
+      ...((mode & 0o100) === 0 ? ['is not executable, needs mode 755: chmod +x before packing'] : []),
+      ...(machine === undefined ? [complaintAboutElf(head)] : []),
+    ].map((words) => `"${path}" ${words}`);
+    return machine !== undefined && complaints.length === 0
+      ? { executable: digest, machine }
+      : { complaints };
+  }
+
+  #judgeUnit(): Pick<ArchiveContents, 'unitTemplate'> | Complaints {
+    const path = this.#unitPath;
+    const complaint = this.#complaintAboutFile(path, 'program.unitFile');
+    if (complaint !== undefined) return { complaints: [complaint] };
+    const { head } = this.#unit!;
+    if (head.length > maxUnitBytes)
+      return { complaints: [`"${path}" is larger than ${maxUnitBytes / 1024} KiB`] };
+    const unitTemplate = textOf(head);
+    if (unitTemplate === undefined) return { complaints: [`"${path}" is no UTF-8 text`] };
+    const complaints = complaintsAboutTemplate(unitTemplate).map((words) => `"${path}" ${words}`);
+    return complaints.length > 0 ? { complaints } : { unitTemplate };
+  }
+
+  #complaintAboutFile(path: string, key: string): string | undefined {
+    const entry = this.#entries.findLast((candidate) => plainPath(candidate.path) === path);
+    if (!entry) return `"${path}" is missing (${key})${this.#hint(path)}`;
+    return isFile(entry) ? undefined : `"${path}" is no regular file (${key})`;
+  }
+
+  /** The usual slip is a folder more or less at the top. */
+  #hint(path: string): string {
+    const base = `/${path.split('/').at(-1)}`;
+    const near = this.#entries.find((entry) => isFile(entry) && `/${plainPath(entry.path)}`.endsWith(base));
+    if (near) return `, there is "${shown(plainPath(near.path))}"`;
+    const files = this.#entries.filter(isFile).slice(0, 5);
+    return files.length === 0
+      ? ', there is no file at all'
+      : `, there is ${files.map((file) => `"${shown(plainPath(file.path))}"`).join(', ')}`;
+  }
+}
+
+interface Complaints {
+  readonly complaints: readonly string[];
+}
+
+/** A file of the archive of which the digest and the first bytes are wanted. */
+class ReadFile {
+  readonly mode: number;
+  readonly #hash = createHash('sha256');
+  readonly #keepBytes: number;
+  #head: Buffer = Buffer.alloc(0);
+
+  constructor(entry: ReadEntry, keepBytes: number) {
+    this.mode = entry.mode ?? 0;
+    this.#keepBytes = keepBytes;
+    entry.on('data', (chunk: Buffer) => {
+      this.#hash.update(chunk);
+      const missing = this.#keepBytes - this.#head.length;
+      if (missing > 0) this.#head = Buffer.concat([this.#head, chunk.subarray(0, missing)]);
+    });
+  }
+
+  get head(): Buffer {
+    return this.#head;
+  }
+
+  get digest(): Digest {
+    return Digest(this.#hash.copy().digest('hex'));
+  }
+}
+
+const maxUnitBytes = 64 * 1024;
+
+/** Ends the reading early: the rest could only be worse. */
+class Unacceptable extends Error {}
+
+const damagedHeader = 'has an entry whose header is damaged';
+
+const parserWords: Readonly<Record<string, string>> = {
+  TAR_BAD_ARCHIVE: 'is no whole tar archive (cut off, or not one at all)',
+  TAR_ENTRY_INVALID: damagedHeader,
+  TAR_ENTRY_ERROR: 'has an entry that cannot be read',
+  TAR_ABORT: 'cannot be read as a tar archive',
+};
+
+const refusal = (
+  failure: 'ArchiveUnsafe' | 'ArchiveIncomplete',
+  name: string,
+  complaints: readonly string[],
+): Failure => new Failure(failure, [`Cannot use "${name}":`, ...shortened(complaints)].join('\n  '));
+
+/** A hostile archive has thousands of complaints; an outcome has to stay readable. */
+const shortened = (complaints: readonly string[]): readonly string[] =>
+  complaints.length <= maxComplaints
+    ? complaints
+    : [...complaints.slice(0, maxComplaints), `and ${complaints.length - maxComplaints} more`];
+
+const maxComplaints = 20;
+
+const isCompressionError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('Z_');
+
+const wordsFor = ({ code, message }: NodeJS.ErrnoException): string =>
+  code === 'Z_BUF_ERROR'
+    ? 'ends in the middle of its gzip data'
+    : /header/.test(message)
+      ? 'is not compressed with gzip, needs a tar.gz'
+      : `is damaged inside its gzip data (${message})`;
+
+function textOf(bytes: Buffer): string | undefined {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return text.includes('\0') ? undefined : text;
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
+}
+
+const megabytes = (bytes: number): number => Math.round(bytes / 1e6);
