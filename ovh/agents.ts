@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates } from 'node:tls';
 
 /**
  * The connections of one client. A kept connection that the server closes meanwhile would make a write ambiguous, so
@@ -12,7 +12,15 @@ export class Agents {
 
   /** `caFile` names a file of PEM certificates that are trusted beside the public ones, by this client only. */
   constructor(caFile?: string) {
-    const trust = caFile === undefined ? {} : { ca: [...rootCertificates, readFileSync(caFile, 'utf8')] };
+    // One context for all connections: making one from a list reads every root certificate again.
+    const trust =
+      caFile === undefined
+        ? {}
+        : {
+            secureContext: createSecureContext({
+              ca: [...rootCertificates, readFileSync(caFile, 'utf8')],
+            }),
+          };
     this.reads = new https.Agent({ ...trust, keepAlive: true, maxSockets: 8, timeout: 4_000 });
     this.writes = new https.Agent({ ...trust, keepAlive: false });
   }

@@ -231,8 +231,11 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     }
     const published = this.#publishable(change, before);
     try {
-      for (const [object, values] of edits) await this.#store(object, values);
-      signal.throwIfAborted();
+      for (const [object, values] of edits) {
+        progress(`storing ${object}`);
+        await this.#store(object, values);
+        signal.throwIfAborted();
+      }
       const stored = await this.#link.read();
       this.#refuseIfChanged(change, stored);
       if (this.#edits(change, stored).length > 0) {
@@ -271,7 +274,12 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   #refuseIfChanged(change: RouteChange, { objects }: StoredState): void {
     if (!change.expected) return;
     const changed = oursDiffer(change.expected, this.#digests(objects), this.#ours());
-    if (changed.length > 0) throw this.#failure('LoadBalancerChanged', change, changed.join(', '));
+    if (changed.length === 0) return;
+    const meaning =
+      change.purpose === 'rollback'
+        ? 'going back all the same publishes that change too; not going back leaves traffic where it is'
+        : 'nothing was moved';
+    throw this.#failure('LoadBalancerChanged', change, `${changed.join(', ')}\n  ${meaning}`);
   }
 
   /** Somebody else's edits that go out with this change, in words; refuses those that must not. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import type { Color } from '../../domain/color.js';
 import { Failure, type FailureName } from '../../domain/failures.js';
@@ -174,7 +175,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
         await this.#editor.store(edit, signal);
         signal.throwIfAborted();
       }
-      const stored = await this.#look(moving, signal);
+      const stored = await this.#look(moving, signal, before);
       this.#requireOnlyOurs(moving, before, stored);
       signal.throwIfAborted();
       return stored;
@@ -222,7 +223,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
   async #proved(moving: Moving, stored: Look): Promise<readonly string[]> {
     const { change, refuse } = moving;
     for (let look = 1; ; look++) {
-      const after = await this.#look(moving);
+      const after = await this.#look(moving, undefined, stored);
       const undone = this.#edits(moving, after).map(({ object }) => object);
       if (undone.length > 0) {
         throw refuse(
@@ -266,10 +267,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   /** What is pending is read last, so that no edit hides between the two reads. */
-  async #look({ color, change }: Moving, signal?: AbortSignal): Promise<Look> {
+  async #look({ color, change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
+    const servers = earlier?.configuration.servers ?? (change.leaveOut.length > 0 ? 'all' : 'inactive');
     const configuration = change.expected
       ? await this.#reader.everything(signal)
-      : await this.#reader.levers(color, { everyServer: change.leaveOut.length > 0 }, signal);
+      : await this.#reader.levers(color, servers, signal);
     return { configuration, pending: await this.#reader.pending(signal) };
   }
 
@@ -279,6 +281,8 @@ class OvhIplbDriver implements LoadBalancerDriver {
     work: (say: Say) => Promise<Result>,
   ): Promise<Result> {
     patience.signal.throwIfAborted();
+    // Many calls at once listen to it, and each stops when it ends.
+    setMaxListeners(0, patience.signal);
     try {
       return await tellingProgress(patience, action, work);
     } catch (error) {

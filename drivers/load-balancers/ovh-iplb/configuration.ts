@@ -49,30 +49,38 @@ export class ConfigurationReader {
       this.#get('definedFarms', Defined, signal),
       this.#get('definedRoutes', DefinedRoutes, signal),
     ]);
+    const farmNames = farms.map(({ type, id }) => `${type}/farm/${id}`);
+    const servers = await pMap(farmNames, (farm) => this.#serverNames(farm, {}, signal), {
+      concurrency: atOnce,
+    });
     return this.#objects(
       frontends.map(({ type, id }) => `${type}/frontend/${id}`),
-      farms.map(({ type, id }) => `${type}/farm/${id}`),
+      farmNames,
+      servers.flat(),
       routes.map(({ type, routeId }) => `${type}/route/${routeId}`),
       signal,
     );
   }
 
   /**
-   * Only what traffic is moved to `color` with, for a way back that must be quick: of the servers those that get none, or
-   * `everyServer`.
+   * Only what traffic is moved to `color` with, for a way back that must be quick. Of its servers those that get none
+   * (`inactive`), `all`, or those that an earlier look has found.
    */
   async levers(
     color: Color,
-    { everyServer }: { readonly everyServer: boolean },
+    servers: 'inactive' | 'all' | Configuration['servers'],
     signal?: AbortSignal,
   ): Promise<Configuration> {
     const { protocol, frontends, stagingFrontend, farms } = this.#settings;
+    const farm = `${protocol}/farm/${farms[color]}`;
     return this.#objects(
       [...frontends, stagingFrontend].map((id) => `${protocol}/frontend/${id}`),
-      [`${protocol}/farm/${farms[color]}`],
+      [farm],
+      typeof servers === 'string'
+        ? await this.#serverNames(farm, servers === 'all' ? {} : { status: servers }, signal)
+        : [...servers.keys()],
       [],
       signal,
-      everyServer ? {} : { status: 'inactive' },
     );
   }
 
@@ -84,20 +92,14 @@ export class ConfigurationReader {
   async #objects(
     frontends: readonly string[],
     farms: readonly string[],
+    servers: readonly string[],
     routes: readonly string[],
     signal: AbortSignal | undefined,
-    wantedServers: Query = {},
   ): Promise<Configuration> {
-    const servers = async (): Promise<Map<string, BackendServer>> => {
-      const lists = await pMap(farms, (farm) => this.#serverNames(farm, wantedServers, signal), {
-        concurrency: atOnce,
-      });
-      return this.#all(lists.flat(), BackendServer, signal);
-    };
     const [frontendMap, farmMap, serverMap, routeMap] = await Promise.all([
       this.#all(frontends, Frontend, signal),
       this.#all(farms, Farm, signal),
-      servers(),
+      this.#all(servers, BackendServer, signal),
       this.#all(routes, Route, signal),
     ]);
     return { frontends: frontendMap, farms: farmMap, servers: serverMap, routes: routeMap };

@@ -12,7 +12,7 @@ export interface RefreshHistory {
   readonly recent: readonly Task[];
 }
 
-const firstPollMs = 250;
+const firstPollMs = 50;
 const longestPollMs = 4_000;
 /** A ticket at OVHcloud may free a blocked task; a deployment does not wait for it. */
 const blockedGraceMs = 30_000;

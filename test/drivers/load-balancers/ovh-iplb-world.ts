@@ -1,0 +1,242 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { colors, type Color } from '../../../domain/color.js';
+import { SecretName, ServerName } from '../../../domain/names.js';
+import { Secret } from '../../../domain/secret.js';
+import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import { allTo } from '../../../domain/split.js';
+import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
+import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
+import {
+  startOvhApi,
+  type OvhApi as Emulator,
+  type OvhApiBehaviour,
+} from '../../../sandbox/ovh-api/ovh-api.js';
+import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
+import type { LoadBalancerWorld } from './load-balancer.contract.js';
+
+export interface IplbWorld extends LoadBalancerWorld {
+  readonly emulator: Emulator;
+  readonly settings: OvhIplbSettings;
+  readonly members: readonly Server[];
+  readonly root: string;
+  readonly otherFarm: number;
+  /** A client with the world's keys, or others. */
+  api(options?: Partial<OvhApiOptions>): OvhClient;
+  driverOver(api: OvhApi): LoadBalancerDriver;
+  orders(): number;
+}
+
+const fast: Partial<OvhApiBehaviour> = { todoMs: 2, doingMs: 6 };
+
+/** An emulated OVHcloud Load Balancer in two zones, with two production frontends that are moved together. */
+export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWorld> {
+  const dataPlane = new SilentDataPlane({ zones: ['gra', 'rbx'] });
+  const emulator = await startOvhApi({ dataPlane, behaviour: fast });
+  const root = `/ipLoadbalancing/${emulator.serviceName}`;
+  const clients: OvhClient[] = [];
+  const create = async (
+    path: string,
+    body: Record<string, string | number | boolean | object>,
+    idField: string,
+  ) => {
+    const made = await emulator.admin.editAsSomebodyElse(
+      'POST',
+      `${root}/${protocol}/${path}`,
+      body as never,
+    );
+    return (made as Record<string, number>)[idField] as number;
+  };
+  const edit = (path: string, body: object) =>
+    emulator.admin.editAsSomebodyElse('PUT', `${root}/${path}`, body as never);
+
+  const probe = { type: 'tcp', interval: 30 };
+  const aFarm = () => create('farm', { zone: 'all', port: 80, balance: 'roundrobin', probe }, 'farmId');
+  const farms = { blue: await aFarm(), green: await aFarm() };
+  const otherFarm = await aFarm();
+  const members: Server[] = [];
+  const serverIds = new Map<ServerName, number>();
+  for (const color of colors) {
+    for (const [index, port] of [1, 2].entries()) {
+      const server = aServer(color, index + 1, (color === 'blue' ? 8000 : 9000) + port);
+      const { address } = server;
+      const body = { address, port: server.port, status: 'active', probe: true };
+      serverIds.set(server.name, await create(`farm/${farms[color]}/server`, body, 'serverId'));
+      members.push(server);
+    }
+  }
+  const aFrontend = (port: string, defaultFarmId: number) =>
+    create('frontend', { zone: 'all', port, defaultFarmId }, 'frontendId');
+  const frontends = [await aFrontend('80', farms.blue), await aFrontend('81', farms.blue)];
+  const stagingFrontend = await aFrontend('8888', farms.green);
+  await aFrontend('90', otherFarm);
+
+  const secret = { secret: SecretName('unused') };
+  const settings: OvhIplbSettings = {
+    driver: 'ovh-iplb',
+    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+    serviceName: emulator.serviceName,
+    protocol,
+    frontends,
+    stagingFrontend,
+    farms,
+    refreshDeadlineMs: 10_000,
+  };
+  const serverPath = (name: ServerName): string =>
+    `${protocol}/farm/${farms[name.startsWith('blue') ? 'blue' : 'green']}/server/${serverIds.get(name)}`;
+
+  const quiet = async (): Promise<void> => {
+    for (;;) {
+      const open = await Promise.all(
+        ['todo', 'doing'].map((status) =>
+          emulator.admin.editAsSomebodyElse('GET', `${root}/task?status=${status}`),
+        ),
+      );
+      if (open.flat().length === 0) return;
+      await sleep(1);
+    }
+  };
+  const publish = async (): Promise<void> => {
+    await emulator.admin.refreshAsSomebodyElse();
+    await quiet();
+  };
+
+  const api = (options: Partial<OvhApiOptions> = {}): OvhClient => {
+    const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
+    const client = createOvhApi({
+      endpoint: emulator.url,
+      caFile: emulator.caFile,
+      keys: {
+        applicationKey: new Secret(applicationKey),
+        applicationSecret: new Secret(applicationSecret),
+        consumerKey: new Secret(consumerKey),
+      },
+      rate: { perSecond: 10_000, burst: 10_000 },
+      readDeadlineMs: 2_000,
+      writeDeadlineMs: 500,
+      ...options,
+    });
+    clients.push(client);
+    return client;
+  };
+  const driverOver = (over: OvhApi): LoadBalancerDriver =>
+    createOvhIplb({ api: over, settings, servers: members });
+  const shared = api();
+  let calls = 0;
+  let writes = 0;
+  const mortal = (callsToLive: number): OvhApi => {
+    let left = callsToLive;
+    const call = async <Answer>(isWrite: boolean, act: () => Promise<Answer>): Promise<Answer> => {
+      if (left-- <= 0) throw new Error('killed');
+      calls++;
+      if (isWrite) writes++;
+      return act();
+    };
+    return {
+      host: shared.host,
+      get: (path, options) => call(false, () => shared.get(path, options)),
+      time: (options) => call(false, () => shared.time(options)),
+      put: (path, body, options) => call(true, () => shared.put(path, body, options)),
+      post: (path, body, options) => call(true, () => shared.post(path, body, options)),
+      delete: (path, options) => call(true, () => shared.delete(path, options)),
+    };
+  };
+
+  await publish();
+  return {
+    emulator,
+    settings,
+    members,
+    root,
+    otherFarm,
+    api,
+    driverOver,
+    orders: () =>
+      emulator.journal.entries.filter(({ method, path }) => method === 'POST' && path.endsWith('/refresh'))
+        .length,
+    servers: { blue: namesOf(members, 'blue'), green: namesOf(members, 'green') },
+    driver: (callsToLive = Infinity) => driverOver(mortal(callsToLive)),
+    get calls() {
+      return calls;
+    },
+    get writes() {
+      return writes;
+    },
+    quiet,
+    async published() {
+      await quiet();
+      const reached = new Set(
+        dataPlane.instances.flatMap(({ instanceId }) =>
+          frontends.map(
+            (id) => emulator.admin.appliedOn(instanceId)?.get('frontend', id)?.fields['defaultFarmId'],
+          ),
+        ),
+      );
+      const color = colors.find((one) => reached.size === 1 && reached.has(farms[one]));
+      return color ? allTo(color) : 'torn';
+    },
+    async inactive() {
+      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      return members.flatMap(({ name }) =>
+        applied?.get('server', serverIds.get(name) ?? 0)?.fields['status'] === 'inactive' ? [name] : [],
+      );
+    },
+    async edit(whose, how) {
+      const object = `${protocol}/farm/${whose === 'ours' ? farms.blue : otherFarm}`;
+      await edit(object, { balance: 'leastconn' });
+      if (how === 'published') await publish();
+      return object;
+    },
+    async move(to) {
+      for (const id of frontends) await edit(`${protocol}/frontend/${id}`, { defaultFarmId: farms[to] });
+      await publish();
+    },
+    loseAnswer(nth, moment) {
+      const storing = frontends.length + 1;
+      const action = moment === 'before' ? 'drop-before' : 'drop-after';
+      if (nth <= storing) emulator.faults.add({ method: 'PUT', path: '*', after: nth - 1, times: 1, action });
+      else emulator.faults.add({ method: 'POST', path: '*', times: 1, action });
+    },
+    async setBackend(server, state) {
+      const serverId = serverIds.get(server) ?? 0;
+      dataPlane.setUp(serverId, state !== 'down');
+      await edit(serverPath(server), { probe: state !== 'unchecked' });
+      await publish();
+    },
+    async reset() {
+      emulator.faults.clear();
+      await quiet();
+      for (const color of colors) {
+        await edit(`${protocol}/farm/${farms[color]}`, { balance: 'roundrobin' });
+      }
+      await edit(`${protocol}/farm/${otherFarm}`, { balance: 'roundrobin' });
+      for (const { name } of members) {
+        dataPlane.setUp(serverIds.get(name) ?? 0, true);
+        await edit(serverPath(name), { probe: true, status: 'active' });
+      }
+      for (const id of frontends) await edit(`${protocol}/frontend/${id}`, { defaultFarmId: farms.blue });
+      await edit(`${protocol}/frontend/${stagingFrontend}`, { defaultFarmId: farms.green });
+      await publish();
+    },
+    async close() {
+      for (const client of clients) client.close();
+      await emulator.close();
+    },
+  };
+}
+
+const namesOf = (members: readonly Server[], color: Color): readonly ServerName[] =>
+  members.filter((server) => server.color === color).map(({ name }) => name);
+
+function aServer(color: Color, index: number, port: number): Server {
+  return {
+    name: ServerName(`${color}-${index}`),
+    color,
+    address: '127.0.0.1',
+    port,
+    unit: 'greeter.service',
+    directory: '/srv/greeter',
+    probe: { address: '127.0.0.1', port },
+    connection: { driver: 'in-memory', world: 'servers' },
+  };
+}
