@@ -150,7 +150,7 @@ async function awaitBackendsUp(
   patience: Patience,
 ): Promise<void> {
   const deadlineAtMs = Date.now() + service.verify.loadBalancerDeadlineMs;
-  const driver = drivers.loadBalancer(service);
+  const driver = await drivers.loadBalancer(service);
   const before = new Map(
     (await driver.observe(patience)).backends.map((backend) => [backend.server, backend.checkedAtMs ?? 0]),
   );

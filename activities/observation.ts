@@ -1,5 +1,5 @@
 import pMap from 'p-map';
-import type { Observation, ServerObservation } from '../domain/observation.js';
+import type { LoadBalancerObservation, Observation, ServerObservation } from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
@@ -17,7 +17,7 @@ export const createObservationActivities = (drivers: Drivers) => ({
   async observe(input: { readonly service: Service }): Promise<Observation> {
     return patiently(async (patience) => {
       const [loadBalancer, servers] = await Promise.all([
-        drivers.loadBalancer(input.service).observe(patience),
+        observeLoadBalancer(drivers, input.service, patience),
         pMap(serversOf(input.service), (server) => look(drivers, input.service, server, patience), {
           concurrency: atOnce,
         }),
@@ -50,7 +50,7 @@ export const createObservationActivities = (drivers: Drivers) => ({
   /** Fails with `EnvironmentHasTraffic` unless the environment gets none. Asked before each undo that changes a server. */
   async confirmIdle(input: { readonly service: Service; readonly color: Color }): Promise<void> {
     return patiently(async (patience) => {
-      const { traffic } = await drivers.loadBalancer(input.service).observe(patience);
+      const { traffic } = await observeLoadBalancer(drivers, input.service, patience);
       const idle = traffic.kind === 'split' && traffic.split[input.color] === 0;
       if (idle) return;
       const found =
@@ -75,7 +75,7 @@ async function confirm(
   { service, plan, live }: Confirmation,
   patience: Patience,
 ): Promise<void> {
-  const loadBalancer = await drivers.loadBalancer(service).observe(patience);
+  const loadBalancer = await observeLoadBalancer(drivers, service, patience);
   const { traffic } = loadBalancer;
   if (traffic.kind !== 'split' || !sameSplit(traffic.split, allTo(live))) {
     const found =
@@ -99,6 +99,12 @@ async function confirm(
 const isUnreachable = (error: unknown): boolean =>
   error instanceof Failure &&
   (error.failure === 'LoadBalancerUnreachable' || error.failure === 'ServerUnreachable');
+
+const observeLoadBalancer = async (
+  drivers: Drivers,
+  service: Service,
+  patience: Patience,
+): Promise<LoadBalancerObservation> => (await drivers.loadBalancer(service)).observe(patience);
 
 async function look(
   drivers: Drivers,

@@ -27,8 +27,8 @@ export const createTrafficActivities = (drivers: Drivers) => ({
     readonly purpose: 'forward' | 'rollback';
   }): Promise<RouteReport> {
     const { service, to, expected, purpose } = input;
-    return patiently((patience) =>
-      drivers.loadBalancer(service).route({ to, expected, purpose, leaveOut: [] }, patience),
+    return patiently(async (patience) =>
+      (await drivers.loadBalancer(service)).route({ to, expected, purpose, leaveOut: [] }, patience),
     );
   },
 

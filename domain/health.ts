@@ -82,7 +82,7 @@ export function judgeWayBack(
   old: readonly Sample[],
   current: readonly Sample[],
   situation: {
-    readonly askedBy: 'machine' | 'person';
+    readonly needs: 'better' | 'able';
     readonly currentIsIll: boolean;
     readonly latencyFloorMs: number;
   },

@@ -7,7 +7,8 @@ import type { TrafficProber } from './traffic/driver.js';
 
 /** Everything that activities reach the world with. */
 export interface Drivers {
-  loadBalancer(service: Service): LoadBalancerDriver;
+  /** Resolves the secrets it needs, hence the promise. */
+  loadBalancer(service: Service): Promise<LoadBalancerDriver>;
   server(service: Service, server: ServerName): ServerDriver;
   readonly artifacts: ArtifactStore;
   readonly prober: TrafficProber;

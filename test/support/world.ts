@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import type { UpdateDefinition } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { inject } from 'vitest';
+import { test as base, inject } from 'vitest';
 import { createActivities } from '../../activities/index.js';
 import type { Color } from '../../domain/color.js';
 import type { DeploymentRequest, Message, Outcome, Status } from '../../domain/deployment.js';
@@ -15,9 +16,14 @@ import { InMemoryArtifacts } from '../../drivers/artifacts/in-memory.js';
 import type { Drivers } from '../../drivers/drivers.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
 import { InMemoryServers, type InMemoryServer } from '../../drivers/servers/in-memory.js';
-import { createInMemoryLoadBalancer, InMemoryLoadBalancers, type InMemoryLoadBalancer } from '../../drivers/load-balancers/in-memory.js';
+import {
+  createInMemoryLoadBalancer,
+  InMemoryLoadBalancers,
+  type InMemoryLoadBalancer,
+} from '../../drivers/load-balancers/in-memory.js';
 import { InMemoryPublicAddress, createInMemoryProber } from '../../drivers/traffic/in-memory.js';
-import { signals, statusQuery, updates, workflowTypes, type MessageInput } from '../../workflows/messages.js';
+import { statusQuery, updates, workflowTypes, type Answer,
+  type MessageInput } from '../../workflows/messages.js';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
 
@@ -46,9 +52,10 @@ export class World {
     const loadBalancers = new InMemoryLoadBalancers();
     this.loadBalancer = loadBalancers.world(name);
     this.publicAddress.current = () => this.#publicBehaviour();
-    this.loadBalancer.backendState = server => (this.server(server).answer().kind === 'answered' ? 'up' : 'down');
+    this.loadBalancer.backendState = (server) =>
+      this.server(server).answer().kind === 'answered' ? 'up' : 'down';
     this.#drivers = {
-      loadBalancer: service => createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
+      loadBalancer: async (service) => createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
       server: (service, server) => this.servers.driver(serverIn(service, server)),
       artifacts: this.artifacts,
       prober: createInMemoryProber(this.publicAddress, { windowMs: 50 }),
@@ -70,7 +77,11 @@ export class World {
   /** Puts a foreign program on an environment, running: what people have before they use Verdigris. */
   runForeign(color: Color, name: string): void {
     for (const server of this.service.environments[color]) {
-      this.server(server.name).runForeign({ executable: hashOf(`program ${name}`), behaviour: { kind: 'answers' }, identity: name });
+      this.server(server.name).runForeign({
+        executable: hashOf(`program ${name}`),
+        behaviour: { kind: 'answers' },
+        identity: name,
+      });
     }
   }
 
@@ -96,7 +107,10 @@ export class World {
   }
 
   async close(): Promise<void> {
-    const open = await this.client.workflow.getHandle(this.workflowId).describe().catch(() => undefined);
+    const open = await this.client.workflow
+      .getHandle(this.workflowId)
+      .describe()
+      .catch(() => undefined);
     if (open?.status.name === 'RUNNING') await this.handle().terminate('the test is over');
     await this.stopWorker();
     await this.#native?.close();
@@ -140,7 +154,10 @@ export class World {
 
   /** Waits until the deployment is at one of these stages, and waits there. */
   async untilStage(...stages: readonly Stage[]): Promise<Status> {
-    return this.until(status => stages.includes(status.stage) && (status.stage !== 'approve' || status.awaits !== undefined));
+    return this.until(
+      (status) =>
+        stages.includes(status.stage) && (status.stage !== 'approve' || status.awaits !== undefined),
+    );
   }
 
   async until(test: (status: Status) => boolean, patienceMs = 30_000): Promise<Status> {
@@ -148,24 +165,36 @@ export class World {
     for (;;) {
       const status = await this.status();
       if (test(status)) return status;
-      if (Date.now() > deadline) throw new Error(`waited in vain; it is at ${status.stage}: ${JSON.stringify(status.problem ?? status.next)}`);
-      await new Promise(resolve => setTimeout(resolve, 50));
+      if (Date.now() > deadline)
+        throw new Error(
+          `waited in vain; it is at ${status.stage}: ${JSON.stringify(status.problem ?? status.next)}`,
+        );
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 
   async send(name: MessageName, input?: Message | string): Promise<void> {
-    await this.handle().executeUpdate(updates[name], { args: [input as MessageInput] });
+    const update: UpdateDefinition<Answer, [MessageInput]> = updates[name] as never;
+    await this.handle().executeUpdate(update, { args: [input] });
   }
 
   async signal(name: MessageName, ...input: readonly unknown[]): Promise<void> {
-    await this.handle().signal<[...unknown[]]>(name, ...input);
+    await this.handle().signal<unknown[]>(name, ...input);
   }
 
   /** What may not change while the other environment is deployed to. */
   fingerprint(color: Color): unknown {
     return this.service.environments[color].map(({ name }) => {
       const { unit, runningProgram, activeRelease, installedReleases } = this.server(name).facts();
-      return { name, pid: unit.pid, startedAtUs: unit.startedAtUs, restarts: unit.restarts, runningProgram, activeRelease, installedReleases };
+      return {
+        name,
+        pid: unit.pid,
+        startedAtUs: unit.startedAtUs,
+        restarts: unit.restarts,
+        runningProgram,
+        activeRelease,
+        installedReleases,
+      };
     });
   }
 
@@ -180,19 +209,35 @@ export class World {
   #publicBehaviour() {
     const color = wholly(this.loadBalancer.split) ?? 'blue';
     const answers = this.service.environments[color].map(({ name }) => this.server(name).answer());
-    const bad = answers.filter(answer => answer.kind === 'silent' || answer.status >= 400).length;
+    const bad = answers.filter((answer) => answer.kind === 'silent' || answer.status >= 400).length;
     const [first] = answers;
     return {
       errorRate: bad / answers.length,
       latencyMs: first?.kind === 'answered' ? first.tookMs + 5 : 5,
-      ...(first?.kind === 'answered' ? { status: first.status, ...(first.identity ? { identity: first.identity } : {}) } : {}),
+      ...(first?.kind === 'answered'
+        ? { status: first.status, ...(first.identity ? { identity: first.identity } : {}) }
+        : {}),
       ...(first?.kind === 'silent' ? { silentBecause: first.because } : {}),
     };
   }
 }
 
+/** `test` with worlds of its own: each is closed when the test ends. */
+export const test = base.extend<{ readonly aWorld: (changes?: Partial<Service>) => Promise<World> }>({
+  // oxlint-disable-next-line no-empty-pattern -- the runner reads the pattern to learn what a fixture needs
+  aWorld: async ({}, use) => {
+    const worlds: World[] = [];
+    await use(async (changes) => {
+      const world = await makeWorld(changes);
+      worlds.push(world);
+      return world;
+    });
+    for (const world of worlds) await world.close();
+  },
+});
+
 /** A world with blue live, running a release that people installed by hand, and green empty. */
-export async function aWorld(changes: Partial<Service> = {}): Promise<World> {
+async function makeWorld(changes: Partial<Service> = {}): Promise<World> {
   const world = new World(await Connection.connect({ address: inject('temporalAddress') }), changes);
   world.release('v1');
   world.release('v2');
@@ -202,7 +247,9 @@ export async function aWorld(changes: Partial<Service> = {}): Promise<World> {
 }
 
 const serverIn = (service: Service, name: ServerName): Server => {
-  const server = [...service.environments.blue, ...service.environments.green].find(each => each.name === name);
+  const server = [...service.environments.blue, ...service.environments.green].find(
+    (each) => each.name === name,
+  );
   if (!server) throw new Error(`no server ${name}`);
   return server;
 };
@@ -229,7 +276,11 @@ const serviceNamed = (name: string): Service => ({
   },
   loadBalancer: { driver: 'in-memory', world: name },
   publicAddress: { url: 'http://203.0.113.10', identify: { path: '/version', header: 'x-version' } },
-  artifact: { headers: { authorization: { secret: SecretName('artifacts') } }, maxBytes: 1e9, timeoutMs: 10_000 },
+  artifact: {
+    headers: { authorization: { secret: SecretName('artifacts') } },
+    maxBytes: 1e9,
+    timeoutMs: 10_000,
+  },
   health: { path: '/health', status: 200, timeoutMs: 500 },
   verify: { passes: 2, everyMs: 50, minimumMs: 300, deadlineMs: 3_000, loadBalancerDeadlineMs: 3_000 },
   approve: { timeoutMs: 60_000, then: 'reject', watchEveryMs: 200 },

@@ -1,16 +1,13 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { phases, type Phase } from '../../domain/phase.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
-import { aWorld, type World } from '../support/world.js';
+import { test, type World } from '../support/world.js';
 
-let world: World;
-afterEach(() => world.close());
-
-describe('a deployment', () => {
-  test('releases to the idle environment, is approved, switched, baked and promoted', async () => {
-    world = await aWorld();
+describe.concurrent('a deployment', () => {
+  test('releases to the idle environment, is approved, switched, baked and promoted', async ({ aWorld }) => {
+    const world = await aWorld();
     const before = world.fingerprint('blue');
 
     const outcome = await world.deploy('v2');
@@ -20,10 +17,9 @@ describe('a deployment', () => {
     expect(world.fingerprint('blue')).toEqual(before);
   });
 
-  test('goes to an empty environment first, with nothing to go back to, and says so', async () => {
-    world = await aWorld();
+  test('goes to an empty environment first, with nothing to go back to, and says so', async ({ aWorld }) => {
+    const world = await aWorld();
     for (const { name } of world.service.environments.blue) world.server(name).crash();
-    world = await another(world);
 
     const handle = await world.start('v2');
     const { plan } = await world.untilStage('approve');
@@ -34,34 +30,43 @@ describe('a deployment', () => {
     expect(await handle.result()).toMatchObject({ kind: 'promoted', live: 'green' });
   });
 
-  test('keeps the old environment running as the warm way back', async () => {
-    world = await aWorld();
+  test('keeps the old environment running as the warm way back', async ({ aWorld }) => {
+    const world = await aWorld();
     await world.deploy('v2');
 
     expect(world.server('blue-1').answer()).toMatchObject({ identity: 'v1' });
   });
 
-  test('drains and stops the old environment where the service wants it, when it is its own', async () => {
-    world = await aWorld({ retire: { old: 'stop' } });
+  test('drains and stops the old environment where the service wants it, when it is its own', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ retire: { old: 'stop' } });
     await world.deploy('v2');
     expect(world.server('blue-1').facts().unit.state, 'a foreign release is never stopped').toBe('active');
   });
 
-  test('is refused while another one is open', async () => {
-    world = await aWorld();
+  test('is refused while another one is open', async ({ aWorld }) => {
+    const world = await aWorld();
     await world.start('v2');
     await expect(world.start('v2')).rejects.toThrow(/already started/);
   });
 });
 
-describe('a program that does not prove itself', () => {
-  test.each<[string, Behaviour, Phase, RegExp]>([
+describe.concurrent('a program that does not prove itself', () => {
+  test.for<[string, Behaviour, Phase, RegExp]>([
     ['crashes at start', { kind: 'crashes at start' }, 'activate', /green-/],
     ['exits 0 after a while', { kind: 'exits', afterMs: 150 }, 'verify', /has ended/],
-    ['crashes again and again', { kind: 'crashes every', everyMs: 150 }, 'verify', /restarted|another process|has ended/],
+    [
+      'crashes again and again',
+      { kind: 'crashes every', everyMs: 150 },
+      'verify',
+      /restarted|another process|has ended/,
+    ],
     ['is never healthy', { kind: 'never healthy' }, 'verify', /HTTP 503/],
-  ])('%s: it never gets traffic and is undone', async (_, behaviour, during, words) => {
-    world = await aWorld({ verify: { passes: 2, everyMs: 50, minimumMs: 400, deadlineMs: 1_000, loadBalancerDeadlineMs: 2_000 } });
+  ])('%s: it never gets traffic and is undone', async ([, behaviour, during, words], { aWorld }) => {
+    const world = await aWorld({
+      verify: { passes: 2, everyMs: 50, minimumMs: 400, deadlineMs: 1_000, loadBalancerDeadlineMs: 2_000 },
+    });
     world.release('bad', behaviour);
     const before = world.fingerprint('blue');
 
@@ -76,59 +81,88 @@ describe('a program that does not prove itself', () => {
     }
   });
 
-  test('falls ill under traffic: the traffic goes back by itself, then the rest is undone', async () => {
-    world = await aWorld({ bake: { ...bake, durationMs: 20_000 } });
-    world.release('ill', { kind: 'ill after', afterMs: 3_000 });
+  test('falls ill under traffic: the traffic goes back by itself, then the rest is undone', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+    const behaviour = { kind: 'ill after' as const, afterMs: Infinity };
+    world.release('ill', behaviour);
+    const handle = await world.start('ill');
+    await world.untilStage('approve');
+    await world.send('approve');
+    await world.untilStage('bake');
+    behaviour.afterMs = 0;
 
-    const outcome = await world.deploy('ill');
-
-    expect(outcome).toMatchObject({ kind: 'rolled back', during: 'bake', live: 'blue' });
+    expect(await handle.result()).toMatchObject({ kind: 'rolled back', during: 'bake', live: 'blue' });
     expect(world.servedBy()).toBe('v1');
     expect(world.server('green-1').facts().installedReleases).toEqual([]);
   });
 });
 
-describe('what is found at the start', () => {
-  test.each<[string, (world: World) => void, RegExp]>([
-    ['an unreachable server', w => (w.server('green-1').link = 'refused'), /green-1/],
-    ['somebody else\'s staged edits', w => w.loadBalancer.stageAsSomebodyElse(), /not published/],
-    ['divided traffic', w => w.loadBalancer.moveInPanel({ blue: 50, green: 50 }), /traffic is divided/],
-    ['a foreign program on idle', w => w.runForeign('green', 'v0'), /verdigris adopt/],
-    ['refused credentials', w => w.loadBalancer.failNext(new Failure('CredentialRefused', 'Cannot call GET /ipLoadbalancing: this call has not been granted')), /not been granted/],
-    ['a wrong digest', w => w.artifacts.failNext(new Failure('DigestMismatch', 'Cannot use "v2": it is aa, needs bb')), /needs bb/],
-    ['an archive that is not safe', w => w.artifacts.failNext(new Failure('ArchiveUnsafe', 'Cannot use "v2": it holds ../etc/passwd')), /\.\.\/etc/],
-  ])('%s: refused, and nothing is changed', async (_, spoil, words) => {
-    world = await aWorld();
+describe.concurrent('what is found at the start', () => {
+  test.for<[string, (world: World) => void, RegExp]>([
+    ['an unreachable server', (w) => (w.server('green-1').link = 'refused'), /green-1/],
+    ["somebody else's staged edits", (w) => w.loadBalancer.stageAsSomebodyElse(), /not published/],
+    ['divided traffic', (w) => w.loadBalancer.moveInPanel({ blue: 50, green: 50 }), /traffic is divided/],
+    ['a foreign program on idle', (w) => w.runForeign('green', 'v0'), /verdigris adopt/],
+    [
+      'refused credentials',
+      (w) =>
+        w.loadBalancer.failNext(
+          new Failure(
+            'CredentialRefused',
+            'Cannot call GET /ipLoadbalancing: this call has not been granted',
+          ),
+        ),
+      /not been granted/,
+    ],
+    [
+      'a wrong digest',
+      (w) => w.artifacts.failNext(new Failure('DigestMismatch', 'Cannot use "v2": it is aa, needs bb')),
+      /needs bb/,
+    ],
+    [
+      'an archive that is not safe',
+      (w) => w.artifacts.failNext(new Failure('ArchiveUnsafe', 'Cannot use "v2": it holds ../etc/passwd')),
+      /\.\.\/etc/,
+    ],
+  ])('%s: refused, and nothing is changed', async ([, spoil, words], { aWorld }) => {
+    const world = await aWorld();
     spoil(world);
     const before = [world.fingerprint('blue'), world.fingerprint('green')];
 
     const outcome = await world.deploy('v2');
 
     expect(outcome.kind).toBe('refused');
-    expect(outcome.kind === 'refused' && outcome.complaints.map(({ message }) => message).join('\n')).toMatch(words);
+    expect(outcome.kind === 'refused' && outcome.complaints.map(({ message }) => message).join('\n')).toMatch(
+      words,
+    );
     expect([world.fingerprint('blue'), world.fingerprint('green')]).toEqual(before);
   });
 });
 
-describe('people', () => {
-  test('reject: everything is put back', async () => {
-    world = await aWorld();
+describe.concurrent('people', () => {
+  test('reject: everything is put back', async ({ aWorld }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
     await world.send('reject', { by: 'ann', reason: 'not on a Friday' });
 
-    expect(await handle.result()).toMatchObject({ kind: 'rejected', by: 'ann', reason: 'not on a Friday', live: 'blue' });
+    expect(await handle.result()).toMatchObject({
+      kind: 'rejected',
+      by: 'ann',
+      reason: 'not on a Friday',
+      live: 'blue',
+    });
     expect(world.server('green-1').facts().installedReleases).toEqual([]);
   });
 
-  test('do not answer: time rejects', async () => {
-    world = await aWorld({ approve: { timeoutMs: 300, then: 'reject', watchEveryMs: 100 } });
+  test('do not answer: time rejects', async ({ aWorld }) => {
+    const world = await aWorld({ approve: { timeoutMs: 300, then: 'reject', watchEveryMs: 100 } });
     const handle = await world.start('v2');
     expect(await handle.result()).toMatchObject({ kind: 'rejected', by: 'time' });
   });
 
-  test('end the bake early', async () => {
-    world = await aWorld({ bake: { ...bake, durationMs: 600_000 } });
+  test('end the bake early', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 600_000 } });
     const handle = await world.start('v2');
     await world.untilStage('approve');
     await world.signal('approve');
@@ -137,10 +171,10 @@ describe('people', () => {
     expect(await handle.result()).toMatchObject({ kind: 'promoted' });
   });
 
-  test.each([[[]], [['because']], [[{ by: 'ann' }]], [[null]], [[42]], [[[1, 2]]], [[{ reason: { deep: true } }]]])(
+  test.for([[], ['because'], [{ by: 'ann' }], [null], [42], [[1, 2]], [{ reason: { deep: true } }]] as const)(
     'send a bare or odd signal %j: it counts, and nothing breaks',
-    async input => {
-      world = await aWorld();
+    async (input, { aWorld }) => {
+      const world = await aWorld();
       const handle = await world.start('v2');
       await world.untilStage('approve');
       await world.signal('retry', ...input);
@@ -149,34 +183,44 @@ describe('people', () => {
     },
   );
 
-  test('cannot approve too early, another deployment, or what they have not seen', async () => {
-    world = await aWorld();
+  test('cannot approve too early, another deployment, or what they have not seen', async ({ aWorld }) => {
+    const world = await aWorld();
     world.server('green-1').delay('install', 1_000);
     const handle = await world.start('v2');
     await world.untilStage('install');
-    await expect(world.send('approve')).rejects.toMatchObject({ cause: { message: expect.stringMatching(/does not wait for an approval/) } });
+    await expect(world.send('approve')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/does not wait for an approval/) },
+    });
     await world.untilStage('approve');
-    await expect(world.send('approve', { deployment: '00000000' })).rejects.toMatchObject({ cause: { message: expect.stringMatching(/is for deployment 00000000/) } });
-    await expect(world.send('approve', { plan: 'abc' })).rejects.toMatchObject({ cause: { message: expect.stringMatching(/the approval is for abc/) } });
+    await expect(world.send('approve', { deployment: '00000000' })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/is for deployment 00000000/) },
+    });
+    await expect(world.send('approve', { plan: 'abc' })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/the approval is for abc/) },
+    });
     await world.send('approve', { deployment: handle.workflowId ? (await world.status()).deployment : '' });
     expect(await handle.result()).toMatchObject({ kind: 'promoted' });
   });
 
-  test('cancel the workflow: that is a rollback', async () => {
-    world = await aWorld();
+  test('cancel the workflow: that is a rollback', async ({ aWorld }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
     await handle.cancel();
-    expect(await handle.result()).toMatchObject({ kind: 'rolled back', because: { failure: 'Cancelled' }, live: 'blue' });
+    expect(await handle.result()).toMatchObject({
+      kind: 'rolled back',
+      because: { failure: 'Cancelled' },
+      live: 'blue',
+    });
     expect(world.server('green-1').facts().installedReleases).toEqual([]);
   });
 });
 
-describe('a rollback asked for', () => {
-  for (const phase of phases.filter(name => name !== 'retire')) {
+describe.concurrent('a rollback asked for', () => {
+  for (const phase of phases.filter((name) => name !== 'retire')) {
     for (const door of ['signal', 'update'] as const) {
-      test(`by ${door} during ${phase} ends where it began`, async () => {
-        world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+      test(`by ${door} during ${phase} ends where it began`, async ({ aWorld }) => {
+        const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
         const before = world.fingerprint('blue');
         slowDown(world, phase);
         const handle = await world.start('v2');
@@ -184,7 +228,10 @@ describe('a rollback asked for', () => {
 
         await (door === 'signal' ? world.signal('rollback') : world.send('rollback', { by: 'ann' }));
 
-        expect(await handle.result()).toMatchObject({ kind: 'rolled back', because: { failure: 'RollbackAsked' } });
+        expect(await handle.result()).toMatchObject({
+          kind: 'rolled back',
+          because: { failure: 'RollbackAsked' },
+        });
         expect(world.servedBy()).toBe('v1');
         expect(world.fingerprint('blue')).toEqual(before);
         expect(world.server('green-1').facts()).toMatchObject({ unit: { pid: 0 }, installedReleases: [] });
@@ -193,9 +240,11 @@ describe('a rollback asked for', () => {
   }
 });
 
-describe('somebody else at the load balancer', () => {
-  test('edits an object of ours before the activation: undone, and the object is named', async () => {
-    world = await aWorld();
+describe.concurrent('somebody else at the load balancer', () => {
+  test('edits an object of ours before the activation: undone, and the object is named', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
     world.server('green-1').delay('install', 700);
     const handle = await world.start('v2');
     await world.untilStage('install');
@@ -206,8 +255,8 @@ describe('somebody else at the load balancer', () => {
     expect(because(outcome)).toContain('farm/green was changed');
   });
 
-  test('edits an object of ours while it waits for approval: the plan is void', async () => {
-    world = await aWorld();
+  test('edits an object of ours while it waits for approval: the plan is void', async ({ aWorld }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
     world.loadBalancer.editAsSomebodyElse('farm/green');
@@ -217,8 +266,8 @@ describe('somebody else at the load balancer', () => {
     expect(because(outcome)).toContain('farm/green was changed');
   });
 
-  test('edits an object of ours during the bake: a person decides whether it goes on', async () => {
-    world = await aWorld({ bake: { ...bake, durationMs: 2_000 } });
+  test('edits an object of ours during the bake: a person decides whether it goes on', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 2_000 } });
     const handle = await world.start('v2');
     await world.untilStage('approve');
     await world.send('approve');
@@ -231,8 +280,10 @@ describe('somebody else at the load balancer', () => {
     expect(await handle.result()).toMatchObject({ kind: 'promoted' });
   });
 
-  test('moves the traffic during the wait: the environment that has it is left alone, and a person is asked', async () => {
-    world = await aWorld();
+  test('moves the traffic during the wait: the environment that has it is left alone, and a person is asked', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
     world.loadBalancer.moveInPanel({ blue: 0, green: 100 });
@@ -249,9 +300,11 @@ describe('somebody else at the load balancer', () => {
   });
 });
 
-describe('the way back', () => {
-  test('is not taken blindly: where both look dead nothing moves and a person is asked', async () => {
-    world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+describe.concurrent('the way back', () => {
+  test('is not taken blindly: where both look dead nothing moves and a person is asked', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
     const handle = await world.start('v2');
     await world.untilStage('approve');
     await world.send('approve');
@@ -268,11 +321,16 @@ describe('the way back', () => {
     expect(world.servedBy()).toBe('v1');
   });
 
-  test('never gives up: a step that fails is told, and tried again on request', async () => {
-    world = await aWorld();
+  test('never gives up: a step that fails is told, and tried again on request', async ({ aWorld }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
-    world.server('green-2').failNext('restore', new Failure('ExecutorFenced', 'Cannot restore "green-2": a newer executor was here'));
+    world
+      .server('green-2')
+      .failNext(
+        'restore',
+        new Failure('ExecutorFenced', 'Cannot restore "green-2": a newer executor was here'),
+      );
     await world.send('reject');
 
     const { problem } = await world.untilStage('needs a person');
@@ -281,16 +339,28 @@ describe('the way back', () => {
     expect(await handle.result()).toMatchObject({ kind: 'rejected' });
   });
 
-  test('can be taken over: what is left undone is listed, and only a repair is accepted next', async () => {
-    world = await aWorld();
+  test('can be taken over: what is left undone is listed, and only a repair is accepted next', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
-    world.server('green-2').failNext('restore', new Failure('ExecutorFenced', 'Cannot restore "green-2": a newer executor was here'));
+    world
+      .server('green-2')
+      .failNext(
+        'restore',
+        new Failure('ExecutorFenced', 'Cannot restore "green-2": a newer executor was here'),
+      );
     await world.send('reject');
     await world.untilStage('needs a person');
     await world.send('take-over', { by: 'ann', reason: 'by hand' });
 
-    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'TakenOver', message: expect.stringContaining('left undone: put back what ran on green') } });
+    await expect(handle.result()).rejects.toMatchObject({
+      cause: {
+        type: 'TakenOver',
+        message: expect.stringContaining('left undone: put back what ran on green'),
+      },
+    });
     await expect.poll(async () => (await world.deploy('v2')).kind, { timeout: 10_000 }).toBe('refused');
   });
 });
@@ -304,7 +374,8 @@ const bake = {
   watchEveryMs: 100,
 };
 
-const because = (outcome: Outcome): string => (outcome.kind === 'rolled back' ? outcome.because.message : JSON.stringify(outcome));
+const because = (outcome: Outcome): string =>
+  outcome.kind === 'rolled back' ? outcome.because.message : JSON.stringify(outcome);
 
 /** Makes a phase last, so that it can be met in the middle. */
 function slowDown(world: World, phase: Phase): void {
@@ -318,13 +389,7 @@ async function reach(world: World, phase: Phase): Promise<void> {
     await world.untilStage('approve');
     await world.send('approve');
   }
-  await world.until(status => status.stage === phase || phases.indexOf(status.phase) > phases.indexOf(phase));
-}
-
-/** A first deployment: the environment that the load balancer points at runs nothing. */
-async function another(from: World): Promise<World> {
-  await from.close();
-  const empty = await aWorld();
-  for (const { name } of empty.service.environments.blue) empty.server(name).crash();
-  return empty;
+  await world.until(
+    (status) => status.stage === phase || phases.indexOf(status.phase) > phases.indexOf(phase),
+  );
 }
