@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import { workflowTypes, type Inspection } from '../../workflows/messages.js';
+import { exitCodes } from '../../domain/deployment.js';
+import { serversOf } from '../../domain/service.js';
+import { readService } from '../configuration/configuration.js';
+import { lookWith } from '../looking.js';
+import { complaintLines, observationReport, readyLine } from '../observation-report.js';
+import { createOutput } from '../output.js';
+import { inSession, type ServiceOptions } from '../session.js';
+import { count } from '../words.js';
+import { durationArgument, jsonOption, teach, withService } from './options.js';
+
+interface CheckOptions extends ServiceOptions {
+  readonly offline?: boolean;
+  readonly timeout: number;
+}
+
+export function define(command: Command): void {
+  command
+    .description(
+      'Checks the configuration, then looks at everything it names: load balancer, servers, units, releases.',
+    )
+    .option('--offline', 'the configuration only, without Temporal')
+    .option('--timeout <duration>', 'give up looking after this long', durationArgument, 120_000)
+    .addOption(jsonOption());
+  teach(
+    withService(command),
+    'verdigris check --destination staging',
+    'Nothing: it changes nothing. All complaints are told at once, those of the configuration with file, line and column. Exit code 0: a deployment may start; 2: it would be refused.',
+  );
+}
+
+export function run(options: CheckOptions): Promise<number> {
+  if (options.offline === true) return Promise.resolve(checkConfiguration(options));
+  return inSession(options, async (session) => {
+    const { service, output } = session;
+    const { observation, complaints } = await lookWith<Inspection>(session, {
+      action: 'look at',
+      workflowType: workflowTypes.inspection,
+      input: service,
+      timeoutMs: options.timeout,
+    });
+    output.say(observationReport(service, observation));
+    output.say(complaints.length > 0 ? ['', ...complaintLines(complaints)] : ['', readyLine(service)]);
+    output.document({ service: service.id, ready: complaints.length === 0, complaints, observation });
+    return complaints.length === 0 ? 0 : exitCodes.refused;
+  });
+}
+
+function checkConfiguration({ config, destination, json }: CheckOptions): number {
+  const service = readService(config, destination);
+  const output = createOutput(json === true);
+  output.say(
+    `${config} is good for ${service.id}: ${count(service.environments.blue.length, 'server')} in blue, ${service.environments.green.length} in green.`,
+  );
+  output.document({ service: service.id, good: true, servers: serversOf(service).length });
+  return 0;
+}

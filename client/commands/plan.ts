@@ -1,0 +1,61 @@
+import type { Command } from 'commander';
+import { exitCodes, type DeploymentRequest } from '../../domain/deployment.js';
+import { workflowTypes, type PlanningResult } from '../../workflows/messages.js';
+import { resolveArtifact } from '../artifact.js';
+import { lookWith } from '../looking.js';
+import { complaintLines, observationReport, planReport } from '../observation-report.js';
+import { inSession, type ServiceOptions } from '../session.js';
+import { durationArgument, jsonOption, teach, whoAsks, withService } from './options.js';
+
+interface PlanOptions extends ServiceOptions {
+  readonly artifact?: string;
+  readonly sha256?: string;
+  readonly version?: string;
+  readonly timeout: number;
+}
+
+export function define(command: Command): void {
+  command
+    .description('Shows what a deployment of an artifact would do. Changes nothing.')
+    .option('-a, --artifact <url|path>', 'the tar.gz that was built')
+    .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
+    .option('--version <name>', 'what people call it')
+    .option('--timeout <duration>', 'give up looking after this long', durationArgument, 600_000)
+    .addOption(jsonOption());
+  teach(
+    withService(command),
+    'verdigris plan --artifact build/greeter.tar.gz',
+    'Nothing: the artifact is fetched and read, no server is changed. The hash of the plan is the one that an approval names, as long as nothing changes until then. Exit code 2: a deployment would be refused.',
+  );
+}
+
+export const run = (options: PlanOptions): Promise<number> =>
+  inSession(options, async (session) => {
+    const { service, output } = session;
+    const request: DeploymentRequest = {
+      service,
+      artifact: await resolveArtifact(options.artifact, options.sha256),
+      requestedBy: whoAsks(undefined),
+      searchAttributes: false,
+      ...(options.version === undefined ? {} : { version: options.version }),
+    };
+    const result = await lookWith<PlanningResult>(session, {
+      action: 'plan',
+      workflowType: workflowTypes.planning,
+      input: request,
+      timeoutMs: options.timeout,
+    });
+    const { observation, planning } = result;
+    const complaints = planning?.kind === 'refused' ? planning.complaints : result.complaints;
+    output.say(observationReport(service, observation));
+    output.say([
+      '',
+      ...(planning?.kind === 'planned' ? planReport(service, planning.plan) : complaintLines(complaints)),
+    ]);
+    output.document({
+      service: service.id,
+      planning: planning ?? { kind: 'refused', complaints },
+      observation,
+    });
+    return planning?.kind === 'planned' ? 0 : exitCodes.refused;
+  });

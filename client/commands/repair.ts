@@ -1,0 +1,103 @@
+import { Option, type Command } from 'commander';
+import { colors, type Color } from '../../domain/color.js';
+import { shortId } from '../../domain/names.js';
+import { liveColor } from '../../domain/observation.js';
+import { workflowTypes, type Inspection, type RepairRequest } from '../../workflows/messages.js';
+import { lookWith } from '../looking.js';
+import { complaintLines, observationReport } from '../observation-report.js';
+import { confirm } from '../output.js';
+import { Refusal } from '../refusal.js';
+import { heldReport } from '../report.js';
+import { lookAt } from '../service-run.js';
+import { inSession, type ServiceOptions, type Session } from '../session.js';
+import { runSummary, startRun } from '../starting.js';
+import { waitFor } from '../waiting.js';
+import { byOption, durationArgument, jsonOption, teach, whoAsks, withService } from './options.js';
+
+interface RepairOptions extends ServiceOptions {
+  readonly live?: Color;
+  readonly yes?: boolean;
+  readonly by?: string;
+  readonly timeout?: number;
+}
+
+export function define(command: Command): void {
+  command
+    .description(
+      'Settles a state that no deployment may start from: a mixed split, both environments live, edits that are not published, a take-over.',
+    )
+    .addOption(
+      new Option('--live <color>', 'the environment that all traffic goes to afterwards').choices(colors),
+    )
+    .option('-y, --yes', 'do not ask; needed where there is no terminal')
+    .addOption(byOption())
+    .option('--timeout <duration>', 'stop following after this long (exit 21)', durationArgument)
+    .addOption(jsonOption());
+  teach(
+    withService(command),
+    'verdigris repair --live blue',
+    'It shows what was found and what it would do, and asks. Then all traffic goes to the environment you chose, which is proved from outside. No server is changed. Afterwards deployments are accepted again.',
+  );
+}
+
+export const run = (options: RepairOptions): Promise<number> =>
+  inSession(options, async (session) => {
+    const { service, temporal, output, pointers } = session;
+    const open = await lookAt(temporal, service.id);
+    if (open?.kind === 'open') throw new Refusal(heldReport('repair', open, pointers(open.id), Date.now()));
+    const live = await settleOn(session, options);
+    if (live === undefined) return 0;
+    const request: RepairRequest = {
+      service,
+      requestedBy: whoAsks(options.by),
+      searchAttributes: await temporal.searchable(),
+      live,
+    };
+    const id = await startRun(session, {
+      action: 'repair',
+      workflowType: workflowTypes.repair,
+      kind: 'repair',
+      request,
+      summary: runSummary('Repair', service.id, `all traffic to ${live}`),
+      details: `Sends all traffic of **${service.id}** to **${live}** and proves it.\n\n- asked for by: ${request.requestedBy}`,
+    });
+    output.say(`Repair ${shortId(id)} of ${service.id}`);
+    return waitFor(session, id, options.timeout === undefined ? {} : { timeoutMs: options.timeout });
+  });
+
+/** Shows what is and what would be done, and settles with the person on the environment. */
+async function settleOn(session: Session, options: RepairOptions): Promise<Color | undefined> {
+  const { service, output, command } = session;
+  const { observation, complaints } = await lookWith<Inspection>(session, {
+    action: 'look at',
+    workflowType: workflowTypes.inspection,
+    input: service,
+    timeoutMs: 120_000,
+  });
+  const live = options.live ?? liveColor(observation.loadBalancer);
+  output.say([
+    ...observationReport(service, observation),
+    '',
+    ...(complaints.length > 0
+      ? complaintLines(complaints)
+      : ['Nothing stands in the way of a deployment now.']),
+  ]);
+  if (live === undefined) {
+    throw new Refusal(
+      `Cannot repair "${service.id}": the load balancer does not send all traffic to one environment, needs your choice\n  ${command('repair --live blue')}, or ${command('repair --live green')}`,
+    );
+  }
+  output.say([
+    '',
+    `Would send all traffic to ${live}, prove it at ${service.publicAddress.url}, and change no server.`,
+  ]);
+  if (options.yes === true) return live;
+  if (!output.interactive) {
+    throw new Refusal(
+      `Cannot repair "${service.id}": nobody can be asked here, needs --yes\n  ${command(`repair --live ${live} --yes`)}`,
+    );
+  }
+  if (await confirm('Do it?')) return live;
+  output.say('Nothing was changed.');
+  return undefined;
+}

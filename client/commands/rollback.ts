@@ -1,0 +1,167 @@
+import { WithStartWorkflowOperation } from '@temporalio/client';
+import type { Command } from 'commander';
+import type { Message } from '../../domain/deployment.js';
+import { shortId, type DeploymentId } from '../../domain/names.js';
+import { signals, workflowTypes, type Answer, type RollbackRequest } from '../../workflows/messages.js';
+import { Refusal } from '../refusal.js';
+import { answered, NoWorker, openRun, withInput } from '../sending.js';
+import { exitCodeOf, lookAt, type End } from '../service-run.js';
+import { inSession, type ServiceOptions, type Session } from '../session.js';
+import { refuseUnsettled, runSummary, startOptions, type RunToStart } from '../starting.js';
+import { TemporalUnreachable } from '../temporal.js';
+import { waitFor } from '../waiting.js';
+import { messageOf } from './message.js';
+import {
+  byOption,
+  deploymentOption,
+  durationArgument,
+  jsonOption,
+  reasonOption,
+  teach,
+  withService,
+} from './options.js';
+
+interface RollbackOptions extends ServiceOptions {
+  readonly deployment?: string;
+  readonly force?: boolean;
+  readonly by?: string;
+  readonly reason?: string;
+  readonly wait: boolean;
+  readonly timeout?: number;
+}
+
+export function define(command: Command): void {
+  command
+    .description(
+      'Goes back, in every situation: an open deployment is undone, a finished one is switched back.',
+    )
+    .option('--force', 'go back although nothing proves that the old environment is better')
+    .addOption(deploymentOption())
+    .addOption(byOption())
+    .addOption(reasonOption())
+    .option('--no-wait', 'do not follow it')
+    .option('--timeout <duration>', 'stop following after this long (exit 21)', durationArgument)
+    .addOption(jsonOption());
+  teach(
+    withService(command),
+    'verdigris rollback --reason "checkout fails since 14:02"',
+    'Traffic goes back first, is read back and proved at the public address; then the rest is undone. Old and new are probed just before: where the old is not able to serve, nothing moves and a person decides. Exit code 0: it is back.',
+  );
+}
+
+export const run = (options: RollbackOptions): Promise<number> =>
+  inSession(options, async (session) => {
+    const { output } = session;
+    if (options.deployment !== undefined) await openRun(session, 'roll back', options.deployment);
+    await refuseUnsettled(session, 'roll back');
+    const { id, next } = await askForRollback(session, options);
+    output.say(`Rollback of ${session.service.id} (${shortId(id)}): ${next}`);
+    if (!options.wait) {
+      output.document({ service: session.service.id, deployment: id, next });
+      return 0;
+    }
+    output.documentLine({ event: 'started', service: session.service.id, deployment: id, next });
+    return waitFor(session, id, {
+      exitCode: exitCodeOfRollback,
+      ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
+    });
+  });
+
+/** Being back is what was asked for, whoever got there first. */
+const exitCodeOfRollback = (end: End): number =>
+  end.kind === 'outcome' && (end.outcome.kind === 'rolled back' || end.outcome.kind === 'rejected')
+    ? 0
+    : end.kind === 'outcome' && end.outcome.kind === 'promoted'
+      ? 2
+      : exitCodeOf(end);
+
+interface Asked {
+  readonly id: DeploymentId;
+  readonly next: string;
+}
+
+/** One call in every situation: it reaches the open run, or starts the one that goes back. */
+async function askForRollback(session: Session, options: RollbackOptions): Promise<Asked> {
+  const { temporal, service } = session;
+  const run = await rollbackRun(session, options);
+  const message: Message = {
+    ...messageOf(options),
+    ...(options.force === true ? { force: true } : {}),
+  };
+  const operation = new WithStartWorkflowOperation(run.workflowType, {
+    ...startOptions(session, run),
+    workflowIdConflictPolicy: 'USE_EXISTING',
+  });
+  const ask = (): Promise<Answer> =>
+    temporal.call(
+      () =>
+        temporal.client.workflow.executeUpdateWithStart(withInput('rollback'), {
+          args: [message],
+          startWorkflowOperation: operation,
+        }),
+      answerMs,
+    );
+  // The handle comes with the answer: where that fails, so does this, and it has been said.
+  operation.workflowHandle().catch(() => undefined);
+  try {
+    const { deployment, next } = await answered(session, 'rollback', ask);
+    return { id: deployment as DeploymentId, next };
+  } catch (error) {
+    if (error instanceof NoWorker) return leaveWord(session, run, message);
+    const already =
+      error instanceof Refusal && !(error instanceof TemporalUnreachable)
+        ? await rollingBack(session)
+        : undefined;
+    if (already) return already;
+    throw error;
+  }
+
+  async function rollingBack({ temporal: at }: Session): Promise<Asked | undefined> {
+    const open = await lookAt(at, service.id);
+    return open?.kind === 'open' && open.status?.stage === 'rolling back'
+      ? { id: open.id, next: 'it is rolling back already' }
+      : undefined;
+  }
+}
+
+const answerMs = 15_000;
+
+async function rollbackRun(
+  { service, temporal }: Session,
+  { by, reason }: RollbackOptions,
+): Promise<RunToStart> {
+  const request: RollbackRequest = {
+    service,
+    requestedBy: messageOf({ ...(by === undefined ? {} : { by }) }).by ?? 'somebody',
+    searchAttributes: await temporal.searchable(),
+  };
+  return {
+    action: 'roll back',
+    workflowType: workflowTypes.rollback,
+    kind: 'rollback',
+    request,
+    summary: runSummary('Roll back', service.id),
+    details: `Sends all traffic of **${service.id}** back to the other environment, once that has proved able.\n\n- asked for by: ${request.requestedBy}\n- reason: ${reason ?? 'none was given'}`,
+  };
+}
+
+/** No worker is alive: the request is stored with Temporal and acted on by the first that comes back. */
+async function leaveWord(
+  { temporal, service, output }: Session,
+  run: RunToStart,
+  message: Message,
+): Promise<Asked> {
+  const options = startOptions({ temporal, service } as Session, run);
+  const handle = await temporal.call(() =>
+    temporal.client.workflow.signalWithStart(run.workflowType, {
+      ...options,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      signal: signals.rollback.name,
+      signalArgs: [message],
+    }),
+  );
+  output.notice(
+    `No worker answers on task queue "${temporal.taskQueue}": the rollback is stored and begins as soon as one is back\n  start one: verdigris worker`,
+  );
+  return { id: handle.signaledRunId as DeploymentId, next: 'stored; a worker will act on it' };
+}

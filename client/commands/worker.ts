@@ -1,0 +1,34 @@
+import type { Command } from 'commander';
+import type { TemporalOptions } from '../temporal.js';
+import { teach, withTemporal } from './options.js';
+
+/** What a worker is told by the command line; everything else stands in its `worker.yaml`. */
+export interface WorkerOptions extends TemporalOptions {
+  /** Path of `worker.yaml`. */
+  readonly config: string;
+}
+
+interface WorkerModule {
+  runWorker(options: WorkerOptions): Promise<void>;
+}
+
+export function define(command: Command): void {
+  command
+    .description('Runs a worker: takes up deployments and carries out their steps until it is stopped.')
+    .option(
+      '-c, --config <file>',
+      'names of secrets and what they resolve to, caches, limits',
+      'worker.yaml',
+    );
+  teach(
+    withTemporal(command),
+    'verdigris worker --config /etc/verdigris/worker.yaml',
+    'It asks Temporal for work. Any number may run; each must reach the servers by SSH and the API of the load balancer. SIGTERM: it ends its steps or hands them over, then exits 0.',
+  );
+}
+
+export async function run(options: WorkerOptions): Promise<number> {
+  const { runWorker } = (await import(new URL('../../worker/main.js', import.meta.url).href)) as WorkerModule;
+  await runWorker(options);
+  return 0;
+}

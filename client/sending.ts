@@ -1,0 +1,89 @@
+import { WorkflowUpdateFailedError } from '@temporalio/client';
+import type { UpdateDefinition } from '@temporalio/common';
+import type { Message } from '../domain/deployment.js';
+import { shortId, workflowIdOf } from '../domain/names.js';
+import type { MessageName } from '../domain/phase.js';
+import { updates, type Answer, type MessageInput } from '../workflows/messages.js';
+import { Refusal } from './refusal.js';
+import { kindOf } from './report.js';
+import { lookAt, type OpenRun } from './service-run.js';
+import type { Session } from './session.js';
+import { TemporalUnreachable } from './temporal.js';
+import { ago } from './words.js';
+
+/** The open run that a message is for. Refuses where there is none, or another than was meant. */
+export async function openRun(
+  { temporal, service, command }: Session,
+  action: string,
+  meant: string | undefined,
+): Promise<OpenRun> {
+  const run = await lookAt(temporal, service.id);
+  if (!run)
+    throw new Refusal(
+      `Cannot ${action} "${service.id}": it has never been deployed, needs an open deployment`,
+    );
+  if (run.kind === 'ended') {
+    throw new Refusal(
+      `Cannot ${action} "${service.id}": no deployment is open (the last run, a ${kindOf(run)}, ended ${ago(run.endedAtMs, Date.now())}), needs one\n  how it ended: ${command('status')}`,
+    );
+  }
+  if (meant !== undefined && !run.id.startsWith(meant)) {
+    throw new Refusal(
+      `Cannot ${action} "${service.id}": deployment ${shortId(run.id)} is open, needs ${meant} as --deployment says\n  look: ${command('status')}`,
+    );
+  }
+  return run;
+}
+
+/** An answer takes a second; a worker that is just taking the run up takes longer. */
+const answerMs = 15_000;
+
+/** Sends a message that is checked and answered. The same `updateId` again is the same message. */
+export async function send(
+  session: Session,
+  run: OpenRun,
+  name: MessageName,
+  message: Message,
+  updateId?: string,
+): Promise<Answer> {
+  const { temporal, service } = session;
+  const handle = temporal.client.workflow.getHandle(workflowIdOf(service.id), run.id);
+  return answered(session, name, () =>
+    temporal.call(
+      () =>
+        handle.executeUpdate(withInput(name), {
+          args: [{ ...message, deployment: run.id }],
+          ...(updateId === undefined ? {} : { updateId }),
+        }),
+      answerMs,
+    ),
+  );
+}
+
+/** The update, sent with its input: the client's types know no optional one. */
+export const withInput = (name: MessageName) => updates[name] as UpdateDefinition<Answer, [MessageInput]>;
+
+/** Puts a refusal by the run, and silence of all workers, in words. */
+export async function answered(
+  { temporal, service }: Session,
+  name: MessageName,
+  ask: () => Promise<Answer>,
+): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof WorkflowUpdateFailedError) {
+      throw new Refusal(error.cause?.message ?? error.message, { cause: error });
+    }
+    if (error instanceof TemporalUnreachable && (await temporal.hasWorker()) === false) {
+      throw new NoWorker(
+        `Cannot ${name} "${service.id}": no worker answers on task queue "${temporal.taskQueue}", needs one\n  start one: verdigris worker`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+/** Temporal is there, but nobody works for it. */
+export class NoWorker extends Refusal {}

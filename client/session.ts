@@ -1,0 +1,55 @@
+import type { Service } from '../domain/service.js';
+import { workflowIdOf, type DeploymentId } from '../domain/names.js';
+import { defaultConfigurationFile, defaultDestination, readService } from './configuration/configuration.js';
+import { createOutput, type Output } from './output.js';
+import type { Pointers } from './report.js';
+import { connectTemporal, type Temporal, type TemporalOptions } from './temporal.js';
+
+/** What every command about one service is given. */
+export interface ServiceOptions extends TemporalOptions {
+  readonly config: string;
+  readonly destination: string;
+  readonly json?: boolean;
+}
+
+/** One command at work: which service, over which Temporal, and where its words go. */
+export interface Session {
+  readonly service: Service;
+  readonly temporal: Temporal;
+  readonly output: Output;
+  /** A command with the options that reach this service from here. */
+  command(words: string): string;
+  pointers(id?: DeploymentId): Pointers;
+}
+
+/** Reads the configuration, connects, works, and leaves nothing open. The result is the exit code. */
+export async function inSession(
+  options: ServiceOptions,
+  work: (session: Session) => Promise<number>,
+): Promise<number> {
+  const service = readService(options.config, options.destination);
+  const temporal = await connectTemporal(options);
+  const command = (words: string) => [`verdigris ${words}`, ...whereabouts(options)].join(' ');
+  try {
+    return await work({
+      service,
+      temporal,
+      output: createOutput(options.json === true),
+      command,
+      pointers: (id) => {
+        const link = temporal.linkTo(workflowIdOf(service.id), id);
+        return { service: service.id, command, ...(link === undefined ? {} : { link }) };
+      },
+    });
+  } finally {
+    await temporal.close();
+  }
+}
+
+/** The options that were given and that the next command needs too. */
+const whereabouts = ({ config, destination, address, namespace }: ServiceOptions): readonly string[] => [
+  ...(config === defaultConfigurationFile ? [] : [`--config ${config}`]),
+  ...(destination === defaultDestination ? [] : [`--destination ${destination}`]),
+  ...(address === undefined ? [] : [`--address ${address}`]),
+  ...(namespace === undefined ? [] : [`--namespace ${namespace}`]),
+];
