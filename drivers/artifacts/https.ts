@@ -122,7 +122,7 @@ async function follow(
 const isRedirect = (status: number | undefined): boolean => [301, 302, 303, 307, 308].includes(status ?? 0);
 
 function redirected(artifact: Artifact, from: URL, location: string, mayAsk: UrlRule): URL {
-  if (!URL.canParse(location, from)) throw refused(artifact, 'it is redirected to an invalid URL');
+  if (!URL.canParse(location, from.href)) throw refused(artifact, 'it is redirected to an invalid URL');
   const to = new URL(location, from);
   if (!mayAsk(to)) throw refused(artifact, `it is redirected to "${displayUrl(to.href)}", needs https://`);
   if (to.username !== '' || to.password !== '') {
@@ -141,7 +141,7 @@ function get(
   return new Promise((resolve, reject) => {
     const send = url.protocol === 'https:' ? https.request : http.request;
     let answer: http.IncomingMessage | undefined;
-    const options = {
+    const options: https.RequestOptions = {
       // A connection of its own: none is left behind, and none is used that somebody closed meanwhile.
       agent: false,
       headers: { 'user-agent': 'verdigris', 'accept-encoding': 'identity', ...headers },
