@@ -26,7 +26,7 @@ afterEach(() => rm(checkout, { recursive: true, force: true }));
 /** What the packages bring. */
 const commands = ['cc', 'cmake', 'make', 'pip3', 'ps', 'shellcheck', 'ip', 'systemd-nspawn', 'debootstrap'];
 commands.push('haproxy', 'ssh', 'dpkg-query');
-const basics = ['bash', 'cat', 'dirname', 'env', 'mkdir', 'rm', 'timeout', 'cp'];
+const basics = ['bash', 'cat', 'dirname', 'env', 'mkdir', 'rm', 'timeout', 'cp', 'find', 'xargs'];
 
 const whereIs = async (name: string) => (await execa('sh', ['-c', `command -v ${name}`])).stdout;
 
@@ -112,6 +112,14 @@ test('fails when the tests leave no results', async () => {
   await results(0, []);
   await program('npm', 'case "$*" in test*) exit 1;; esac');
   expect(await run()).toMatchObject({ exitCode: 1, lastLine: '6 passed, 1 failed' });
+});
+
+test('checks every shell program of the checkout', async () => {
+  await program('shellcheck', 'echo "$@" > shellchecked');
+  for (const path of ['a/one.sh', 'two.sh', 'node_modules/x/three.sh', 'dist/four.sh']) await file(path, '');
+  await run();
+  const checked = (await readFile(join(checkout, 'shellchecked'), 'utf8')).trim().split(' ').sort();
+  expect(checked).toEqual(['./a/one.sh', './two.sh', '.ci/run']);
 });
 
 test('installs only what is missing', async () => {
