@@ -1,41 +1,112 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Service } from '../domain/service.js';
-import { serverNamed, serversOf } from '../domain/service.js';
+import { rootCertificates } from 'node:tls';
+import type { Logger } from 'pino';
+import type { ServerName } from '../domain/names.js';
+import { serverNamed, serversOf, type OvhApiSettings, type Service } from '../domain/service.js';
 import { createArtifactCache } from '../drivers/artifacts/cache.js';
 import { createFileArtifacts } from '../drivers/artifacts/file.js';
 import { createHttpsArtifacts } from '../drivers/artifacts/https.js';
+import type { ArtifactStore } from '../drivers/artifacts/store.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
 import type { Secrets } from '../drivers/secrets.js';
+import type { ServerDriver } from '../drivers/servers/driver.js';
 import { SshConnections } from '../drivers/servers/ssh-connection.js';
 import { createSshServer } from '../drivers/servers/ssh.js';
+import type { TrafficProber } from '../drivers/traffic/driver.js';
 import { createHttpProber } from '../drivers/traffic/http.js';
-import { createOvhApi, type OvhClient } from '../ovh/api.js';
+import { createOvhApi, type OvhCall, type OvhClient } from '../ovh/api.js';
 import { ovhEndpoint } from '../ovh/endpoint.js';
 import type { WorkerConfiguration } from './configuration.js';
 
 /** Configuration in, drivers out: the only place that has met every technology. */
 export class WorkerDrivers implements Drivers {
-  readonly artifacts;
-  readonly prober;
+  readonly artifacts: ArtifactStore;
+  readonly prober: TrafficProber;
   readonly #configuration: WorkerConfiguration;
   readonly #secrets: Secrets;
+  readonly #log: Logger;
   readonly #ssh = new SshConnections();
   /** One client per service and credential: it keeps the API's clock. */
   readonly #apis = new Map<string, Promise<OvhClient>>();
 
-  constructor(configuration: WorkerConfiguration, secrets: Secrets) {
-    const ca = configuration.trust === undefined ? undefined : readFileSync(configuration.trust, 'utf8');
-    const trust = ca === undefined ? {} : { ca };
+  constructor(configuration: WorkerConfiguration, secrets: Secrets, log: Logger) {
     this.#configuration = configuration;
     this.#secrets = secrets;
+    this.#log = log;
+    const trust = trustedBy(configuration);
     this.prober = createHttpProber(trust);
     this.artifacts = createArtifactCache({
-      directory: join(configuration.cache.directory),
+      directory: configuration.cache.directory,
       maxBytes: configuration.cache.maxBytes,
       drivers: [createHttpsArtifacts({ secrets, ...trust }), createFileArtifacts()],
     });
   }
+
+  async loadBalancer(service: Service): Promise<LoadBalancerDriver> {
+    const settings = service.loadBalancer;
+    if (settings.driver !== 'ovh-iplb') throw notHere(settings.driver);
+    const api = await this.#api(service, settings.api);
+    return createOvhIplb({ api, settings, servers: serversOf(service) });
+  }
+
+  server(service: Service, name: ServerName): ServerDriver {
+    const server = serverNamed(service, name);
+    if (server.connection.driver !== 'ssh') throw notHere(server.connection.driver);
+    return createSshServer({ server, service, secrets: this.#secrets, pool: this.#ssh });
+  }
+
+  /** Ends every connection. */
+  close(): void {
+    this.#ssh.close();
+    for (const api of this.#apis.values()) api.then((client) => client.close()).catch(this.#forget);
+  }
+
+  #api(service: Service, settings: OvhApiSettings): Promise<OvhClient> {
+    const key = JSON.stringify([service.id, settings]);
+    const known = this.#apis.get(key);
+    if (known) return known;
+    const made = this.#makeApi(service, settings);
+    this.#apis.set(key, made);
+    // A secret that could not be resolved may be there next time.
+    made.catch(() => this.#apis.delete(key));
+    return made;
+  }
+
+  async #makeApi(service: Service, settings: OvhApiSettings): Promise<OvhClient> {
+    const { ovh, trust } = this.#configuration;
+    const use = { service: service.id, host: ovhEndpoint(settings.endpoint).host };
+    const [applicationKey, applicationSecret, consumerKey] = await Promise.all([
+      this.#secrets.resolve(settings.applicationKey, use),
+      this.#secrets.resolve(settings.applicationSecret, use),
+      this.#secrets.resolve(settings.consumerKey, use),
+    ]);
+    return createOvhApi({
+      endpoint: settings.endpoint,
+      keys: { applicationKey, applicationSecret, consumerKey },
+      rate: { perSecond: ovh.requestsPerSecond, burst: ovh.burst },
+      onCall: (call) => this.#logCall(service, call),
+      ...(trust === undefined ? {} : { caFile: trust }),
+    });
+  }
+
+  /** Support asks for the query id of a call: every one is logged. */
+  #logCall(service: Service, { method, path, tookMs, status, queryId, error }: OvhCall): void {
+    const facts = { service: service.id, method, path, tookMs: Math.round(tookMs), status, queryId };
+    if (error) this.#log.warn({ ...facts, error: error.message }, 'OVHcloud API call failed');
+    else this.#log.debug(facts, 'OVHcloud API call');
+  }
+
+  readonly #forget = (error: unknown): void => {
+    this.#log.debug({ error: String(error) }, 'an API client was never made');
+  };
 }
+
+/** The public certificates and the ones that the configuration adds. */
+function trustedBy({ trust }: WorkerConfiguration): { readonly ca?: string } {
+  return trust === undefined ? {} : { ca: [...rootCertificates, readFileSync(trust, 'utf8')].join('\n') };
+}
+
+const notHere = (driver: string): TypeError =>
+  new TypeError(`Cannot use the driver "${driver}" in a worker: it exists in tests only`);
