@@ -153,28 +153,29 @@ class ProxiedExchange implements Session {
 
   #open(backend: Backend, onKeptConnection: boolean): ClientRequest {
     const { address, port, proxyProtocol } = backend.configuration;
-    return httpRequest({
+    const wanted = {
       host: address,
       port,
       method: this.#request.method,
       path: this.#request.url,
       headers: this.#head,
-      // A kept connection may be dead without our knowing: only what may be repeated goes there.
-      agent: onKeptConnection && proxyProtocol === null ? backend.pool : false,
-      ...(proxyProtocol === null ? {} : { createConnection: () => this.#introduced(backend, proxyProtocol) }),
-    });
+    };
+    // A kept connection may be dead without our knowing, and belongs to no client in particular.
+    return onKeptConnection && proxyProtocol === null
+      ? httpRequest({ ...wanted, agent: backend.pool })
+      : httpRequest({ ...wanted, createConnection: () => this.#connect(backend) });
   }
 
-  #introduced(backend: Backend, version: 'v1' | 'v2'): Socket {
-    const { address, port } = backend.configuration;
-    const client = this.#request.socket;
+  #connect(backend: Backend): Socket {
+    const { address, port, proxyProtocol } = backend.configuration;
     const socket = connect({ host: address, port, noDelay: true });
-    socket.write(
-      proxyHeader(version, {
-        from: { address: addressOf(client), port: client.remotePort ?? 0 },
-        to: { address: client.localAddress ?? '', port: client.localPort ?? 0 },
-      }),
-    );
+    if (proxyProtocol !== null) {
+      const { remotePort, localAddress, localPort } = this.#request.socket;
+      const from = { address: this.#client.address, port: remotePort ?? 0 };
+      socket.write(
+        proxyHeader(proxyProtocol, { from, to: { address: localAddress ?? '', port: localPort ?? 0 } }),
+      );
+    }
     return socket;
   }
 

@@ -1,7 +1,7 @@
 import type { Account, Credential } from './account.js';
 import { globMatches, type AccessRule } from './access-rules.js';
 import { badRequest, invalidCredential } from './api-error.js';
-import { isObject, shownAs, type Json, type JsonObject } from './json.js';
+import { isObject, shownAs, textsOf, type Json, type JsonObject } from './json.js';
 import { isoDate, signed, type Caller, type Resource } from './resource.js';
 
 /** Clock, credentials and customer: what every client asks before anything else. */
@@ -14,14 +14,14 @@ export function accountResources(
       method: 'GET',
       path: '/auth/time',
       access: 'public',
-      action: 'account:apiovh:auth/time',
+      action: null,
       answer: ({ now }) => Math.floor(now / 1000),
     },
     {
       method: 'POST',
       path: '/auth/credential',
       access: 'application',
-      action: 'account:apiovh:auth/credential',
+      action: null,
       answer: ({ caller, body }) => requested(account, caller, body, validationUrlOf),
     },
     signed('GET', '/auth/currentCredential', 'account', ({ caller }) => currentCredential(caller)),
@@ -33,17 +33,24 @@ export function accountResources(
 /** The branch `/v2`, of which only the check of rights is here. */
 export function iamResources(): readonly Resource[] {
   return [
-    signed('POST', '/iam/resource/:urn/authorization/check', 'account', ({ caller, body }) => {
-      const actions = Array.isArray(body['actions']) ? body['actions'].map(String) : [];
-      const isAllowed = (action: string): boolean =>
-        caller.kind !== 'service account' ||
-        caller.account.actions.some((granted) => globMatches(granted, action));
-      return {
-        authorizedActions: actions.filter(isAllowed),
-        unauthorizedActions: actions.filter((action) => !isAllowed(action)),
-      };
-    }),
+    {
+      method: 'POST',
+      path: '/iam/resource/:urn/authorization/check',
+      access: 'signed',
+      action: null,
+      answer: ({ caller, body }) => checked(caller, textsOf(body['actions'])),
+    },
   ];
+}
+
+function checked(caller: Caller, actions: readonly string[]): Json {
+  const isAllowed = (action: string): boolean =>
+    caller.kind !== 'service account' ||
+    caller.account.actions.some((granted) => globMatches(granted, action));
+  return {
+    authorizedActions: actions.filter(isAllowed),
+    unauthorizedActions: actions.filter((action) => !isAllowed(action)),
+  };
 }
 
 function requested(

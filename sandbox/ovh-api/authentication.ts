@@ -82,7 +82,7 @@ export function authenticate(
 function serviceAccount(token: string, { action }: Resource, account: Account): Caller {
   const owner = account.bearer(token);
   if (owner === undefined) throw notLoggedIn('This token is invalid or has expired');
-  if (!owner.actions.some((granted) => globMatches(granted, action))) {
+  if (action !== null && !owner.actions.some((granted) => globMatches(granted, action))) {
     throw forbidden('User not granted for this request', { unauthorizedActionsByIAM: action });
   }
   return { kind: 'service account', account: owner };

@@ -6,7 +6,7 @@ const when = {
   /** Any method where left out. */
   method: z.enum(['GET', 'POST', 'PUT', 'DELETE']).optional(),
   /** The path within the API, without `/1.0` and query; `*` stands for any characters. */
-  path: z.string().startsWith('/').or(z.literal('*')),
+  path: z.string().regex(/^[/*]/, 'must start with / or *'),
   /** How many calls it happens to; every one where left out. */
   times: z.int().min(1).optional(),
   /** How many matching calls pass before the first it happens to. */

@@ -29,8 +29,8 @@ export interface Resource {
   readonly path: string;
   /** Who may call at all: anybody, who names an application, or who signs. */
   readonly access: 'public' | 'application' | 'signed';
-  /** IAM's name of the action; what a service account must have been granted. */
-  readonly action: string;
+  /** IAM's name of the action, which a service account must have been granted; null needs nothing. */
+  readonly action: string | null;
   /** Answers with JSON, or throws an `ApiError`. */
   answer(call: Call): unknown;
 }
