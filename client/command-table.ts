@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 
 /** A command's file: its options and help, and what it does. */
 export interface CommandModule {
-  define(command: Command): void;
-  run(options: never): Promise<number>;
+  readonly define: (command: Command) => void;
+  readonly run: (options: never) => Promise<number>;
 }
 
 export interface CommandEntry {

@@ -78,7 +78,11 @@ function outcomeLines(outcome: Outcome, { type, status }: EndedRun, service: str
         type === 'rollback' ? `Rolled back ${service}` : `Rolled back ${service} during ${outcome.during}`;
       return [
         `${what}.`,
-        ...indented([outcome.because.message, liveLine(outcome.live), ...outcome.notes]),
+        ...indented([
+          outcome.because.message,
+          type === 'rollback' ? `${outcome.live} is live again` : liveLine(outcome.live),
+          ...outcome.notes,
+        ]),
         ...indented(tallyLines(outcome.tally)),
       ];
     }

@@ -73,7 +73,7 @@ export async function answered(
     return await ask();
   } catch (error) {
     if (error instanceof WorkflowUpdateFailedError) {
-      throw new Refusal(error.cause?.message ?? error.message, { cause: error });
+      throw new MessageRefused(error.cause?.message ?? error.message, { cause: error });
     }
     if (error instanceof TemporalUnreachable && (await temporal.hasWorker()) === false) {
       throw new NoWorker(
@@ -84,6 +84,9 @@ export async function answered(
     throw error;
   }
 }
+
+/** The run heard the message and said no. */
+export class MessageRefused extends Refusal {}
 
 /** Temporal is there, but nobody works for it. */
 export class NoWorker extends Refusal {}

@@ -18,8 +18,8 @@ export interface Session {
   readonly temporal: Temporal;
   readonly output: Output;
   /** A command with the options that reach this service from here. */
-  command(words: string): string;
-  pointers(id?: DeploymentId): Pointers;
+  readonly command: (words: string) => string;
+  readonly pointers: (id?: DeploymentId) => Pointers;
 }
 
 /** Reads the configuration, connects, works, and leaves nothing open. The result is the exit code. */

@@ -9,7 +9,7 @@ export interface DemoOptions {
 
 interface DemoModule {
   /** The exit code. */
-  demo(options: DemoOptions): Promise<number>;
+  readonly demo: (options: DemoOptions) => Promise<number>;
 }
 
 export function define(command: Command): void {

@@ -1,14 +1,12 @@
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { Message } from '../../domain/deployment.js';
-import { shortId, type DeploymentId } from '../../domain/names.js';
-import { signals, workflowTypes, type Answer, type RollbackRequest } from '../../workflows/messages.js';
-import { Refusal } from '../refusal.js';
-import { answered, NoWorker, openRun, withInput } from '../sending.js';
+import { DeploymentId, shortId } from '../../domain/names.js';
+import { signals, workflowTypes, type RollbackRequest } from '../../workflows/messages.js';
+import { answered, MessageRefused, NoWorker, openRun, withInput } from '../sending.js';
 import { exitCodeOf, lookAt, type End } from '../service-run.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { refuseUnsettled, runSummary, startOptions, type RunToStart } from '../starting.js';
-import { TemporalUnreachable } from '../temporal.js';
 import { waitFor } from '../waiting.js';
 import { messageOf } from './message.js';
 import {
@@ -18,6 +16,7 @@ import {
   jsonOption,
   reasonOption,
   teach,
+  whoAsks,
   withService,
 } from './options.js';
 
@@ -75,6 +74,9 @@ const exitCodeOfRollback = (end: End): number =>
       ? 2
       : exitCodeOf(end);
 
+/** An answer takes a second; a worker that is just taking the run up takes longer. */
+const answerMs = 15_000;
+
 interface Asked {
   readonly id: DeploymentId;
   readonly next: string;
@@ -82,57 +84,51 @@ interface Asked {
 
 /** One call in every situation: it reaches the open run, or starts the one that goes back. */
 async function askForRollback(session: Session, options: RollbackOptions): Promise<Asked> {
-  const { temporal, service } = session;
+  const { temporal } = session;
   const run = await rollbackRun(session, options);
   const message: Message = {
     ...messageOf(options),
     ...(options.force === true ? { force: true } : {}),
+    ...(options.deployment === undefined ? {} : { deployment: options.deployment }),
   };
   const operation = new WithStartWorkflowOperation(run.workflowType, {
     ...startOptions(session, run),
     workflowIdConflictPolicy: 'USE_EXISTING',
   });
-  const ask = (): Promise<Answer> =>
-    temporal.call(
-      () =>
-        temporal.client.workflow.executeUpdateWithStart(withInput('rollback'), {
-          args: [message],
-          startWorkflowOperation: operation,
-        }),
-      answerMs,
-    );
-  // The handle comes with the answer: where that fails, so does this, and it has been said.
+  // What keeps it from a handle keeps the update from an answer too, and is told there.
   operation.workflowHandle().catch(() => undefined);
   try {
-    const { deployment, next } = await answered(session, 'rollback', ask);
-    return { id: deployment as DeploymentId, next };
+    const { deployment, next } = await answered(session, 'rollback', () =>
+      temporal.call(
+        () =>
+          temporal.client.workflow.executeUpdateWithStart(withInput('rollback'), {
+            args: [message],
+            startWorkflowOperation: operation,
+          }),
+        answerMs,
+      ),
+    );
+    return { id: DeploymentId(deployment), next };
   } catch (error) {
     if (error instanceof NoWorker) return leaveWord(session, run, message);
-    const already =
-      error instanceof Refusal && !(error instanceof TemporalUnreachable)
-        ? await rollingBack(session)
-        : undefined;
+    const already = error instanceof MessageRefused ? await rollingBack(session) : undefined;
     if (already) return already;
     throw error;
   }
-
-  async function rollingBack({ temporal: at }: Session): Promise<Asked | undefined> {
-    const open = await lookAt(at, service.id);
-    return open?.kind === 'open' && open.status?.stage === 'rolling back'
-      ? { id: open.id, next: 'it is rolling back already' }
-      : undefined;
-  }
 }
 
-const answerMs = 15_000;
+/** Somebody was faster: what was asked for is under way. */
+async function rollingBack({ temporal, service }: Session): Promise<Asked | undefined> {
+  const open = await lookAt(temporal, service.id);
+  return open?.kind === 'open' && open.status?.stage === 'rolling back'
+    ? { id: open.id, next: 'it is rolling back already' }
+    : undefined;
+}
 
-async function rollbackRun(
-  { service, temporal }: Session,
-  { by, reason }: RollbackOptions,
-): Promise<RunToStart> {
+async function rollbackRun({ service, temporal }: Session, options: RollbackOptions): Promise<RunToStart> {
   const request: RollbackRequest = {
     service,
-    requestedBy: messageOf({ ...(by === undefined ? {} : { by }) }).by ?? 'somebody',
+    requestedBy: whoAsks(options.by),
     searchAttributes: await temporal.searchable(),
   };
   return {
@@ -141,20 +137,21 @@ async function rollbackRun(
     kind: 'rollback',
     request,
     summary: runSummary('Roll back', service.id),
-    details: `Sends all traffic of **${service.id}** back to the other environment, once that has proved able.\n\n- asked for by: ${request.requestedBy}\n- reason: ${reason ?? 'none was given'}`,
+    details: [
+      `Sends all traffic of **${service.id}** back to the other environment, once that has proved able.`,
+      '',
+      `- asked for by: ${request.requestedBy}`,
+      `- reason: ${options.reason ?? 'none was given'}`,
+    ].join('\n'),
   };
 }
 
 /** No worker is alive: the request is stored with Temporal and acted on by the first that comes back. */
-async function leaveWord(
-  { temporal, service, output }: Session,
-  run: RunToStart,
-  message: Message,
-): Promise<Asked> {
-  const options = startOptions({ temporal, service } as Session, run);
+async function leaveWord(session: Session, run: RunToStart, message: Message): Promise<Asked> {
+  const { temporal, output } = session;
   const handle = await temporal.call(() =>
     temporal.client.workflow.signalWithStart(run.workflowType, {
-      ...options,
+      ...startOptions(session, run),
       workflowIdConflictPolicy: 'USE_EXISTING',
       signal: signals.rollback.name,
       signalArgs: [message],
@@ -163,5 +160,5 @@ async function leaveWord(
   output.notice(
     `No worker answers on task queue "${temporal.taskQueue}": the rollback is stored and begins as soon as one is back\n  start one: verdigris worker`,
   );
-  return { id: handle.signaledRunId as DeploymentId, next: 'stored; a worker will act on it' };
+  return { id: DeploymentId(handle.signaledRunId), next: 'it is stored; a worker will act on it' };
 }

@@ -9,7 +9,7 @@ export interface SandboxOptions {
 
 interface SandboxModule {
   /** Resolves once it was stopped. */
-  sandboxUp(options: SandboxOptions): Promise<void>;
+  readonly sandboxUp: (options: SandboxOptions) => Promise<void>;
 }
 
 export function define(command: Command): void {

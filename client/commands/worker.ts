@@ -9,7 +9,7 @@ export interface WorkerOptions extends TemporalOptions {
 }
 
 interface WorkerModule {
-  runWorker(options: WorkerOptions): Promise<void>;
+  readonly runWorker: (options: WorkerOptions) => Promise<void>;
 }
 
 export function define(command: Command): void {

@@ -30,6 +30,7 @@ export function toService(configuration: Configuration, destination: string): Se
       deadlineMs: verify.deadline,
       loadBalancerDeadlineMs: verify.loadBalancerDeadline,
     },
+    // oxlint-disable-next-line no-thenable -- the domain's word; nobody awaits settings
     approve: { timeoutMs: approve.timeout, then: approve.then, watchEveryMs: approve.watchEvery },
     prober: { path: prober.path, requestsPerSecond: prober.requestsPerSecond, timeoutMs: prober.timeout },
     bake: {

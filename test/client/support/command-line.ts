@@ -1,0 +1,120 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { inject } from 'vitest';
+import type { World } from '../../support/world.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+/** The command line as a process of its own, straight from the sources. */
+const verdigris = [join(root, 'node_modules/tsx/dist/cli.mjs'), join(root, 'client/main.ts')];
+
+export interface Finished {
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder with a configuration for a world, and the command line run in it. */
+export class CommandLine {
+  readonly folder: string;
+  readonly #world: World;
+
+  constructor(folder: string, world: World) {
+    this.folder = folder;
+    this.#world = world;
+  }
+
+  /** Runs a command about the world's service to its end. */
+  async run(words: string, environment: Readonly<Record<string, string>> = {}): Promise<Finished> {
+    const { exitCode, stdout, stderr } = await this.start(words, environment);
+    return { exitCode, stdout, stderr };
+  }
+
+  /** Starts a command; tests wait for what it prints. */
+  start(words: string, environment: Readonly<Record<string, string>> = {}) {
+    return execa(process.execPath, [...verdigris, ...splitWords(words), ...this.whereabouts], {
+      cwd: this.folder,
+      env: { CI: '', USER_OF_TEST: '', ...environment },
+      reject: false,
+      all: true,
+      stdin: 'ignore',
+    });
+  }
+
+  get whereabouts(): readonly string[] {
+    return ['-d', 'test', '--address', inject('temporalAddress'), '--task-queue', this.#world.taskQueue];
+  }
+
+  /** The words that run the command line, for a shell. */
+  shell(words: string): string {
+    return [process.execPath, ...verdigris, words, ...this.whereabouts].join(' ');
+  }
+
+  /** `--artifact` and what goes with it, for a release of the world. */
+  artifact(release: string): string {
+    const { artifact } = this.#world.request(release);
+    return `--artifact ${artifact.url} --sha256 ${artifact.sha256} --version ${release}`;
+  }
+
+  close(): Promise<void> {
+    return rm(this.folder, { recursive: true });
+  }
+}
+
+const splitWords = (words: string): readonly string[] =>
+  (words.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
+
+export async function commandLineFor(world: World): Promise<CommandLine> {
+  const folder = await mkdtemp(join(tmpdir(), 'verdigris-client-'));
+  await writeFile(join(folder, 'verdigris.yaml'), configurationOf(world));
+  await writeFile(join(folder, 'verdigris.test.yaml'), 'approve: { timeout: 1m }\n');
+  return new CommandLine(folder, world);
+}
+
+/** Waits until a command has printed this. Throws with what it printed when it ends without. */
+export function printed(command: Command, text: string | RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let seen = '';
+    command.all.on('data', (chunk: Buffer) => {
+      seen += chunk.toString();
+      if (typeof text === 'string' ? seen.includes(text) : text.test(seen)) resolve(seen);
+    });
+    command.all.once('end', () => reject(new Error(`it ended without "${String(text)}":\n${seen}`)));
+  });
+}
+
+type Command = ReturnType<CommandLine['start']>;
+
+/** The world's own settings as a person would write them. */
+const configurationOf = ({ service }: World): string => `
+service: ${service.name}
+program: { unit: shop.service, directory: /srv/shop, port: 8080, executable: bin/program, unitFile: lib/program.service }
+ssh: { user: deploy, key: secret:ssh-key }
+environments:
+${(['blue', 'green'] as const)
+  .map(
+    (color) =>
+      `  ${color}:\n${service.environments[color]
+        .map(
+          ({ name, address }) =>
+            `    - { name: ${name}, address: ${address}, hostKey: "SHA256:${'A'.repeat(43)}" }`,
+        )
+        .join('\n')}`,
+  )
+  .join('\n')}
+loadBalancer:
+  driver: ovh-iplb
+  serviceName: loadbalancer-0123456789abcdef
+  frontends: [1]
+  stagingFrontend: 2
+  farms: { blue: 10, green: 11 }
+publicAddress: { url: "http://203.0.113.10", identify: { path: /version, header: x-version } }
+health: { timeout: 500ms }
+verify: { passes: 2, every: 50ms, minimum: 300ms, deadline: 3s, loadBalancerDeadline: 3s }
+approve: { watchEvery: 200ms }
+prober: { requestsPerSecond: 100, timeout: 500ms }
+bake: { duration: 800ms, maxErrorRate: 1 %, minRequests: 20, watchEvery: 100ms }
+drain: { atMost: 500ms }
+`;
