@@ -165,13 +165,13 @@ adopt() {
     say release "${active:-nothing}"
     return
   fi
+  if [ -e "$current" ] || [ -L "$current" ]; then
+    fail CommandFailed "$current is there and belongs to something else, needs that name for its own link"
+  fi
   [ "$unit_pid" -gt 0 ] ||
     fail CommandFailed "$unit does not run anything (it is $unit_state), needs a running program to name the release by"
   digest=$(digest_of_running)
   [ -n "$digest" ] || fail CommandFailed "/proc/$unit_pid/exe cannot be read, needs root"
-  if [ -e "$current" ] || [ -L "$current" ]; then
-    fail CommandFailed "$current is there and belongs to something else, needs that name for its own link"
-  fi
   program=$(readlink "/proc/$unit_pid/exe")
   settings=$(printf '%s\n' "$unit_fragment" "$unit_drop_ins" | tr ' ' '\n' | grep -vxF "$drop_in" | while IFS= read -r file; do
     [ -n "$file" ] && cat "$file"
@@ -305,10 +305,10 @@ locked() {
   must mkdir -p "$state"
   must touch "$state/lock"
   exec 9>>"$state/lock" || fail CommandFailed "$state/lock cannot be written"
-  tries=75
+  tries=$((busy_after_ms / 200))
   until flock -n 9; do
+    [ "$tries" -gt 0 ] || fail ServerBusy "another executor has held the lock for $busy_after_ms ms"
     tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || fail ServerBusy 'another executor has held the lock for 15 s'
     pause_ms 200
   done
   "$@" 9>&-
@@ -622,7 +622,7 @@ start_unit() {
 
 fail_start() {
   mark_change "failed $1"
-  note_in_journal "could not start $1: $2"
+  note_in_journal "could not start $1: ${2%%"$line_end"*}"
   fail StartFailed "$2$line_end$(journal_lines 20 --since="@$began")"
 }
 
@@ -754,7 +754,7 @@ note_in_journal() {
 
 read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' unit_conf='' keep=0
-  at_most_ms=0 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
+  at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
   for word in "$@"; do
     value=${word#*=}
     case ${word%%=*} in
@@ -769,6 +769,7 @@ read_words() {
       unit-conf) unit_conf=$value ;;
       keep) keep=$value ;;
       at-most-ms) at_most_ms=$value ;;
+      busy-after-ms) busy_after_ms=$value ;;
       every-ms) every_ms=$value ;;
       lines) lines=$value ;;
       because) because=$value ;;
@@ -780,7 +781,7 @@ read_words() {
   case $directory/ in */../* | */./*) fail CommandFailed "\"$directory\" cannot be a server's directory, needs a path without dots" ;; esac
   expr "x$unit" : 'x[A-Za-z0-9._@:-]*[.]service$' >/dev/null ||
     fail CommandFailed "\"$unit\" cannot be a unit, needs the name of a service such as greeter.service"
-  for number in "$port" "$size" "$keep" "$at_most_ms" "$every_ms" "$lines"; do
+  for number in "$port" "$size" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
     case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
   done
   state=$directory/.verdigris

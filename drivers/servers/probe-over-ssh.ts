@@ -93,9 +93,14 @@ function ask(
   });
 }
 
+/** Reasons of RFC 4254, 5.1, for a channel that was not opened. */
+const forbidden = 1;
+const connectFailed = 2;
+
 function wordsFor(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  if (/connection refused|connect failed/i.test(message)) return 'connection refused';
+  const { message, reason } = error as Error & { readonly reason?: number };
+  if (reason === forbidden) return 'sshd forbids the tunnel, needs "AllowTcpForwarding yes"';
+  if (reason === connectFailed) return 'connection refused';
   if (/socket hang up|aborted|ECONNRESET/i.test(message)) return 'closed without an answer';
   return message;
 }

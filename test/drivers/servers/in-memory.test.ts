@@ -55,7 +55,9 @@ describeServer('in memory', async (): Promise<ServerWorld> => {
       there.connections += 1;
       return { end: () => void (there.connections = 0) };
     },
-    reachable: (yes) => void (there.link = yes ? 'up' : 'refused'),
+    async reachable(yes) {
+      there.link = yes ? 'up' : 'refused';
+    },
     close: () => Promise.resolve(),
   };
 });

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { ServerName } from '../../../domain/names.js';
+import type { Server } from '../../../domain/service.js';
+import { HelperReply, helperLine, helperText } from '../../../drivers/servers/helper-protocol.js';
+
+const reply = (...lines: string[]): HelperReply => {
+  const taken = new HelperReply();
+  for (const line of lines) taken.take(line);
+  return taken;
+};
+
+test('reads what the helper says, one value or many', () => {
+  const read = reply(
+    'token=000000000000001-000001',
+    'installed=a',
+    'installed=b',
+    'message=two\\nlines of \\\\n',
+    'ok',
+  );
+  expect(read.one('token')).toBe('000000000000001-000001');
+  expect(read.all('installed')).toEqual(['a', 'b']);
+  expect(read.one('message')).toBe('two\nlines of \\n');
+  expect(read.one('nothing')).toBe('');
+  expect(() => read.prove('Cannot observe "a"', '')).not.toThrow();
+});
+
+test('a failure has the name and the words that the helper gave it', () => {
+  expect(() => reply('error=DiskFull', 'message=no room').prove('Cannot install "x" on "a"', '')).toThrow(
+    expect.objectContaining({ failure: 'DiskFull', message: 'Cannot install "x" on "a": no room' }),
+  );
+});
+
+test('an answer without an end is no answer, and may have taken effect', () => {
+  expect(() => reply('have=no').prove('Cannot install "x" on "a"', 'sh: killed\n')).toThrow(
+    expect.objectContaining({
+      failure: 'CommandFailed',
+      ambiguous: true,
+      message: expect.stringContaining('sh: killed'),
+    }),
+  );
+});
+
+test('a name that is not in the table is no failure name', () => {
+  expect(() => reply('error=Sesame', 'message=open').prove('Cannot do it', '')).toThrow(
+    expect.objectContaining({ failure: 'CommandFailed' }),
+  );
+});
+
+test('travels in one SSH packet, with a unit file of two kilobytes', () => {
+  const server = { name: ServerName('a'), directory: '/srv/a', unit: 'a.service', port: 1 } as Server;
+  const line = helperLine(server, 'sudo', 'install', { 'unit-conf': 'x'.repeat(2800) });
+  expect(line.startsWith('sudo -n sh -c ')).toBe(true);
+  expect(line.length).toBeLessThan(32_000);
+  expect(helperText()).not.toContain('\n#');
+});

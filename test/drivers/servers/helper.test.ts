@@ -1,0 +1,275 @@
+import { spawn } from 'node:child_process';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HelperWorld, helperFile, type HelperRun, type PackedRelease } from './helper-world.js';
+
+let world: HelperWorld;
+beforeEach(async () => {
+  world = await HelperWorld.start();
+});
+afterEach(() => world.close());
+
+const token = (step: number) => `000000000000001-${String(step).padStart(6, '0')}`;
+const install = ({ archive, words }: PackedRelease, step: number, how: object = {}) =>
+  world.run('install', { token: token(step), ...words }, { input: archive, ...how });
+const activate = ({ release }: PackedRelease, step: number, how: object = {}) =>
+  world.run('activate', { token: token(step), release }, how);
+const fields = ({ lines }: HelperRun) =>
+  Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+
+test('finds no fault with shellcheck', async (context) => {
+  const { failed, stdout } = await execa('shellcheck', ['--shell=sh', helperFile], { reject: false });
+  if (failed && stdout === '') {
+    if (process.env['VERDIGRIS_DEMAND_ALL']) throw new Error('Cannot check the helper: needs shellcheck');
+    return context.skip('shellcheck is not installed');
+  }
+  expect(stdout).toBe('');
+});
+
+for (const shell of [['dash'], ['bash', '--posix'], ['bash'], ['busybox', 'sh']]) {
+  test(`does the same under ${shell.join(' ')}`, async (context) => {
+    const { failed } = await execa(shell[0] ?? '', [...shell.slice(1), '-c', 'exit 0'], { reject: false });
+    if (failed) return context.skip(`${shell[0]} is not installed`);
+    const [v1, v2] = [await world.release('v1'), await world.release('v2')];
+    for (const run of [
+      await world.run('observe', {}, { shell }),
+      await install(v1, 1, { shell }),
+      await activate(v1, 2, { shell }),
+      await install(v2, 3, { shell }),
+      await activate(v2, 4, { shell }),
+      await world.run('restore', { token: token(5), release: v1.release }, { shell }),
+      await world.run(
+        'remove',
+        { token: token(6), release: v2.release, because: 'a "test"\nof two \\ lines' },
+        { shell },
+      ),
+      await world.run('stop', { token: token(7) }, { shell }),
+    ]) {
+      expect(run.lines.at(-1)).toBe('ok');
+      expect(run.exitCode).toBe(0);
+    }
+    const seen = await world.run('observe', {}, { shell });
+    expect(fields(seen)).toMatchObject({
+      activeRelease: v1.release,
+      installed: v1.release,
+      foreign: 'no',
+      token: token(7),
+    });
+    expect(await world.read(`srv/greeter/.verdigris/failed/${v2.release}/reason`)).toBe(
+      'a "test"\nof two \\ lines\n',
+    );
+    expect(await world.read(`srv/greeter/.verdigris/failed/${v2.release}/last-words`)).toBe(
+      'these were its last words\n',
+    );
+    expect(await world.list('.verdigris/incoming')).toEqual([]);
+  });
+}
+
+describe('killed before any of the commands that it starts, and told again', { timeout: 300_000 }, () => {
+  let v1: PackedRelease;
+  let v2: PackedRelease;
+
+  beforeEach(async () => {
+    [v1, v2] = [await world.release('v1'), await world.release('v2')];
+    await install(v1, 1);
+    await activate(v1, 2);
+  });
+
+  /** Kills it at every point in turn; `check` says what must be true whatever the point was. */
+  async function killEverywhere(
+    again: (how: object) => Promise<HelperRun>,
+    meanwhile: () => Promise<void>,
+    check: () => Promise<void>,
+  ): Promise<number> {
+    await world.save();
+    for (let killAt = 1; ; killAt += 1) {
+      await world.load();
+      const first = await again({ killAt });
+      if (!first.killed) return killAt - 1;
+      await meanwhile();
+      const second = await again({});
+      expect(second.lines.at(-1), `after a kill before command ${killAt}`).toBe('ok');
+      await check();
+    }
+  }
+
+  /** What systemd would start after a power failure right now is a whole release. */
+  async function currentIsWhole(): Promise<void> {
+    const current = await world.current();
+    expect(await world.list(`releases/${current}/bin`)).toEqual(['greeter']);
+    expect(await world.list(`releases/${current}/.verdigris`)).toContain('installed');
+  }
+
+  test('it installs the same', async () => {
+    const points = await killEverywhere(
+      (how) => install(v2, 3, how),
+      currentIsWhole,
+      async () => {
+        expect(await world.list('releases')).toEqual([v1.release, v2.release].sort());
+        expect(await world.list('.verdigris/incoming')).toEqual([]);
+        expect(await world.runs()).toBe(v1.release);
+      },
+    );
+    expect(points).toBeGreaterThan(10);
+  });
+
+  test('it activates the same', async () => {
+    await install(v2, 3);
+    const points = await killEverywhere(
+      (how) => activate(v2, 4, how),
+      currentIsWhole,
+      async () => {
+        expect(await world.current()).toBe(v2.release);
+        expect(await world.runs()).toBe(v2.release);
+        expect(fields(await world.run('observe', {}))).toMatchObject({ previousRelease: v1.release });
+        expect(await world.list('.verdigris')).not.toContain('change');
+      },
+    );
+    expect(points).toBeGreaterThan(10);
+  });
+
+  test('it puts nothing back the same', async () => {
+    const points = await killEverywhere(
+      (how) => world.run('restore', { token: token(3), release: 'nothing' }, how),
+      () => Promise.resolve(),
+      async () => {
+        expect(await world.current()).toBeUndefined();
+        expect(await world.runs()).toBeUndefined();
+        expect(fields(await world.run('observe', {}))).toMatchObject({
+          foreign: 'no',
+          'unit.state': 'not-found',
+        });
+      },
+    );
+    expect(points).toBeGreaterThan(5);
+  });
+
+  test('it removes the same, with the evidence kept', async () => {
+    await install(v2, 3);
+    const points = await killEverywhere(
+      (how) => world.run('remove', { token: token(4), release: v2.release, because: 'a test' }, how),
+      currentIsWhole,
+      async () => {
+        expect(await world.list('releases')).toEqual([v1.release]);
+        expect(await world.read(`srv/greeter/.verdigris/failed/${v2.release}/reason`)).toBe('a test\n');
+      },
+    );
+    expect(points).toBeGreaterThan(5);
+  });
+
+  test('it starts a release once more only when it cannot know that it runs', async () => {
+    await install(v2, 3);
+    await world.save();
+    await world.remove('calls');
+    await activate(v2, 4);
+    await activate(v2, 4);
+    expect((await world.read('calls'))?.split('\n').filter((call) => call === 'start')).toHaveLength(1);
+  });
+});
+
+test('says that another executor holds the lock', async () => {
+  await world.run('stop', { token: token(1) });
+  const holder = spawn('flock', [join(world.server, '.verdigris/lock'), 'sh', '-c', 'echo held; read -r _'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  try {
+    await new Promise((resolve) => holder.stdout.once('data', resolve));
+    const run = await world.run('stop', { token: token(2), 'busy-after-ms': 400 });
+    expect(fields(run)).toMatchObject({ error: 'ServerBusy' });
+    expect(run.exitCode).toBe(3);
+  } finally {
+    holder.stdin.end('\n');
+    await new Promise((resolve) => holder.once('exit', resolve));
+  }
+});
+
+test('keeps the lock from what it starts', async () => {
+  await world.release('v1');
+  await world.write('bin/systemctl', `#!/bin/sh\nls -l /proc/self/fd >>"$WORLD/descriptors"\n`);
+  await world.run('stop', { token: token(1) });
+  const v1 = await world.release('v1');
+  await install(v1, 2);
+  await world.run('activate', { token: token(3), release: v1.release });
+  expect(await world.read('descriptors')).toContain('/dev/null');
+  expect(await world.read('descriptors')).not.toContain('.verdigris/lock');
+});
+
+test('refuses a unit with which systemd finds fault, in words with the real paths, and keeps nothing', async () => {
+  const v1 = await world.release('v1');
+  await world.write(
+    'complaint',
+    `greeter.service: Command ${world.server}/current/bin/other is not executable\nother.service: is strange\n`,
+  );
+  const run = await install(v1, 1);
+  expect(fields(run)).toMatchObject({ error: 'UnitRefused' });
+  expect(run.lines.join('\n')).toContain(`${world.server}/current/bin/other is not executable`);
+  expect(run.lines.join('\n')).not.toContain('other.service');
+  expect(await world.list('releases')).toEqual([]);
+  expect(await world.list('.verdigris/incoming')).toEqual([]);
+});
+
+test('refuses a program whose libraries are not there', async () => {
+  await world.write('missing', '\tlibgreet.so.2 => not found\n');
+  const run = await install(await world.release('v1'), 1);
+  expect(fields(run)).toMatchObject({ error: 'UnitRefused' });
+  expect(run.lines.join('\n')).toContain('libgreet.so.2 => not found');
+});
+
+test('asks for three times the size in free space before anything is sent', async () => {
+  const v1 = await world.release('v1');
+  const run = await world.run('install', { token: token(1), ...v1.words, size: 10 ** 15 });
+  expect(fields(run)).toMatchObject({ error: 'DiskFull' });
+  expect(run.lines).not.toContain('have=no');
+});
+
+test('says how much of an artifact arrived', async () => {
+  const v1 = await world.release('v1');
+  const run = await world.run('install', { token: token(1), ...v1.words }, { input: 'short' });
+  expect(fields(run)).toMatchObject({
+    error: 'CommandFailed',
+    message: expect.stringContaining('only 5 of'),
+  });
+  expect(await world.list('.verdigris/incoming')).toEqual([]);
+});
+
+test('installs what nobody but its owner can change, and nothing that changes who runs it', async () => {
+  const v1 = await world.release('v1');
+  await install(v1, 1);
+  const { mode } = await stat(join(world.server, 'releases', v1.release, 'bin/greeter'));
+  expect((mode & 0o7777).toString(8)).toBe('755');
+});
+
+test('leaves a server alone on which something else is called "current"', async () => {
+  await world.run('stop', { token: token(1) });
+  await writeFile(join(world.server, 'current'), 'mine');
+  await world.write('units/greeter.service', '[Service]\nExecStart=/bin/true\n');
+  await world.write('runs', 'mine');
+  const run = await world.run('adopt', { token: token(2) });
+  expect(fields(run)).toMatchObject({
+    error: 'CommandFailed',
+    message: expect.stringContaining('belongs to something else'),
+  });
+  expect(await world.read('srv/greeter/current')).toBe('mine');
+});
+
+test.each([
+  ['a directory with a way up', { directory: '/srv/../etc' }],
+  ['a directory with a space', { directory: '/srv/my service' }],
+  ['a relative directory', { directory: 'srv' }],
+  ['a unit that is a path', { unit: '../x.service' }],
+  ['a unit that is no service', { unit: 'x.socket' }],
+  ['a port that is no number', { port: '80; reboot' }],
+  ['a token of another form', { token: '1-1' }],
+  ['a release that is a path', { release: '../../etc' }],
+  ['a word that it does not know', { colour: 'blue' }],
+])('refuses %s', async (_, words) => {
+  const run = await world.run('activate', { token: token(1), release: '0123456789ab-01234567', ...words });
+  expect(fields(run)).toMatchObject({ error: 'CommandFailed' });
+  expect(run.exitCode).toBe(3);
+});
+
+test('refuses a command that it does not know', async () => {
+  expect(fields(await world.run('dance', {}))).toMatchObject({ error: 'CommandFailed' });
+});
