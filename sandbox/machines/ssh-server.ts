@@ -4,7 +4,7 @@ import ssh2, { type AuthContext, type Connection, type ParsedKey, type ServerCha
 import type { FaultState } from './faults.js';
 import type { HostKey } from './host-key.js';
 import { Line } from './line.js';
-import { refuse, runRemoteCommand } from './remote-command.js';
+import { refuse, runRemoteCommand, type RemoteCommandOptions } from './remote-command.js';
 import type { Session } from './session.js';
 import { signalNamed } from './unit-settings.js';
 
@@ -102,7 +102,7 @@ export class SshServer {
 
   #serve(connection: Connection, cut: () => void): void {
     let user = '';
-    let openSessions = 0;
+    const sessions = new Set<AbortController>();
     connection.on('authentication', (context) => {
       user = context.username;
       if (this.#isAuthentic(context)) context.accept();
@@ -110,14 +110,21 @@ export class SshServer {
     });
     connection.on('ready', () => this.log.push({ kind: 'login', at: new Date(), user }));
     connection.on('session', (accept, reject) => {
-      if (openSessions >= maxSessions) {
+      if (sessions.size >= maxSessions) {
         reject();
         return;
       }
-      openSessions += 1;
       const session = accept();
-      session.once('close', () => (openSessions -= 1));
-      this.#serveSession(session, connection, user, cut);
+      const gone = new AbortController();
+      sessions.add(gone);
+      session.once('close', () => {
+        sessions.delete(gone);
+        gone.abort();
+      });
+      this.#serveSession(session, { user, cut, gone: gone.signal });
+    });
+    connection.once('close', () => {
+      for (const gone of sessions) gone.abort();
     });
     connection.on('tcpip', (accept, reject, { destIP, destPort }) =>
       openTunnel(accept, reject, destIP, destPort),
@@ -137,12 +144,13 @@ export class SshServer {
     return signature === undefined || (blob !== undefined && verifies(key, blob, signature, hashAlgo));
   }
 
-  #serveSession(session: ssh2.Session, connection: Connection, user: string, cut: () => void): void {
-    const gone = new AbortController();
+  #serveSession(
+    session: ssh2.Session,
+    login: Pick<RemoteCommandOptions, 'cut' | 'gone'> & { user: string },
+  ): void {
+    const { user, cut, gone } = login;
     const variables: Record<string, string> = {};
     let running: Session | undefined;
-    session.once('close', () => gone.abort());
-    connection.once('close', () => gone.abort());
 
     session.on('env', (accept, reject, { key, val }) => {
       if (!/^(LANG|LC_\w+)$/.test(key)) return answerTo(reject);
@@ -166,7 +174,7 @@ export class SshServer {
         home,
         environment: { ...environment, ...variables, USER: user, LOGNAME: user },
         faults,
-        gone: gone.signal,
+        gone,
         cut,
       };
       runRemoteCommand(options).then(

@@ -47,7 +47,7 @@ export async function serveStandIns(
   libDirectory: string,
 ): Promise<StandIns> {
   // A path to a socket has room for 107 bytes, which a machine's own directory may well exceed.
-  const socketDirectory = await mkdtemp(join(tmpdir(), 'init-'));
+  const socketDirectory = await mkdtemp(join(tmpdir(), 'verdigris-init-'));
   const socketPath = join(socketDirectory, 'socket');
   const callers = new Set<Socket>();
   const server = createServer((caller) => {
