@@ -1,0 +1,32 @@
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { x } from 'tar';
+import type { BuiltGreeter } from './programs.js';
+import type { SandboxServer } from './sandbox.js';
+
+/**
+ * Runs a build of greeter on a server as people have it before they use Verdigris: copied into a flat directory, with a unit file
+ * written by hand.
+ */
+export async function runByHand({ machine, directory, port }: SandboxServer, { archive, executable }: BuiltGreeter, unit = 'greeter.service'): Promise<void> {
+  const unpacked = join(machine.directory, 'home', 'upload');
+  await mkdir(unpacked, { recursive: true });
+  await x({ file: archive, cwd: unpacked });
+  await mkdir(directory, { recursive: true });
+  await copyFile(executable, join(directory, 'greeter'));
+  await copyFile(join(unpacked, 'etc/greeter.conf'), join(directory, 'greeter.conf'));
+  const lines = [
+    '[Unit]',
+    'Description=greeter, as it was put here by hand',
+    '',
+    '[Service]',
+    `ExecStart=${directory}/greeter --config ${directory}/greeter.conf --port ${port}`,
+    'Restart=always',
+    '',
+    '[Install]',
+    'WantedBy=multi-user.target',
+    '',
+  ];
+  await writeFile(join(machine.unitDirectory, unit), lines.join('\n'));
+  await machine.init.unit(unit).start();
+}
