@@ -54,6 +54,7 @@ export async function inspectArchive(
   parser.on('nullBlock', () => inspection.end());
   try {
     await parse(path, parser, inspection, patience);
+    inspection.finish();
   } catch (error) {
     patience.signal.throwIfAborted();
     if (!(error instanceof Unacceptable) && !isCompressionError(error)) throw error;
@@ -147,6 +148,11 @@ class Inspection {
   /** An empty block: for most unpackers the archive is over here. */
   end(): void {
     this.#ended = true;
+  }
+
+  /** Everything was read. An archive without its end was cut off at a place where only that tells. */
+  finish(): void {
+    if (!this.#ended || this.unpackedBytes % blockBytes !== 0) this.distrust(notWhole);
   }
 
   distrust(danger: string): void {
@@ -252,10 +258,12 @@ const maxUnitBytes = 64 * 1024;
 /** Ends the reading early: the rest could only be worse. */
 class Unacceptable extends Error {}
 
+const blockBytes = 512;
+const notWhole = 'is no whole tar archive (cut off, or not one at all)';
 const damagedHeader = 'has an entry whose header is damaged';
 
 const parserWords: Readonly<Record<string, string>> = {
-  TAR_BAD_ARCHIVE: 'is no whole tar archive (cut off, or not one at all)',
+  TAR_BAD_ARCHIVE: notWhole,
   TAR_ENTRY_INVALID: damagedHeader,
   TAR_ENTRY_ERROR: 'has an entry that cannot be read',
   TAR_ABORT: 'cannot be read as a tar archive',
