@@ -1,3 +1,4 @@
+import { execa } from 'execa';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
@@ -6,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { RawConnection, request } from './raw-http.js';
-import { RunningGreeter } from './running-greeter.js';
+import { builtGreeter, RunningGreeter } from './running-greeter.js';
 import { TalliedLoad } from './tallied-load.js';
 
 const run = promisify(execFile);
@@ -53,6 +54,25 @@ describe('on SIGTERM', () => {
     expect(answers.map(({ status }) => status)).toEqual(connections.map(() => 200));
     for (const connection of connections) connection.end();
     expect(await greeter.ended).toEqual({ code: 0, signal: null });
+  });
+
+  test('answers a connection that was still being made', async ({ skip }) => {
+    const isolated = ['--map-root-user', '--net'];
+    const mayIsolate = await run('unshare', [...isolated, 'test', '-w', '/dev/net/tun']).then(
+      () => true,
+      () => false,
+    );
+    if (!mayIsolate) skip('needs network namespaces and /dev/net/tun');
+    const directory = await mkdtemp(join(tmpdir(), 'half-open-'));
+    const [client, config] = [join(directory, 'half-open'), join(directory, 'greeter.conf')];
+    await run('cc', ['-D_GNU_SOURCE', '-o', client, join(import.meta.dirname, 'half-open.c')]);
+    await writeFile(config, 'address = 10.9.0.1\nport = 8080\n');
+    const { executable } = await builtGreeter();
+    let met: { stdout: string; exitCode?: number | undefined };
+    do met = await execa('unshare', [...isolated, client, executable, config], { reject: false });
+    while (met.exitCode === 75);
+    expect(met.stdout).toBe('half open: HTTP/1.1 200 OK\nexit status: 0\nbegun after: refused');
+    await rm(directory, { recursive: true });
   });
 
   test('answers a request that is on its way on an idle connection, and then closes it', async () => {
