@@ -38,7 +38,7 @@ export interface OvhApiOptions {
   readonly caFile?: string;
   /** Shared by all clients of one credential in this process. */
   readonly rate?: Rate;
-  /** One attempt of a read, and all its attempts together. */
+  /** One attempt of a read; no further attempt is made after twice that time. */
   readonly readDeadlineMs?: number;
   readonly writeDeadlineMs?: number;
   /** Told after every call. */
@@ -151,9 +151,9 @@ class Client implements OvhClient {
     return this.#signed({ method, path, body, deadlineMs: this.#writeDeadlineMs, signal });
   }
 
-  /** Repeats what changes nothing until it works, says no for good, or has taken as long as one call may take. */
+  /** Repeats what changes nothing until it works, says no for good, or has taken twice as long as one call may. */
   async #patiently<Result>(signal: AbortSignal | undefined, act: () => Promise<Result>): Promise<Result> {
-    const endMs = performance.now() + this.#readDeadlineMs;
+    const endMs = performance.now() + 2 * this.#readDeadlineMs;
     for (let attempt = 1; ; attempt++) {
       try {
         return await act();

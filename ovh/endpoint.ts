@@ -5,20 +5,21 @@ export interface OvhEndpoint {
   readonly basePath: string;
 }
 
-const hosts: Readonly<Record<string, string>> = {
-  'ovh-eu': 'eu.api.ovh.com',
-  'ovh-ca': 'ca.api.ovh.com',
-  'ovh-us': 'api.us.ovhcloud.com',
-};
+const hosts: ReadonlyMap<string, string> = new Map([
+  ['ovh-eu', 'eu.api.ovh.com'],
+  ['ovh-ca', 'ca.api.ovh.com'],
+  ['ovh-us', 'api.us.ovhcloud.com'],
+]);
 
 /** Reads `ovh-eu`, `ovh-ca`, `ovh-us` or a base URL such as `https://localhost:8443/1.0`. Throws a `TypeError` for anything else. */
 export function ovhEndpoint(name: string): OvhEndpoint {
-  const host = hosts[name];
+  const host = hosts.get(name);
   if (host !== undefined) return { host, port: 443, basePath: '/1.0' };
   const url = URL.canParse(name) ? new URL(name) : undefined;
   if (url?.protocol !== 'https:' || url.username !== '' || url.search !== '') {
+    const shown = name.replace(/\/\/.*@/, '//[secret]@');
     throw new TypeError(
-      `Cannot use "${name}" as an OVHcloud endpoint: needs ${Object.keys(hosts).join(', ')} or an https URL without credentials`,
+      `Cannot use "${shown}" as an OVHcloud endpoint: needs ${[...hosts.keys()].join(', ')} or an https URL without credentials`,
     );
   }
   const basePath = url.pathname.replace(/\/+$/, '');

@@ -15,7 +15,8 @@ export interface LoadBalancerDriver {
 
   /**
    * What is. Reads only.
-   * @throws Failure `LoadBalancerUnreachable`, `CredentialRefused`
+   * @throws Failure `LoadBalancerUnreachable`, `CredentialRefused`, `RefreshFailed` (one that is under way does not end),
+   * `StateUnclear` (the load balancer is not there, or its service has expired)
    */
   observe(patience: Patience): Promise<LoadBalancerObservation>;
 
@@ -26,7 +27,8 @@ export interface LoadBalancerDriver {
    *
    * @throws Failure `LoadBalancerUnreachable`, `CredentialRefused`, `LoadBalancerChanged` (an object of ours is not as
    * expected, named in the message), `StagedEditsFound` (somebody else's edits would be published), `RefreshFailed`,
-   * `TrafficNotMoved`
+   * `TrafficNotMoved`, `RequestInvalid` (the load balancer cannot divide traffic like that), `StateUnclear` (the load balancer
+   * is not there, or its service has expired)
    */
   route(change: RouteChange, patience: Patience): Promise<RouteReport>;
 }
@@ -35,7 +37,8 @@ export interface RouteChange {
   readonly to: Split;
   /**
    * Digest by name of the objects of ours, as in `LoadBalancerObservation.objects`: the change is only made while they
-   * are like this. `undefined` accepts whatever is there (a rollback: traffic first).
+   * are like this. `undefined` accepts whatever is there (a rollback: traffic first). May name the others too, as they were
+   * when nothing was stored: only then can a driver tell whose a stored edit is, and publish one that changes nothing.
    */
   readonly expected: Readonly<Record<string, string>> | undefined;
   /**

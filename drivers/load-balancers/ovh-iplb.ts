@@ -116,7 +116,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
     const alongside = this.#alongside(moving, before);
     const stored = await this.#stored(moving, edits, before, signal, say);
-    await this.#refreshes.publish(say);
+    await this.#published(edits, say);
     const slipped = await this.#proved(moving, stored);
     return {
       changed: true,
@@ -200,6 +200,15 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const foreign = this.#differences(before, stored);
     if (foreign.length > 0 || this.#isStrange(stored.configuration, stored.pending)) {
       throw refuse('StagedEditsFound', foreignWords(foreign, stored.pending), takeThemBack);
+    }
+  }
+
+  async #published(edits: readonly Edit[], say: Say): Promise<void> {
+    try {
+      await this.#refreshes.publish(say);
+    } catch (error) {
+      const refused = error instanceof OvhError && error.method === 'POST' && !error.passing;
+      throw refused ? await this.#takenBack(edits, error) : error;
     }
   }
 

@@ -72,7 +72,7 @@ export class Refreshes {
 
   /**
    * Publishes what is stored, once, and waits until it is done. Cannot be stopped, so it does not listen to anybody who
-   * gives up.
+   * gives up. An `OvhError` of the order itself says that nothing was ordered.
    */
   async publish(say: Say): Promise<void> {
     const endMs = performance.now() + this.#deadlineMs;
@@ -81,7 +81,13 @@ export class Refreshes {
       const order = await this.#order();
       if (order.kind === 'ordered') return this.#done(order.task, endMs, say);
       if (order.kind === 'published') return;
-      if (performance.now() > endMs) throw order.because;
+      if (performance.now() > endMs) {
+        throw new Failure(
+          'RefreshFailed',
+          `Cannot publish "${this.#root}": ${order.because} for ${seconds(this.#deadlineMs)}, needs a refresh`,
+          { cause: order.cause },
+        );
+      }
       await pause(Math.min(firstPollMs * 2 ** tries, longestPollMs));
       const waited = await this.settled(say);
       if (waited && (await this.#pending()).length === 0) return;
@@ -98,7 +104,9 @@ export class Refreshes {
     } catch (error) {
       if (!(error instanceof OvhError)) throw error;
       if (!error.ambiguous) {
-        if (error.passing || error.status === 409) return { kind: 'not ordered', because: error };
+        if (error.passing || error.status === 409) {
+          return { kind: 'not ordered', because: error.message, cause: error };
+        }
         throw error;
       }
     }
@@ -106,11 +114,7 @@ export class Refreshes {
     const fresh = now.filter((id) => !before.includes(id)).toSorted((a, b) => b - a);
     if (fresh[0] !== undefined) return { kind: 'ordered', task: fresh[0] };
     if ((await this.#pending()).length === 0) return { kind: 'published' };
-    const because = new Failure(
-      'RefreshFailed',
-      `Cannot publish "${this.#root}": the order's answer was lost and no task of it is there, needs a task`,
-    );
-    return { kind: 'not ordered', because };
+    return { kind: 'not ordered', because: "the order's answer was lost and no task of it is there" };
   }
 
   async #done(id: number, endMs: number, say: Say): Promise<void> {
@@ -171,7 +175,7 @@ export class Refreshes {
 type Order =
   | { readonly kind: 'ordered'; readonly task: number }
   | { readonly kind: 'published' }
-  | { readonly kind: 'not ordered'; readonly because: Error };
+  | { readonly kind: 'not ordered'; readonly because: string; readonly cause?: unknown };
 
 /** Whether a refresh may have left parts of the load balancer behind. */
 export const endedBadly = (task: Task | undefined): boolean => task !== undefined && bad.has(task.status);

@@ -21,6 +21,7 @@ export interface IplbWorld extends LoadBalancerWorld {
   readonly members: readonly Server[];
   readonly root: string;
   readonly otherFarm: number;
+  readonly shared: OvhClient;
   /** A client with the world's keys, or others. */
   api(options?: Partial<OvhApiOptions>): OvhClient;
   driverOver(api: OvhApi): LoadBalancerDriver;
@@ -150,6 +151,7 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
     root,
     otherFarm,
     api,
+    shared,
     driverOver,
     orders: () =>
       emulator.journal.entries.filter(({ method, path }) => method === 'POST' && path.endsWith('/refresh'))

@@ -1,4 +1,432 @@
-import { anIplb } from './ovh-iplb-world.js';
-import { keepsLoadBalancerPromises } from './load-balancer.contract.js';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Secret } from '../../../domain/secret.js';
+import { allTo } from '../../../domain/split.js';
+import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
+import { endless } from '../../../drivers/patience.js';
+import type { OvhApi } from '../../../ovh/api.js';
+import type { Fault } from '../../../sandbox/ovh-api/faults.js';
+import { failureOf, keepsLoadBalancerPromises } from './load-balancer.contract.js';
+import { anIplb, type IplbWorld } from './ovh-iplb-world.js';
 
-keepsLoadBalancerPromises('an OVHcloud Load Balancer, http', () => anIplb('http'));
+keepsLoadBalancerPromises('an OVHcloud Load Balancer', () => anIplb('http'));
+
+describe('an OVHcloud Load Balancer on its API', () => {
+  let world: IplbWorld;
+  beforeAll(async () => {
+    world = await anIplb('http');
+  });
+  beforeEach(async () => {
+    world.emulator.admin.behave({
+      successStatus: {},
+      whileBusy: 'queue',
+      errorShape: 'both',
+      todoMs: 2,
+      doingMs: 6,
+    });
+    await world.reset();
+  });
+  afterAll(() => world.close());
+
+  const change = (options: Partial<RouteChange> = {}): RouteChange => ({
+    to: allTo('green'),
+    expected: undefined,
+    purpose: 'forward',
+    leaveOut: [],
+    ...options,
+  });
+  const route = (options: Partial<RouteChange> = {}, driver = world.driver()) =>
+    driver.route(change(options), endless);
+  const observe = () => world.driver().observe(endless);
+  const edit = (method: 'POST' | 'PUT' | 'DELETE', path: string, body?: object) =>
+    world.emulator.admin.editAsSomebodyElse(method, `${world.root}/${path}`, body as never);
+  const frontendPath = (index: number): string => `http/frontend/${world.settings.frontends[index]}`;
+
+  test('publishes all frontends of a switch, and the staging one, with exactly one refresh', async () => {
+    const before = world.orders();
+    await route();
+    expect(world.orders()).toBe(before + 1);
+    const { targets } = await observe();
+    const [first, second] = world.settings.frontends;
+    const { blue, green } = world.settings.farms;
+    expect(targets).toEqual([
+      `frontend ${first} -> farm ${green} (green)`,
+      `frontend ${second} -> farm ${green} (green)`,
+      `frontend ${world.settings.stagingFrontend} -> farm ${blue} (blue), for probes only`,
+    ]);
+  });
+
+  test('moves tcp frontends as well', async () => {
+    const tcp = await anIplb('tcp');
+    try {
+      const { objects } = await tcp.driver().observe(endless);
+      await tcp.driver().route(change({ expected: objects }), endless);
+      expect(await tcp.published()).toEqual(allTo('green'));
+    } finally {
+      await tcp.close();
+    }
+  });
+
+  test('refuses to divide traffic, which one default farm cannot', async () => {
+    const failure = await failureOf(route({ to: { blue: 95, green: 5 } }));
+    expect(failure).toMatchObject({ failure: 'RequestInvalid' });
+  });
+
+  describe('states that no deployment leaves', () => {
+    test('says that frontends are torn, and joins them on the way back', async () => {
+      await edit('PUT', frontendPath(1), { defaultFarmId: world.settings.farms.green });
+      await world.emulator.admin.refreshAsSomebodyElse();
+      expect((await observe()).traffic).toMatchObject({ kind: 'torn' });
+      await route({ to: allTo('blue'), purpose: 'rollback' });
+      expect(await world.published()).toEqual(allTo('blue'));
+    });
+
+    test('says that a frontend points elsewhere, and brings it home on the way back', async () => {
+      await edit('PUT', frontendPath(0), { defaultFarmId: world.otherFarm });
+      await world.emulator.admin.refreshAsSomebodyElse();
+      const { traffic } = await observe();
+      expect(traffic).toMatchObject({ kind: 'elsewhere' });
+      expect(inspect(traffic)).toContain(`farm ${world.otherFarm}`);
+      await route({ purpose: 'rollback' });
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('sees a frontend that is disabled, redirects or points at nothing', async () => {
+      for (const [made, unmade] of [
+        [{ disabled: true }, { disabled: false }],
+        [{ redirectLocation: 'https://example.org' }, { redirectLocation: null }],
+        [{ defaultFarmId: null }, { defaultFarmId: world.settings.farms.blue }],
+      ] as const) {
+        await edit('PUT', frontendPath(0), made);
+        expect((await observe()).traffic).toMatchObject({ kind: 'elsewhere' });
+        await edit('PUT', frontendPath(0), unmade);
+      }
+    });
+
+    test('sees a route that takes traffic to a farm, and refuses to switch under one that was added', async () => {
+      const { objects } = await observe();
+      const action = { type: 'farm', target: String(world.otherFarm) };
+      const made = await edit('POST', 'http/route', { action, frontendId: world.settings.frontends[0] });
+      const { routeId } = made as { routeId: number };
+      try {
+        await world.emulator.admin.refreshAsSomebodyElse();
+        expect((await observe()).traffic).toMatchObject({ kind: 'elsewhere' });
+        const failure = await failureOf(route({ expected: objects }));
+        expect(failure).toMatchObject({ failure: 'LoadBalancerChanged' });
+        expect(failure.message).toContain(`http/route/${routeId} was added`);
+      } finally {
+        await edit('DELETE', `http/route/${routeId}`);
+      }
+    });
+
+    test('refuses when a server of ours has gone, whether other objects are expected too or not', async () => {
+      const { objects, ours } = await observe();
+      const farm = `http/farm/${world.settings.farms.green}`;
+      const made = await edit('POST', `${farm}/server`, { address: '127.0.0.9', port: 1, status: 'active' });
+      const name = `${farm}/server/${(made as { serverId: number }).serverId}`;
+      const withIt = await observe();
+      await edit('DELETE', name);
+      await world.emulator.admin.refreshAsSomebodyElse();
+      const onlyOurs = Object.fromEntries(withIt.ours.map((one) => [one, withIt.objects[one] ?? 'absent']));
+      for (const expected of [withIt.objects, onlyOurs]) {
+        const failure = await failureOf(route({ expected }));
+        expect(failure).toMatchObject({ failure: 'LoadBalancerChanged' });
+        expect(failure.message).toContain(`${name} was removed`);
+      }
+      expect(ours.every((one) => objects[one] !== undefined)).toBe(true);
+    });
+  });
+
+  describe('what is stored and not published', () => {
+    test('publishes again after taking back, where every object is known to be as before', async () => {
+      const { objects, ours } = await observe();
+      const gone = new AbortController();
+      const progress = (what: string): void => {
+        if (what.startsWith('storing')) gone.abort(new Error('cancelled'));
+      };
+      await expect(
+        world.driver().route(change({ expected: objects }), { signal: gone.signal, progress }),
+      ).rejects.toThrow('cancelled');
+      const onlyOurs = Object.fromEntries(ours.map((one) => [one, objects[one] ?? 'absent']));
+      expect(await failureOf(route({ expected: onlyOurs }))).toMatchObject({ failure: 'StagedEditsFound' });
+      expect(await route({ expected: objects })).toMatchObject({ changed: true, published: [] });
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('names the edit of somebody else where every object is known', async () => {
+      const { objects } = await observe();
+      const object = await world.edit('theirs', 'stored');
+      const failure = await failureOf(route({ expected: objects }));
+      expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
+      expect(failure.message).toContain(`${object} was changed`);
+    });
+
+    test('says how many edits wait in which zone', async () => {
+      await edit('PUT', `http/farm/${world.otherFarm}`, { balance: 'leastconn' });
+      expect((await observe()).staged).toEqual(['1 edit in zone gra', '1 edit in zone rbx']);
+    });
+
+    test('tells what somebody else slipped in between the last look and the refresh', async () => {
+      const { objects } = await observe();
+      const slipping = before(world, 'POST', () => world.edit('theirs', 'stored'));
+      const report = await route({ expected: objects }, world.driverOver(slipping));
+      expect(report.published.join()).toContain(
+        `http/farm/${world.otherFarm} was changed while this was published`,
+      );
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('notices that somebody moved the traffic between the last look and the refresh', async () => {
+      const moving = before(world, 'POST', () =>
+        edit('PUT', frontendPath(1), { defaultFarmId: world.settings.farms.blue }),
+      );
+      const failure = await failureOf(route({}, world.driverOver(moving)));
+      expect(failure).toMatchObject({ failure: 'TrafficNotMoved' });
+      expect(failure.message).toContain(frontendPath(1));
+      await route();
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('takes back what it stored when somebody else edits at the same time', async () => {
+      const { objects } = await observe();
+      let edited = false;
+      const racing = before(world, 'PUT', async () => {
+        if (!edited) await world.edit('theirs', 'stored');
+        edited = true;
+      });
+      const orders = world.orders();
+      expect(await failureOf(route({ expected: objects }, world.driverOver(racing)))).toMatchObject({
+        failure: 'StagedEditsFound',
+      });
+      expect((await observe()).traffic).toEqual({ kind: 'split', split: allTo('blue') });
+      expect(world.orders()).toBe(orders);
+    });
+  });
+
+  describe('refreshes', () => {
+    for (const status of ['error', 'cancelled', 'blocked', 'stuck'] as const) {
+      test(`fails when the task ends as ${status}, and publishes with the next try`, async () => {
+        const impatient = await anIplb('http');
+        try {
+          Object.assign(impatient.settings, { refreshDeadlineMs: 300 });
+          const driver = () => impatient.driver();
+          impatient.emulator.admin.endNextRefresh({ status, afterInstances: 1 });
+          const failure = await failureOf(driver().route(change(), endless));
+          expect(failure).toMatchObject({ failure: 'RefreshFailed', ambiguous: true });
+          if (status === 'stuck') return;
+          await driver().route(change({ purpose: 'rollback' }), endless);
+          expect(await impatient.published()).toEqual(allTo('green'));
+        } finally {
+          await impatient.close();
+        }
+      });
+    }
+
+    test('decides by what is pending when its task has vanished', async () => {
+      const forgetting: OvhApi = {
+        ...wrapped(world),
+        async post(path, body, options) {
+          const task = (await world.shared.post(path, body, options)) as { id: number };
+          await world.quiet();
+          world.emulator.admin.forgetTask(task.id);
+          return task;
+        },
+      };
+      expect(await route({}, world.driverOver(forgetting))).toMatchObject({ changed: true });
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    for (const whileBusy of ['queue', 'reject409', 'merge'] as const) {
+      test(`gets through when somebody else refreshes at that moment and the API would ${whileBusy}`, async () => {
+        world.emulator.admin.behave({ whileBusy, doingMs: 60 });
+        let busied = false;
+        const busy = before(world, 'POST', async () => {
+          if (!busied) await world.emulator.admin.refreshAsSomebodyElse();
+          busied = true;
+        });
+        await route({}, world.driverOver(busy));
+        expect(await world.published()).toEqual(allTo('green'));
+        expect((await observe()).staged).toEqual([]);
+      });
+    }
+
+    test('waits for a refresh that is under way before it says what is', async () => {
+      world.emulator.admin.behave({ doingMs: 200 });
+      await edit('PUT', frontendPath(0), { defaultFarmId: world.settings.farms.green });
+      await edit('PUT', frontendPath(1), { defaultFarmId: world.settings.farms.green });
+      await world.emulator.admin.refreshAsSomebodyElse();
+      const said: string[] = [];
+      const seen = await world
+        .driver()
+        .observe({ signal: endless.signal, progress: (what) => said.push(what) });
+      expect(seen.staged).toEqual([]);
+      expect(said.join()).toContain('waiting for refresh task');
+    });
+  });
+
+  describe('an API that answers badly', () => {
+    for (const successStatus of [201, 204]) {
+      test(`takes ${successStatus} for success`, async () => {
+        const status = { PUT: successStatus, POST: 201 };
+        world.emulator.admin.behave({ successStatus: status });
+        await route();
+        expect(await world.published()).toEqual(allTo('green'));
+      });
+    }
+
+    test.each<Fault>([
+      { path: '*', times: 3, after: 2, action: '429' },
+      { path: '*', times: 2, after: 2, action: '500' },
+      { path: '*', times: 2, after: 30, action: '502-html' },
+      { path: '*', times: 2, after: 26, action: 'cut-body' },
+      { path: '*', times: 1, after: 26, action: 'hang' },
+      { method: 'PUT', path: '*', times: 2, action: '429' },
+      { method: 'PUT', path: '*', times: 1, after: 1, action: 'hang' },
+      { method: 'PUT', path: '*', times: 2, action: '502-html' },
+      { method: 'POST', path: '*', times: 2, action: '429' },
+      { method: 'POST', path: '*', times: 1, action: '500' },
+      { method: 'POST', path: '*', times: 1, action: '502-html' },
+      { method: 'POST', path: '*', times: 1, action: 'cut-body' },
+      { method: 'POST', path: '*', times: 1, action: 'hang' },
+      { path: '/auth/time', times: 1, action: '500' },
+    ])('moves traffic through %o', async (fault) => {
+      world.emulator.faults.add(fault);
+      const api = world.api({ readDeadlineMs: fault.action === 'hang' ? 1_500 : 10_000 });
+      await world.driverOver(api).route(change(), endless);
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test.each(['500', '502-html', 'drop-before', '429'] as const)(
+      'says that the API cannot be reached when every call ends as %s',
+      async (action) => {
+        world.emulator.faults.add({ path: '*', action });
+        const failure = await failureOf(
+          world.driverOver(world.api({ readDeadlineMs: 300 })).observe(endless),
+        );
+        expect(failure).toMatchObject({ failure: 'LoadBalancerUnreachable', ambiguous: false });
+        expect(failure.message).toMatch(/^Cannot read load balancer/);
+      },
+    );
+
+    test('says in words that the service has expired', async () => {
+      world.emulator.faults.add({ path: '*defined*', action: '460' });
+      const failure = await failureOf(observe());
+      expect(failure).toMatchObject({ failure: 'StateUnclear' });
+      expect(failure.message).toContain('expired');
+    });
+
+    test('goes on when its clock was wrong', async () => {
+      const driver = world.driverOver(world.api());
+      await driver.observe(endless);
+      world.emulator.faults.add({ path: '*', action: 'clock-skew', skewMs: 3_600_000 });
+      await driver.route(change(), endless);
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+  });
+
+  describe('a credential that is refused', () => {
+    const keys = () => world.emulator.credentials;
+    const withKeys = (
+      given: Partial<Record<'applicationKey' | 'applicationSecret' | 'consumerKey', string>>,
+    ) => {
+      const { applicationKey, applicationSecret, consumerKey } = { ...keys(), ...given };
+      return world.driverOver(
+        world.api({
+          keys: {
+            applicationKey: new Secret(applicationKey),
+            applicationSecret: new Secret(applicationSecret),
+            consumerKey: new Secret(consumerKey),
+          },
+        }),
+      );
+    };
+    const credential = (rules: readonly { method: string; path: string }[]) => {
+      const { account } = world.emulator.admin;
+      const application = account.application(keys().applicationKey);
+      if (!application) throw new Error('Cannot find the application');
+      return account.addCredential(application, { rules, state: 'validated' }).consumerKey;
+    };
+    const unknown = '0123456789abcdef';
+
+    for (const errorShape of ['both', 'class', 'errorCode', 'message'] as const) {
+      test(`is told by what is wrong with it (errors in shape ${errorShape})`, async () => {
+        world.emulator.admin.behave({ errorShape });
+        for (const [driver, words] of [
+          [withKeys({ applicationKey: unknown }), /application key is unknown/],
+          [withKeys({ applicationSecret: unknown }), /application secret/],
+          [withKeys({ consumerKey: unknown }), /consumer key is unknown/],
+        ] as const) {
+          const failure = await failureOf(driver.observe(endless));
+          expect(failure).toMatchObject({ failure: 'CredentialRefused' });
+          expect(failure.message).toMatch(words);
+        }
+      });
+    }
+
+    for (const state of ['pendingValidation', 'expired', 'refused'] as const) {
+      test(`is told to need validation when its consumer key is ${state}`, async () => {
+        const consumerKey = credential([{ method: 'GET', path: '/*' }]);
+        world.emulator.admin.setCredentialState(consumerKey, state);
+        const failure = await failureOf(withKeys({ consumerKey }).observe(endless));
+        expect(failure).toMatchObject({ failure: 'CredentialRefused' });
+        expect(failure.message).toContain('validation URL');
+      });
+    }
+
+    test('is told the access rule that it lacks, for reads and for writes', async () => {
+      const consumerKey = credential([{ method: 'GET', path: `${world.root}/task*` }]);
+      const read = await failureOf(withKeys({ consumerKey }).observe(endless));
+      expect(read).toMatchObject({ failure: 'CredentialRefused' });
+      expect(read.message).toContain(`GET ${world.root}/defined`);
+
+      const reading = credential([{ method: 'GET', path: '/*' }]);
+      const written = await failureOf(withKeys({ consumerKey: reading }).route(change(), endless));
+      expect(written).toMatchObject({ failure: 'CredentialRefused' });
+      expect(written.message).toContain(`PUT ${world.root}/${frontendPath(0)}`);
+    });
+
+    test('leaves nothing stored when it may edit but not publish', async () => {
+      const consumerKey = credential([
+        { method: 'GET', path: '/*' },
+        { method: 'PUT', path: '/*' },
+      ]);
+      const failure = await failureOf(withKeys({ consumerKey }).route(change(), endless));
+      expect(failure.message).toContain(`POST ${world.root}/refresh`);
+      expect((await observe()).traffic).toEqual({ kind: 'split', split: allTo('blue') });
+    });
+
+    test('never shows its secrets', async () => {
+      const { applicationSecret, consumerKey } = keys();
+      world.emulator.faults.add({ path: '*', action: '500' });
+      const failure = await failureOf(world.driverOver(world.api({ readDeadlineMs: 200 })).observe(endless));
+      const shown = inspect(failure, { depth: Infinity, showHidden: true });
+      expect(shown).not.toContain(applicationSecret);
+      expect(shown).not.toContain(consumerKey);
+    });
+  });
+});
+
+/** The world's client, which lets somebody act just before each call of `method`. */
+function before(world: IplbWorld, method: 'PUT' | 'POST', act: () => Promise<unknown>): OvhApi {
+  const api = wrapped(world);
+  return {
+    ...api,
+    async put(path, body, options) {
+      if (method === 'PUT') await act();
+      return api.put(path, body, options);
+    },
+    async post(path, body, options) {
+      if (method === 'POST') await act();
+      return api.post(path, body, options);
+    },
+  };
+}
+
+const wrapped = ({ shared }: IplbWorld): OvhApi => ({
+  host: shared.host,
+  get: (path, options) => shared.get(path, options),
+  time: (options) => shared.time(options),
+  put: (path, body, options) => shared.put(path, body, options),
+  post: (path, body, options) => shared.post(path, body, options),
+  delete: (path, options) => shared.delete(path, options),
+});

@@ -1,0 +1,38 @@
+import { performance } from 'node:perf_hooks';
+import { expect, test } from 'vitest';
+import { RateLimit, rateLimitOf } from '../../ovh/rate-limit.js';
+
+test('lets a burst through at once and spaces what follows', async () => {
+  const limit = new RateLimit({ perSecond: 50, burst: 3 });
+  const startedAtMs = performance.now();
+  const turns = await Promise.all(
+    Array.from({ length: 6 }, () => limit.turn().then(() => performance.now() - startedAtMs)),
+  );
+  // Three more at 20 ms each; timers may fire a millisecond early.
+  expect(turns.toSorted((a, b) => a - b)).toEqual(turns);
+  expect(turns[5]).toBeGreaterThanOrEqual(3 * 20 - 2);
+});
+
+test('holds everybody back when the API has said that it was too much', async () => {
+  const limit = new RateLimit({ perSecond: 1_000, burst: 100 });
+  await limit.turn();
+  const startedAtMs = performance.now();
+  limit.backOff(40);
+  await limit.turn();
+  expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(38);
+});
+
+test('lets a caller give up while it waits', async () => {
+  const limit = new RateLimit({ perSecond: 0.001, burst: 1 });
+  await limit.turn();
+  const gone = new AbortController();
+  const turn = limit.turn(gone.signal);
+  gone.abort(new Error('cancelled'));
+  await expect(turn).rejects.toThrow('cancelled');
+});
+
+test('is shared by all callers of one credential', () => {
+  const rate = { perSecond: 1, burst: 1 };
+  expect(rateLimitOf('one', rate)).toBe(rateLimitOf('one', rate));
+  expect(rateLimitOf('one', rate)).not.toBe(rateLimitOf('other', rate));
+});
