@@ -57,7 +57,7 @@ export function stageLine(stage: Stage, fact: string, tookMs?: number): string {
 export function factOf(stage: Stage, status: Status): string {
   const { live, idle, release, servers, split, tally } = status;
   const onIdle = servers.filter(({ color }) => color === (status.plan?.idle ?? idle)).length;
-  const fleet = `${status.plan?.idle ?? idle} on ${count(onIdle, 'server')}`;
+  const fleet = `${count(onIdle, 'server')} of ${status.plan?.idle ?? idle}`;
   switch (stage) {
     case 'inspect':
       return status.plan
@@ -72,7 +72,7 @@ export function factOf(stage: Stage, status: Status): string {
     case 'activate':
       return `started on ${fleet}`;
     case 'verify':
-      return `proved itself on ${fleet}`;
+      return `proved on ${fleet}`;
     case 'approve':
       return 'approved';
     case 'switch':

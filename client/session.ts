@@ -47,9 +47,13 @@ export async function inSession(
 }
 
 /** The options that were given and that the next command needs too. */
-const whereabouts = ({ config, destination, address, namespace }: ServiceOptions): readonly string[] => [
-  ...(config === defaultConfigurationFile ? [] : [`--config ${config}`]),
-  ...(destination === defaultDestination ? [] : [`--destination ${destination}`]),
-  ...(address === undefined ? [] : [`--address ${address}`]),
-  ...(namespace === undefined ? [] : [`--namespace ${namespace}`]),
+const whereabouts = (options: ServiceOptions): readonly string[] => [
+  ...(options.config === defaultConfigurationFile ? [] : [`--config ${options.config}`]),
+  ...(options.destination === defaultDestination ? [] : [`--destination ${options.destination}`]),
+  ...(options.address === undefined ? [] : [`--address ${options.address}`]),
+  ...(options.namespace === undefined ? [] : [`--namespace ${options.namespace}`]),
+  ...(options.tls === true ? ['--tls'] : []),
+  ...(options.apiKeyFile === undefined ? [] : [`--api-key-file ${options.apiKeyFile}`]),
+  ...(options.profile === undefined ? [] : [`--profile ${options.profile}`]),
+  ...(options.taskQueue === undefined ? [] : [`--task-queue ${options.taskQueue}`]),
 ];

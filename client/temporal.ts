@@ -48,7 +48,7 @@ const callMs = 10_000;
 const plainConnectMs = 3_000;
 const tlsConnectMs = 10_000;
 
-/** Exit codes of gRPC that are met here, by name. */
+/** Status codes of gRPC that are met here, by name. */
 const grpc = {
   invalidArgument: 3,
   notFound: 5,
@@ -133,10 +133,10 @@ function readKey(path: string): string {
   }
 }
 
-/** The dev server serves its UI beside it, Temporal Cloud at one place; others have to be told. */
+/** The dev server serves its UI 1000 ports above, Temporal Cloud at one place; others have to be told. */
 function usualUi(address: string): string | undefined {
-  const host = address.replace(/:\d+$/, '');
-  if (['localhost', '127.0.0.1', '[::1]'].includes(host)) return `http://${host}:8233`;
+  const [, host = '', port = '7233'] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+  if (['localhost', '127.0.0.1', '[::1]'].includes(host)) return `http://${host}:${Number(port) + 1_000}`;
   return /\.(tmprl\.cloud|api\.temporal\.io)$/.test(host) ? 'https://cloud.temporal.io' : undefined;
 }
 

@@ -50,8 +50,9 @@ export function suggestion(written: string, words: readonly string[]): string | 
   const folded = (word: string) => word.toLowerCase().replaceAll(/[-_ ]/g, '');
   const same = words.find((word) => folded(word) === folded(written));
   if (same !== undefined) return same;
+  const longer = words.find((word) => word.length > 3 && folded(written).startsWith(folded(word)));
   const nearest = closest(written, words);
-  return distance(written, nearest) <= Math.max(2, Math.floor(nearest.length / 3)) ? nearest : undefined;
+  return distance(written, nearest) <= Math.max(2, Math.floor(nearest.length / 3)) ? nearest : longer;
 }
 
 /** `environments.blue[2].port` */

@@ -1,4 +1,15 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Alias,
+  type Document,
+  type Node,
+} from 'yaml';
 
 /** Where something stands, for `file:line:column`. */
 export interface Position {
@@ -31,23 +42,43 @@ export function parseSource(file: string, text: string): SourceFile {
     const { line, col } = lines.linePos(offset);
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  const duplicate = (code: string) => code === 'DUPLICATE_KEY';
-  const errors = document.errors.map(({ code, message, pos }) => ({
-    position: position(pos[0]),
-    message: duplicate(code)
-      ? `${/^[^\s:]+/.exec(text.slice(pos[0]))?.[0] ?? 'a key'}: is written twice, needs one`
-      : `is not YAML, needs to be: ${message}`,
-  }));
+  const duplicates = document.errors.filter(({ code }) => code === 'DUPLICATE_KEY');
+  const others = document.errors.filter(({ code }) => code !== 'DUPLICATE_KEY');
+  const dangling = danglingAliases(document);
+  const errors = [
+    ...duplicates.map(({ pos }) => ({
+      position: position(pos[0]),
+      message: `${/^[^\s:]+/.exec(text.slice(pos[0]))?.[0] ?? 'a key'}: is written twice, needs one`,
+    })),
+    ...others.map(({ message, pos }) => ({
+      position: position(pos[0]),
+      message: `is not YAML, needs to be: ${message}`,
+    })),
+    ...dangling.map(({ source, range }) => ({
+      position: position(range?.[0] ?? 0),
+      message: `*${source}: is an alias of nothing, needs an anchor &${source} before it`,
+    })),
+  ];
   return {
     file,
     // A key written twice has a value all the same; with anything else wrong nothing can be believed.
-    value: document.errors.every(({ code }) => duplicate(code)) ? valueOf(document) : undefined,
+    value: others.length + dangling.length > 0 ? undefined : valueOf(document),
     errors,
     locate(path, at) {
       const { depth, offset } = walk(document, path, at);
       return { depth, position: position(offset) };
     },
   };
+}
+
+function danglingAliases(document: Document): readonly Alias[] {
+  const found: Alias[] = [];
+  visit(document, {
+    Alias(_key, alias) {
+      if (!alias.resolve(document)) found.push(alias);
+    },
+  });
+  return found;
 }
 
 /** A file of comments alone is an empty map. */

@@ -3,6 +3,7 @@ import { isIPv4 } from 'node:net';
 import { SecretName, ServerName } from '../../domain/names.js';
 import type { SecretReference } from '../../domain/secret.js';
 import {
+  describeDuration,
   durationPattern,
   parseDuration,
   parsePercent,
@@ -42,7 +43,7 @@ const port = () => wholeNumber('a port, 1 to 65535', 1, 65_535);
 const apiId = (what: string) => wholeNumber(`the number of ${what}`, 1, Number.MAX_SAFE_INTEGER);
 
 const duration = (leastMs = 1) => {
-  const what = `a duration such as 500ms, 10s, 2m or 72h${leastMs > 1 ? `, at least ${leastMs}ms` : ''}`;
+  const what = `a duration such as 500ms, 10s, 2m or 72h${leastMs > 1 ? `, at least ${describeDuration(leastMs)}` : ''}`;
   return text(what, durationPattern)
     .refine((written) => (parseDuration(written) ?? -1) >= leastMs, needs(what))
     .transform((written) => parseDuration(written) ?? 0);
@@ -173,6 +174,8 @@ const environment = (color: string) =>
 
 const Environments = map({ blue: environment('blue'), green: environment('green') });
 
+const endpointNeeds = 'ovh-eu, ovh-ca, ovh-us or a URL without credentials, query or fragment';
+
 const LoadBalancer = map({
   driver: z.literal('ovh-iplb', needs('ovh-iplb')),
   serviceName: text(
@@ -194,10 +197,7 @@ const LoadBalancer = map({
   refreshDeadline: duration(1_000).prefault('10m').describe('How long a published change may take'),
   api: map({
     endpoint: z
-      .union(
-        [z.enum(['ovh-eu', 'ovh-ca', 'ovh-us']), plainUrl('')],
-        needs('ovh-eu, ovh-ca, ovh-us or a URL without credentials'),
-      )
+      .union([z.enum(['ovh-eu', 'ovh-ca', 'ovh-us']), plainUrl(endpointNeeds)], needs(endpointNeeds))
       .prefault('ovh-eu'),
     applicationKey: secretReference().prefault('secret:ovh-application-key'),
     applicationSecret: secretReference().prefault('secret:ovh-application-secret'),

@@ -1,0 +1,566 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseDocument } from 'yaml';
+import { ConfigurationError, readService } from '../../../client/configuration/configuration.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'verdigris-configuration-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const hostKey = `SHA256:${'A'.repeat(43)}`;
+
+/** As little as will do. */
+const least = `service: greeter
+program: { port: 8080 }
+ssh: { user: deploy, key: secret:ssh-key }
+environments:
+  blue:
+    - { name: blue-1, address: 10.0.0.1, hostKey: "${hostKey}" }
+  green:
+    - { name: green-1, address: 10.0.0.2, hostKey: "${hostKey}" }
+loadBalancer:
+  driver: ovh-iplb
+  serviceName: loadbalancer-0123456789abcdef
+  frontends: [70089]
+  stagingFrontend: 70090
+  farms: { blue: 77212, green: 77213 }
+publicAddress:
+  url: http://203.0.113.10
+  identify: { header: X-Greeter-Version }
+`;
+
+function write(text: string, name = 'verdigris.yaml'): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** `least` with a key set, as a person would edit it. */
+function edited(path: readonly (string | number)[], value: unknown): string {
+  const document = parseDocument(least);
+  document.setIn(path, value);
+  return String(document);
+}
+
+function complaintsAbout(text: string, destination?: string): readonly string[] {
+  const path = write(text);
+  try {
+    readService(path, destination);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    return error.complaints.map((complaint) => complaint.replaceAll(`${folder}/`, ''));
+  }
+  return [];
+}
+
+test('a short configuration is completed with defaults', () => {
+  expect(readService(write(least))).toEqual({
+    id: 'greeter@production',
+    name: 'greeter',
+    destination: 'production',
+    program: { executable: 'bin/greeter', unitFile: 'lib/systemd/system/greeter.service' },
+    environments: { blue: [serverOf('blue', '10.0.0.1')], green: [serverOf('green', '10.0.0.2')] },
+    loadBalancer: {
+      driver: 'ovh-iplb',
+      serviceName: 'loadbalancer-0123456789abcdef',
+      protocol: 'http',
+      frontends: [70089],
+      stagingFrontend: 70090,
+      farms: { blue: 77212, green: 77213 },
+      refreshDeadlineMs: 600_000,
+      api: {
+        endpoint: 'ovh-eu',
+        applicationKey: { secret: 'ovh-application-key' },
+        applicationSecret: { secret: 'ovh-application-secret' },
+        consumerKey: { secret: 'ovh-consumer-key' },
+      },
+    },
+    publicAddress: { url: 'http://203.0.113.10', identify: { path: '/', header: 'X-Greeter-Version' } },
+    artifact: { headers: {}, maxBytes: 500e6, timeoutMs: 300_000 },
+    health: { path: '/health', status: 200, timeoutMs: 2_000 },
+    verify: {
+      passes: 5,
+      everyMs: 1_000,
+      minimumMs: 10_000,
+      deadlineMs: 120_000,
+      loadBalancerDeadlineMs: 300_000,
+    },
+    approve: { timeoutMs: 72 * 3_600_000, then: 'reject', watchEveryMs: 30_000 },
+    prober: { path: '/', requestsPerSecond: 20, timeoutMs: 5_000 },
+    bake: {
+      durationMs: 600_000,
+      maxErrorRate: 0.001,
+      maxLatencyRatio: 2,
+      latencyFloorMs: 50,
+      minRequests: 200,
+      watchEveryMs: 5_000,
+    },
+    retire: { old: 'keep running' },
+    drain: { atMostMs: 30_000 },
+    keepReleases: 5,
+  });
+});
+
+const serverOf = (color: 'blue' | 'green', address: string) => ({
+  name: `${color}-1`,
+  color,
+  address,
+  port: 8080,
+  unit: 'greeter.service',
+  directory: '/opt/greeter',
+  probe: { address: '127.0.0.1', port: 8080 },
+  connection: {
+    driver: 'ssh',
+    host: address,
+    port: 22,
+    user: 'deploy',
+    key: { secret: 'ssh-key' },
+    hostKey,
+    privilege: 'sudo',
+  },
+});
+
+test('one machine carries both environments, with a unit, a directory and a port of its own for each', () => {
+  const text = `${least.slice(0, least.indexOf('environments'))}environments:
+  blue:
+    - { name: blue-1, address: 10.0.0.1, hostKey: "${hostKey}", unit: b.service, directory: /srv/b, port: 8081 }
+  green:
+    - { name: green-1, address: 10.0.0.1, hostKey: "${hostKey}", unit: g.service, directory: /srv/g, port: 8082, probe: { port: 9082 } }
+${least.slice(least.indexOf('loadBalancer'))}`;
+  const [green] = readService(write(text)).environments.green;
+  expect(green).toMatchObject({
+    unit: 'g.service',
+    directory: '/srv/g',
+    port: 8082,
+    probe: { address: '127.0.0.1', port: 9082 },
+  });
+});
+
+test('what a server says of SSH goes before the defaults', () => {
+  const text = edited(['environments', 'blue', 0, 'ssh'], {
+    host: 'bastion.example.com',
+    port: 2222,
+    user: 'root',
+    key: 'secret:blue-key',
+    privilege: 'none',
+  });
+  expect(readService(write(text)).environments.blue[0]?.connection).toMatchObject({
+    host: 'bastion.example.com',
+    port: 2222,
+    user: 'root',
+    key: { secret: 'blue-key' },
+    privilege: 'none',
+  });
+});
+
+describe('a destination', () => {
+  test('lies over the configuration: maps are merged, lists are replaced', () => {
+    const path = write(least);
+    write(
+      `bake: { duration: 1m }
+program: { unit: staging.service }
+environments:
+  blue:
+    - { name: only, address: 10.1.0.1, hostKey: "${hostKey}" }
+`,
+      'verdigris.staging.yaml',
+    );
+    const service = readService(path, 'staging');
+    expect(service.id).toBe('greeter@staging');
+    expect(service.bake).toMatchObject({ durationMs: 60_000, minRequests: 200 });
+    expect(service.environments.blue.map(({ name, port, unit }) => [name, port, unit])).toEqual([
+      ['only', 8080, 'staging.service'],
+    ]);
+    expect(service.environments.green).toHaveLength(1);
+  });
+
+  test('is complained of where it stands, in the file that says it', () => {
+    write('bake:\n  minRequests: 1000000\n', 'verdigris.staging.yaml');
+    expect(complaintsAbout(least, 'staging')).toEqual([
+      'verdigris.staging.yaml:2:16: bake.minRequests: is 1000000, but the prober sends 12000 in 10 m (20 per second), needs 12000 at most, a longer bake.duration or a higher prober.requestsPerSecond',
+    ]);
+  });
+
+  test('needs a file of its own, unless it is the default', () => {
+    expect(() => readService(write(least), 'staging')).toThrow(
+      /^Cannot use destination "staging": there is no .*verdigris\.staging\.yaml, needs one that says what differs/,
+    );
+  });
+
+  test('may be written for production too', () => {
+    const path = write(least);
+    write('keepReleases: 9\n', 'verdigris.production.yaml');
+    expect(readService(path).keepReleases).toBe(9);
+  });
+
+  test('has a name with rules', () => {
+    expect(() => readService(write(least), '../etc')).toThrow(/^Cannot use destination "\.\.\/etc": needs/);
+  });
+});
+
+describe('the complaint names the place, what is and what is needed', () => {
+  test.each<[what: string, path: (string | number)[], value: unknown, complaint: string | RegExp]>([
+    [
+      'an upper-case name',
+      ['service'],
+      'Greeter',
+      'service: is "Greeter", needs a name: lower-case letters, digits and dashes, starting with a letter, 63 at most',
+    ],
+    [
+      'a number without a unit',
+      ['bake', 'duration'],
+      10,
+      'bake.duration: is 10, needs a duration such as 500ms, 10s, 2m or 72h, at least 100 ms',
+    ],
+    [
+      'a unit nobody knows',
+      ['verify', 'every'],
+      '10 sec',
+      /^.*verify\.every: is "10 sec", needs a duration such as/,
+    ],
+    [
+      'a time too short',
+      ['loadBalancer', 'refreshDeadline'],
+      '5ms',
+      /refreshDeadline: is "5ms", needs a duration such as .*, at least 1 s/,
+    ],
+    [
+      'a size without a unit',
+      ['artifact', 'maxSize'],
+      200,
+      'artifact.maxSize: is 200, needs a size above 0 such as 200 MB or 1 GiB',
+    ],
+    [
+      'a share for a percentage',
+      ['bake', 'maxErrorRate'],
+      0.1,
+      'bake.maxErrorRate: is 0.1, needs a percentage such as "0.1 %", 100 % at most',
+    ],
+    [
+      'too many percent',
+      ['bake', 'maxErrorRate'],
+      '101 %',
+      /bake\.maxErrorRate: is "101 %", needs a percentage/,
+    ],
+    [
+      'a ratio below one',
+      ['bake', 'maxLatencyRatio'],
+      0.5,
+      'bake.maxLatencyRatio: is 0.5, needs a number, 1 at least',
+    ],
+    [
+      'half a request',
+      ['bake', 'minRequests'],
+      0.5,
+      'bake.minRequests: is 0.5, needs a whole number above 0',
+    ],
+    ['a port out of range', ['program', 'port'], 70_000, 'program.port: is 70000, needs a port, 1 to 65535'],
+    ['a port in quotes', ['program', 'port'], '80', 'program.port: is "80", needs a port, 1 to 65535'],
+    [
+      'an address that is none',
+      ['environments', 'blue', 0, 'address'],
+      '10.0.0.300',
+      'environments.blue[0].address: is "10.0.0.300", needs an IPv4 address such as 203.0.113.12',
+    ],
+    [
+      'an IPv6 address',
+      ['environments', 'blue', 0, 'address'],
+      '::1',
+      /address: is "::1", needs an IPv4 address/,
+    ],
+    [
+      'a host key that is none',
+      ['environments', 'green', 0, 'hostKey'],
+      'MD5:00',
+      /environments\.green\[0\]\.hostKey: is "MD5:00", needs the fingerprint/,
+    ],
+    [
+      'a relative directory',
+      ['program', 'directory'],
+      'opt/greeter',
+      /program\.directory: is "opt\/greeter", needs an absolute path/,
+    ],
+    [
+      'a directory that climbs',
+      ['program', 'directory'],
+      '/opt/../etc',
+      /program\.directory: is "\/opt\/\.\.\/etc", needs an absolute path/,
+    ],
+    [
+      'an absolute executable',
+      ['program', 'executable'],
+      '/bin/greeter',
+      /program\.executable: is "\/bin\/greeter", needs a path relative to the root of the artifact/,
+    ],
+    [
+      'a unit without its ending',
+      ['program', 'unit'],
+      'greeter',
+      /program\.unit: is "greeter", needs the name of a systemd unit/,
+    ],
+    [
+      'a template as unit',
+      ['program', 'unit'],
+      'greeter@.service',
+      /program\.unit: is "greeter@.service", needs the name of a systemd unit/,
+    ],
+    [
+      'a path without its slash',
+      ['health', 'path'],
+      'health',
+      'health.path: is "health", needs a path such as /health',
+    ],
+    [
+      'a status out of range',
+      ['health', 'status'],
+      99,
+      'health.status: is 99, needs an HTTP status, 100 to 599',
+    ],
+    [
+      'an unknown way out',
+      ['approve', 'then'],
+      'promote',
+      'approve.then: is "promote", needs reject or keep waiting',
+    ],
+    [
+      'an unknown driver',
+      ['loadBalancer', 'driver'],
+      'haproxy',
+      'loadBalancer.driver: is "haproxy", needs ovh-iplb',
+    ],
+    [
+      'another kind of load balancer',
+      ['loadBalancer', 'protocol'],
+      'udp',
+      'loadBalancer.protocol: is "udp", needs http or tcp',
+    ],
+    ['a list where a map belongs', ['bake'], [], 'bake: is an empty list, needs a map'],
+    [
+      'an environment without servers',
+      ['environments', 'blue'],
+      [],
+      'environments.blue: is an empty list, needs at least one server',
+    ],
+    [
+      'a server that is no map',
+      ['environments', 'blue', 0],
+      'blue-1',
+      'environments.blue[0]: is "blue-1", needs a map',
+    ],
+    [
+      'a header name with a blank',
+      ['publicAddress', 'identify', 'header'],
+      'X Y',
+      'publicAddress.identify.header: is "X Y", needs the name of a header',
+    ],
+    [
+      'an endpoint of another cloud',
+      ['loadBalancer', 'api', 'endpoint'],
+      'aws',
+      /api\.endpoint: is "aws", needs ovh-eu, ovh-ca, ovh-us or a URL without credentials/,
+    ],
+    [
+      'a URL with a query',
+      ['publicAddress', 'url'],
+      'http://x/?a=1',
+      /publicAddress\.url: is "http:\/\/x\/\?a=1", needs a URL such as/,
+    ],
+    [
+      'a URL with a path',
+      ['publicAddress', 'url'],
+      'http://x/app',
+      /publicAddress\.url: ends in the path \/app, needs none/,
+    ],
+    [
+      'an unknown key',
+      ['bake', 'minRequest'],
+      1,
+      'bake.minRequest: is not a known key, did you mean "minRequests"?',
+    ],
+    ['an unknown section', ['healthcheck'], {}, 'healthcheck: is not a known key, did you mean "health"?'],
+    [
+      'a key in another style',
+      ['bake', 'max-error-rate'],
+      1,
+      'bake.max-error-rate: is not a known key, did you mean "maxErrorRate"?',
+    ],
+    ['a key like no other', ['drain', 'zzzzzz'], 1, 'drain.zzzzzz: is not a known key, needs one of atMost'],
+    [
+      'a bad header name',
+      ['artifact', 'headers', 'Private Token'],
+      'secret:x',
+      /artifact\.headers\.Private Token: is not the name of a header/,
+    ],
+    [
+      'servers of one name',
+      ['environments', 'green', 0, 'name'],
+      'blue-1',
+      'environments.green[0].name: is "blue-1", which blue[0] has already, needs a name of its own',
+    ],
+    [
+      'one frontend twice',
+      ['loadBalancer', 'frontends'],
+      [1, 1],
+      'loadBalancer.frontends[1]: is 1 again, needs each once',
+    ],
+    [
+      'staging under traffic',
+      ['loadBalancer', 'stagingFrontend'],
+      70089,
+      'loadBalancer.stagingFrontend: is 70089, which is one of frontends, needs a frontend without traffic',
+    ],
+    [
+      'one farm for both',
+      ['loadBalancer', 'farms', 'green'],
+      77212,
+      "loadBalancer.farms.green: is 77212 as blue's is, needs a farm of its own",
+    ],
+    [
+      'a minimum beyond the deadline',
+      ['verify', 'minimum'],
+      '3m',
+      'verify.minimum: is 3 m, needs at most verify.deadline (2 m)',
+    ],
+    [
+      'passes that do not fit',
+      ['verify', 'passes'],
+      500,
+      'verify.passes: is 500, which takes 8 m 20 s at one every 1 s, needs to fit into verify.deadline (2 m)',
+    ],
+    [
+      'a health timeout beyond the deadline',
+      ['health', 'timeout'],
+      '3m',
+      'health.timeout: is 3 m, needs at most verify.deadline (2 m)',
+    ],
+    [
+      'a bake that sees too little',
+      ['bake', 'duration'],
+      '5s',
+      /bake\.minRequests: is 200, but the prober sends 100 in 5 s/,
+    ],
+  ])('%s', (_what, path, value, complaint) => {
+    const complaints = complaintsAbout(edited(path, value)).map((text) =>
+      text.replace(/^verdigris\.yaml:\d+:\d+: /, ''),
+    );
+    expect(complaints).toEqual([
+      typeof complaint === 'string' ? complaint : expect.stringMatching(complaint),
+    ]);
+  });
+
+  test.each([
+    ['the name', /^service:.*\n/m, 'service: is missing, needs a name'],
+    ['the load balancer', /^loadBalancer:\n( .*\n)+/m, 'loadBalancer: is missing, needs a map'],
+    [
+      'the green environment',
+      /^ {2}green:\n.*\n/m,
+      'environments.green: is missing, needs a list of servers',
+    ],
+    [
+      'every port',
+      /^program:.*\n/m,
+      'environments.blue[0].port: is missing, needs a port here or as program.port',
+    ],
+    [
+      'every login',
+      /^ssh:.*\n/m,
+      'environments.blue[0].ssh.user: is missing, needs to be here or as ssh.user',
+    ],
+  ])('%s is missing', (_what, pattern, complaint) => {
+    expect(complaintsAbout(least.replace(pattern, '')).join('\n')).toContain(complaint);
+  });
+
+  test.each([
+    ['a server in both environments', ['address', 'unit', 'directory'], { address: '10.0.0.1' }],
+    ['one machine with one unit for both', ['unit'], { address: '10.0.0.1', port: 1, directory: '/srv/g' }],
+    [
+      'one machine with one directory for both',
+      ['directory'],
+      { address: '10.0.0.1', port: 1, unit: 'g.service' },
+    ],
+    ['one machine behind two addresses', ['unit', 'directory'], { ssh: { host: '10.0.0.1' } }],
+  ])('%s', (_what, keys, changes) => {
+    const text = edited(['environments', 'green', 0], {
+      name: 'green-1',
+      address: '10.0.0.2',
+      hostKey,
+      ...changes,
+    });
+    const blamed = complaintsAbout(text).map((complaint) => /green\[0\]\.(\w+): is/.exec(complaint)?.[1]);
+    expect(new Set(blamed)).toEqual(new Set(keys));
+  });
+});
+
+test('the place is the line and column in the file', () => {
+  const text = least.replace('port: 8080', 'port: 0').replace('farms:', 'frams:');
+  expect(complaintsAbout(text)).toEqual([
+    'verdigris.yaml:2:18: program.port: is 0, needs a port, 1 to 65535',
+    'verdigris.yaml:9:1: loadBalancer.farms: is missing, needs a map',
+    'verdigris.yaml:14:3: loadBalancer.frams: is not a known key, did you mean "farms"?',
+  ]);
+});
+
+test('everything is told at once, contradictions beside mistakes', () => {
+  const complaints = complaintsAbout(`service: Greeter
+bake: { duration: 10 }
+bake: {}
+ssh: { user: deploy, key: secret:k }
+environments:
+  blue: [{ name: a, address: 10.0.0.1, hostKey: x }, { name: b, address: 10.0.0.2, hostKey: "${hostKey}" }]
+  green: [{ name: b, adress: 1, address: 10.0.0.3, hostKey: "${hostKey}" }, { name: b, address: 10.0.0.4, hostKey: "${hostKey}" }]
+loadBalancer: { driver: ovh-iplb, serviceName: "?", frontends: [1], stagingFrontend: 1, farms: { blue: 7, green: 7 } }
+`);
+  for (const part of [
+    ':1:10: service: is "Greeter"',
+    ':3:1: bake: is written twice, needs one',
+    'environments.blue[0].hostKey: is "x"',
+    'environments.green[0].adress: is not a known key, did you mean "address"?',
+    'environments.green[1].name: is "b", which blue[1] has already',
+    'loadBalancer.serviceName: is "?"',
+    'loadBalancer.stagingFrontend: is 1',
+    'loadBalancer.farms.green: is 7',
+    'publicAddress: is missing',
+  ]) {
+    expect(complaints.join('\n')).toContain(part);
+  }
+});
+
+test.each([
+  ['an unclosed list', 'service: [', /verdigris\.yaml:\d+:\d+: is not YAML/],
+  ['an unknown alias', 'service: *nobody', /verdigris\.yaml:1:\d+: .*nobody/],
+  ['an empty file', '', /service: is missing/],
+  ['a list', '- a', /verdigris\.yaml:1:1: is a list, needs a map/],
+])('%s is refused', (_what, text, pattern) => {
+  expect(complaintsAbout(text).join('\n')).toMatch(pattern);
+});
+
+test('a file that is not there is refused with the option that names another', () => {
+  expect(() => readService(join(folder, 'nowhere.yaml'))).toThrow(
+    /^Cannot read ".*nowhere\.yaml": there is no such file, needs a configuration \(--config FILE\)$/,
+  );
+});
+
+test('anchors and merge keys work', () => {
+  const text = least
+    .replace('{ port: 8080 }', '&program { port: 8080 }')
+    .replace('service: greeter', 'service: greeter\nhealth: { path: &path /ready }\nprober: { path: *path }');
+  expect(readService(write(text))).toMatchObject({ health: { path: '/ready' }, prober: { path: '/ready' } });
+});
+
+describe('what may be a secret is never repeated', () => {
+  test.each([
+    ['a key', ['ssh', 'key'], 'hunter2-marker'],
+    ['an API key', ['loadBalancer', 'api', 'applicationKey'], 'hunter2-marker'],
+    ['a header', ['artifact', 'headers', 'PRIVATE-TOKEN'], 'hunter2-marker'],
+    ['a URL', ['publicAddress', 'url'], 'https://me:hunter2-marker@example.com'],
+    ['an endpoint', ['loadBalancer', 'api', 'endpoint'], 'https://me:hunter2-marker@example.com'],
+  ])('%s', (_what, path, value) => {
+    const complaints = complaintsAbout(edited(path, value)).join('\n');
+    expect(complaints).not.toBe('');
+    expect(complaints).not.toContain('hunter2-marker');
+  });
+});

@@ -1,0 +1,85 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { jsonSchema, readService } from '../../../client/configuration/configuration.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const examplePath = `${root}docs/verdigris.example.yaml`;
+const schemaPath = `${root}docs/verdigris.schema.json`;
+
+test('the published schema is the one that the command line reads with', () => {
+  expect(JSON.parse(readFileSync(schemaPath, 'utf8'))).toEqual(JSON.parse(JSON.stringify(jsonSchema())));
+});
+
+test('the script would write the published schema again, byte for byte', () => {
+  const script = `import { schemaText } from ${JSON.stringify(`${root}scripts/schema.mjs`)}; process.stdout.write(await schemaText())`;
+  const written = execFileSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--eval', script],
+    { cwd: root, encoding: 'utf8' },
+  );
+  expect(written).toBe(readFileSync(schemaPath, 'utf8'));
+});
+
+test('the annotated example is a good configuration', () => {
+  expect(readService(examplePath, 'production').id).toBe('greeter@production');
+});
+
+test('the annotated example names every key of the schema', () => {
+  const example: unknown = parse(readFileSync(examplePath, 'utf8'));
+  // Servers of blue and green have the same keys: once is enough.
+  const keys = keysOf(jsonSchema()).filter(([first, color]) => first !== 'environments' || color !== 'blue');
+  const missing = keys.filter((path) => !has(example, path));
+  expect(missing).toEqual([]);
+});
+
+test('the annotated example tells the default of every key that has one', () => {
+  const lines = readFileSync(examplePath, 'utf8').split('\n');
+  const untold = defaultsOf(jsonSchema()).filter(
+    ([path, value]) =>
+      !lines.some(
+        (line) =>
+          line.trim().startsWith(`${path.at(-1)}:`) &&
+          line.includes('default') &&
+          line.includes(String(value)),
+      ),
+  );
+  expect(untold).toEqual([]);
+});
+
+type Schema = {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly default?: unknown;
+};
+
+/** Every key, maps and their members alike; the members of a list's items go through the list. */
+const keysOf = (schema: Schema, path: readonly string[] = []): readonly (readonly string[])[] =>
+  Object.entries(schema.properties ?? {}).flatMap(([key, inner]) => [
+    [...path, key],
+    ...keysOf(inner.items ?? inner, [...path, key]),
+  ]);
+
+const has = (value: unknown, [key, ...rest]: readonly string[]): boolean => {
+  if (key === undefined) return true;
+  if (Array.isArray(value)) return value.some((item) => has(item, [key, ...rest]));
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    key in value &&
+    has((value as Record<string, unknown>)[key], rest)
+  );
+};
+
+const defaultsOf = (
+  schema: Schema,
+  path: readonly string[] = [],
+): readonly (readonly [readonly string[], unknown])[] =>
+  Object.entries(schema.properties ?? {}).flatMap(([key, inner]) => [
+    ...(inner.default === undefined || typeof inner.default === 'object'
+      ? []
+      : [[[...path, key], inner.default] as const]),
+    ...defaultsOf(inner.items ?? inner, [...path, key]),
+  ]);
