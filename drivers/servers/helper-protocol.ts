@@ -79,6 +79,12 @@ export class HelperReply {
     const name: FailureName | undefined = namedFailure(this.one('error'));
     if (name) throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}`);
     const words = stray.trim();
+    if (this.#fields.length === 0 && words.startsWith('sudo:')) {
+      throw new Failure(
+        'ServerLoginRefused',
+        `${cannot}: sudo does not let this user run the helper, needs a rule with NOPASSWD\n${words}`,
+      );
+    }
     throw new Failure(
       'CommandFailed',
       `${cannot}: the helper ended half way, needs to be given the command again${words === '' ? '' : `\n${words}`}`,

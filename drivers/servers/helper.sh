@@ -165,7 +165,7 @@ adopt() {
     say release "${active:-nothing}"
     return
   fi
-  if [ -e "$current" ] || [ -L "$current" ]; then
+  if [ -z "$active" ] && { [ -e "$current" ] || [ -L "$current" ]; }; then
     fail CommandFailed "$current is there and belongs to something else, needs that name for its own link"
   fi
   [ "$unit_pid" -gt 0 ] ||

@@ -129,7 +129,7 @@ async function connectWithTries(
         const seconds = Math.max(1, Math.round((Date.now() - beganAt) / 1000));
         throw new Failure(
           'ServerUnreachable',
-          `${target.host}:${target.port} ${reason} (tried ${attempt} times in ${seconds} s)`,
+          `${target.host}:${target.port} ${reason} (tried ${attempt === 1 ? 'once' : `${attempt} times`} in ${seconds} s)`,
           { cause: error },
         );
       }
@@ -241,7 +241,9 @@ function reasonFor(error: unknown): string {
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH') return 'cannot be reached by any route';
   if (code === 'ENOTFOUND' || level === 'client-dns') return 'is a name that nobody knows';
   if (code === 'ETIMEDOUT' || level === 'client-timeout') return 'does not answer';
-  return message;
+  if (/lost before handshake|before the handshake/i.test(message))
+    return 'closes the connection before the handshake';
+  return `cannot be connected to: ${message}`;
 }
 
 async function orAborted<Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> {

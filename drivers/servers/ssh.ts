@@ -61,7 +61,7 @@ class SshServer implements ServerDriver {
   async observe(patience: Patience): Promise<ServerFacts> {
     return factsFrom(
       await this.#run(patience, {
-        doing: 'observe',
+        doing: `observe ${this.#quoted}`,
         command: 'observe',
         words: {},
         deadlineMs: deadlinesMs.look,
@@ -75,7 +75,7 @@ class SshServer implements ServerDriver {
     const signal = AbortSignal.any([patience.signal, unreadable.signal]);
     let source: Readable | undefined;
     const step: Step = {
-      doing: `install "${release}"`,
+      doing: `install "${release}" on ${this.#quoted}`,
       command: 'install',
       words: {
         token: formatToken(token),
@@ -109,7 +109,7 @@ class SshServer implements ServerDriver {
     patience: Patience,
   ): Promise<void> {
     await this.#run(patience, {
-      doing: `activate "${release}"`,
+      doing: `activate "${release}" on ${this.#quoted}`,
       command: 'activate',
       words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
       deadlineMs: drainAtMostMs + deadlinesMs.change,
@@ -124,7 +124,7 @@ class SshServer implements ServerDriver {
   ): Promise<DrainReport> {
     return drainReportFrom(
       await this.#run(patience, {
-        doing: `restore "${release}"`,
+        doing: `restore "${release}" on ${this.#quoted}`,
         command: 'restore',
         words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
         deadlineMs: drainAtMostMs + deadlinesMs.change,
@@ -135,7 +135,7 @@ class SshServer implements ServerDriver {
   async drain(atMostMs: number, patience: Patience): Promise<DrainReport> {
     return drainReportFrom(
       await this.#run(patience, {
-        doing: 'drain',
+        doing: `drain ${this.#quoted}`,
         command: 'drain',
         words: { 'at-most-ms': atMostMs },
         deadlineMs: atMostMs + deadlinesMs.look,
@@ -145,7 +145,7 @@ class SshServer implements ServerDriver {
 
   async stop(token: FencingToken, patience: Patience): Promise<void> {
     await this.#run(patience, {
-      doing: `stop "${this.server.unit}"`,
+      doing: `stop "${this.server.unit}" on ${this.#quoted}`,
       command: 'stop',
       words: { token: formatToken(token) },
       deadlineMs: deadlinesMs.change,
@@ -154,7 +154,7 @@ class SshServer implements ServerDriver {
 
   async remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
     await this.#run(patience, {
-      doing: `remove "${release}"`,
+      doing: `remove "${release}" from ${this.#quoted}`,
       command: 'remove',
       words: { token: formatToken(token), release, because },
       deadlineMs: deadlinesMs.change,
@@ -163,7 +163,7 @@ class SshServer implements ServerDriver {
 
   async adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'> {
     const reply = await this.#run(patience, {
-      doing: `adopt what runs under "${this.server.unit}"`,
+      doing: `adopt what runs under "${this.server.unit}" on ${this.#quoted}`,
       command: 'adopt',
       words: { token: formatToken(token) },
       deadlineMs: deadlinesMs.change,
@@ -173,7 +173,7 @@ class SshServer implements ServerDriver {
   }
 
   probe(question: HealthQuestion, patience: Patience): Promise<Sample> {
-    return this.#use('probe', patience, (client) =>
+    return this.#use(`probe ${this.#quoted}`, patience, (client) =>
       probeOverSsh(client, this.server.probe, question, patience.signal),
     );
   }
@@ -184,7 +184,7 @@ class SshServer implements ServerDriver {
     const watching = this.#run(
       { ...patience, signal: AbortSignal.any([patience.signal, stop.signal]) },
       {
-        doing: 'watch',
+        doing: `watch ${this.#quoted}`,
         command: 'watch',
         words: { 'every-ms': everyMs },
         deadlineMs: undefined,
@@ -195,9 +195,7 @@ class SshServer implements ServerDriver {
     );
     watching.then(
       () =>
-        looks.fail(
-          new Failure('CommandFailed', `Cannot watch "${this.server.name}": the helper stopped looking`),
-        ),
+        looks.fail(new Failure('CommandFailed', `Cannot watch ${this.#quoted}: the helper stopped looking`)),
       (error: unknown) => looks.fail(error),
     );
     try {
@@ -209,7 +207,7 @@ class SshServer implements ServerDriver {
 
   async lastWords(lines: number, patience: Patience): Promise<readonly string[]> {
     const reply = await this.#run(patience, {
-      doing: 'read the last words',
+      doing: `read the last words of ${this.#quoted}`,
       command: 'last-words',
       words: { lines },
       deadlineMs: deadlinesMs.look,
@@ -221,8 +219,8 @@ class SshServer implements ServerDriver {
   async #run(patience: Patience, step: Step): Promise<HelperReply> {
     const { doing, command, words, deadlineMs, onField } = step;
     const reply = new HelperReply();
-    patience.progress(`${doing} on ${this.server.name}`);
-    const ticking = setInterval(() => patience.progress(`${doing} on ${this.server.name}`), 1500);
+    patience.progress(doing);
+    const ticking = setInterval(() => patience.progress(doing), 1500);
     try {
       const exit = await this.#use(doing, patience, (client) =>
         execute(client, helperLine(this.server, this.#address.privilege, command, words), {
@@ -230,12 +228,12 @@ class SshServer implements ServerDriver {
           deadlineMs,
           onLine: (line, stdin) => {
             const field = reply.take(line);
-            if (field?.key === 'progress') patience.progress(`${field.value} on ${this.server.name}`);
+            if (field?.key === 'progress') patience.progress(`${doing}: ${field.value}`);
             else if (field) onField?.(field.key, field.value, stdin);
           },
         }),
       );
-      reply.prove(this.#cannot(doing), exit.stderr);
+      reply.prove(`Cannot ${doing}`, exit.stderr);
       return reply;
     } finally {
       clearInterval(ticking);
@@ -254,20 +252,20 @@ class SshServer implements ServerDriver {
       return await this.#pool.use(this.#target, patience, action);
     } catch (error) {
       if (error instanceof Failure && isAboutConnecting(error)) {
-        throw new Failure(error.failure, `${this.#cannot(doing)}: ${error.message}`, { cause: error.cause });
+        throw new Failure(error.failure, `Cannot ${doing}: ${error.message}`, { cause: error.cause });
       }
       if (!(error instanceof LinkLost)) throw error;
       const seconds = Math.max(1, Math.round((Date.now() - beganAt) / 1000));
       throw new Failure(
         'ServerUnreachable',
-        `${this.#cannot(doing)}: ${host}:${port} was reached, but ${error.message} (after ${seconds} s)`,
+        `Cannot ${doing}: ${host}:${port} was reached, but ${error.message} (after ${seconds} s)`,
         { cause: error, ambiguous: true },
       );
     }
   }
 
-  #cannot(doing: string): string {
-    return `Cannot ${doing} on "${this.server.name}"`;
+  get #quoted(): string {
+    return `"${this.server.name}"`;
   }
 }
 

@@ -53,3 +53,9 @@ test('travels in one SSH packet, with a unit file of two kilobytes', () => {
   expect(line.length).toBeLessThan(32_000);
   expect(helperText()).not.toContain('\n#');
 });
+
+test('says what is missing when sudo asks for a password', () => {
+  expect(() => reply().prove('Cannot observe "a"', 'sudo: a password is required\n')).toThrow(
+    expect.objectContaining({ failure: 'ServerLoginRefused', message: expect.stringContaining('NOPASSWD') }),
+  );
+});

@@ -18,7 +18,9 @@ case $1 in
     if [ -e "$WORLD/runs" ]; then
       echo ActiveState=active
       echo SubState=running
-      echo MainPID=4194305
+      pid=4194305
+      [ ! -e "$WORLD/pid-of-main" ] || read -r pid <"$WORLD/pid-of-main"
+      echo MainPID=$pid
     fi
     ;;
   start) readlink "$WORLD/srv/greeter/current" >"$WORLD/runs" ;;

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -157,6 +157,31 @@ describe('killed before any of the commands that it starts, and told again', { t
       },
     );
     expect(points).toBeGreaterThan(5);
+  });
+
+  test('it adopts the same, and what runs goes on', async () => {
+    const program = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
+    try {
+      for (const part of ['srv', 'units', 'calls']) await world.remove(part);
+      await mkdir(join(world.directory, 'units'));
+      await world.write('units/greeter.service', '[Service]\nExecStart=/bin/cat\n');
+      await world.write('runs', 'the old program\n');
+      await world.write('pid-of-main', `${program.pid}\n`);
+      const points = await killEverywhere(
+        (how) => world.run('adopt', { token: token(1) }, how),
+        () => Promise.resolve(),
+        async () => {
+          const seen = fields(await world.run('observe', {}));
+          expect(seen).toMatchObject({ foreign: 'no', activeRelease: seen['installed'] });
+          expect(await world.runs()).toBe('the old program');
+          expect(await world.list('releases')).toEqual([seen['activeRelease']]);
+        },
+      );
+      expect(points).toBeGreaterThan(10);
+      expect(await world.read('calls')).not.toMatch(/start|stop/);
+    } finally {
+      program.stdin.end();
+    }
   });
 
   test('it starts a release once more only when it cannot know that it runs', async () => {
