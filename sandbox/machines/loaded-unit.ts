@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseUnitFile, type UnitFile } from './unit-file.js';
+import { parseUnitFile, type UnitLine } from './unit-file.js';
 import type { UnitName } from './unit-name.js';
 import { readSettings, type UnitSettings } from './unit-settings.js';
 
@@ -35,8 +35,17 @@ export function loadUnit(unitDirectory: string, name: UnitName): LoadedUnit {
   if (source === undefined) return { kind: 'not-found' };
   if (isMask(source.fragment.path)) return { kind: 'masked', source };
 
-  const files = [source.fragment, ...source.dropIns].map(({ path }) => readUnitFile(path));
-  return settle(files, name, source);
+  const files = [source.fragment, ...source.dropIns];
+  const { settings, complaints, refusals } = readSettings(
+    files.flatMap(({ path }) => readUnitFile(path)),
+    name,
+  );
+  if (refusals.length === 0) return { kind: 'loaded', source, settings, complaints };
+  return {
+    kind: 'bad-setting',
+    source,
+    complaints: [...complaints, ...refusals.map((refusal) => `${name.full}: ${refusal}`)],
+  };
 }
 
 /**
@@ -57,21 +66,6 @@ export function needsReload(unitDirectory: string, name: UnitName, loaded: Loade
       ({ path, modifiedMs }, index) => path !== before[index]?.path || modifiedMs > before[index].modifiedMs,
     )
   );
-}
-
-function settle(files: readonly UnitFile[], name: UnitName, source: UnitSource): LoadedUnit {
-  const { settings, complaints, refusals } = readSettings(
-    files.flatMap(({ assignments }) => assignments),
-    name,
-  );
-  const found = [...files.flatMap((file) => file.complaints), ...complaints];
-  const unreadable = files.some(({ fatal }) => fatal);
-  if (!unreadable && refusals.length === 0) return { kind: 'loaded', source, settings, complaints: found };
-  return {
-    kind: 'bad-setting',
-    source,
-    complaints: [...found, ...refusals.map((refusal) => `${name.full}: ${refusal}`)],
-  };
 }
 
 function findSource(unitDirectory: string, { full, template }: UnitName): UnitSource | undefined {
@@ -119,11 +113,11 @@ function sourceFile(path: string): SourceFile | undefined {
 const isMask = (path: string): boolean => realpathSync(path) === '/dev/null' || statSync(path).size === 0;
 
 /** A drop-in that leads through `current` may lead nowhere by the time it is opened: then it says nothing. */
-function readUnitFile(path: string): UnitFile {
+function readUnitFile(path: string): readonly UnitLine[] {
   try {
-    return parseUnitFile(readFileSync(path, 'utf8'), path);
+    return [...parseUnitFile(readFileSync(path, 'utf8'), path)];
   } catch (error) {
-    if (isMissing(error)) return parseUnitFile('', path);
+    if (isMissing(error)) return [];
     throw error;
   }
 }

@@ -7,56 +7,52 @@ export interface Assignment {
   readonly at: string;
 }
 
-export interface UnitFile {
-  readonly assignments: readonly Assignment[];
-  /** What systemd would print about it. */
-  readonly complaints: readonly string[];
-  /** Whether a complaint keeps the unit from being loaded at all. */
-  readonly fatal: boolean;
-}
+/** What a line of a unit file is: something to apply, or something that systemd would complain about. */
+export type UnitLine =
+  | ({ readonly kind: 'assignment' } & Assignment)
+  | {
+      readonly kind: 'malformed';
+      readonly complaint: string;
+      /** Whether it keeps the unit from being loaded at all. */
+      readonly fatal: boolean;
+    };
 
 const sections = new Set(['Unit', 'Service', 'Install']);
 
 /** Reads the text of one file: sections, continued lines, comments (also between continued lines). */
-export function parseUnitFile(text: string, path: string): UnitFile {
-  const assignments: Assignment[] = [];
-  const complaints: string[] = [];
+export function* parseUnitFile(text: string, path: string): Generator<UnitLine> {
   let section: string | undefined;
-  let ignored = false;
+  let isIgnored = false;
 
   for (const { line, number } of logicalLines(text)) {
     const at = `${path}:${number}`;
     if (line.startsWith('[')) {
       if (!line.endsWith(']')) {
-        return {
-          assignments,
-          complaints: [...complaints, `${at}: Invalid section header '${line}'`],
-          fatal: true,
-        };
+        yield { kind: 'malformed', complaint: `${at}: Invalid section header '${line}'`, fatal: true };
+        return;
       }
       section = line.slice(1, -1);
-      ignored = !sections.has(section);
-      if (ignored && !section.startsWith('X-'))
-        complaints.push(`${at}: Unknown section '${section}'. Ignoring.`);
-      continue;
-    }
-    if (ignored) continue;
-
-    const equals = line.indexOf('=');
-    if (section === undefined) complaints.push(`${at}: Assignment outside of section. Ignoring.`);
-    else if (equals < 0) complaints.push(`${at}: Missing '=', ignoring line.`);
-    else if (equals === 0) complaints.push(`${at}: Missing key name before '=', ignoring line.`);
-    else {
-      assignments.push({
-        section,
-        key: line.slice(0, equals).trimEnd(),
-        value: line.slice(equals + 1).trim(),
-        at,
-      });
-    }
+      isIgnored = !sections.has(section);
+      if (isIgnored && !section.startsWith('X-'))
+        yield malformed(at, `Unknown section '${section}'. Ignoring.`);
+    } else if (!isIgnored) yield parseLine(line, section, at);
   }
-  return { assignments, complaints, fatal: false };
 }
+
+function parseLine(line: string, section: string | undefined, at: string): UnitLine {
+  const equals = line.indexOf('=');
+  if (section === undefined) return malformed(at, 'Assignment outside of section. Ignoring.');
+  if (equals < 0) return malformed(at, "Missing '=', ignoring line.");
+  if (equals === 0) return malformed(at, "Missing key name before '=', ignoring line.");
+  const [key, value] = [line.slice(0, equals).trimEnd(), line.slice(equals + 1).trim()];
+  return { kind: 'assignment', section, key, value, at };
+}
+
+const malformed = (at: string, what: string): UnitLine => ({
+  kind: 'malformed',
+  complaint: `${at}: ${what}`,
+  fatal: false,
+});
 
 /** A continued line counts under the number of its last piece, as in systemd. */
 function* logicalLines(text: string): Generator<{ readonly line: string; readonly number: number }> {

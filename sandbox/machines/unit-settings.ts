@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { parseCommands, splitWords, type ExecCommand } from './command-line.js';
 import { isKnownDirective } from './directives.js';
 import { parseTimeSpan } from './time-span.js';
-import type { Assignment } from './unit-file.js';
+import type { Assignment, UnitLine } from './unit-file.js';
 import { resolveSpecifiers, type UnitName } from './unit-name.js';
 
 /** What of a unit's files the stand-in for systemd acts on, all assignments applied in order. */
@@ -63,25 +63,32 @@ export interface ReadSettings {
   readonly refusals: readonly string[];
 }
 
-/** Applies assignments in order: the last scalar wins, lists grow, an empty assignment empties. */
-export function readSettings(assignments: readonly Assignment[], name: UnitName): ReadSettings {
-  const draft: Draft = { ...defaults(name), environment: {} };
+/** Applies the lines of all files in order: the last scalar wins, lists grow, an empty assignment empties. */
+export function readSettings(lines: Iterable<UnitLine>, name: UnitName): ReadSettings {
+  const draft: Draft = { ...defaults(name) };
   const complaints: string[] = [];
-  const refusals: string[] = [];
+  let isSpoilt = false;
 
-  for (const { section, key, value, at } of assignments) {
-    const apply = readers[`${section}.${key}`];
-    const finding = apply?.(draft, value, name);
-    if (finding !== undefined) complaints.push(`${at}: ${finding.complaint}`);
-    if (finding?.fatal === true)
-      refusals.push('Unit configuration has fatal error, unit will not be started.');
-    if (apply === undefined && !isAccepted(section, key)) {
-      complaints.push(`${at}: Unknown key '${key}' in section [${section}], ignoring.`);
-    }
+  for (const line of lines) {
+    const finding = line.kind === 'malformed' ? line : applied(line, draft, name);
+    if (finding === undefined) continue;
+    complaints.push(finding.complaint);
+    isSpoilt ||= finding.fatal === true;
   }
 
-  if (refusals.length === 0) refusals.push(...contradictions(draft));
+  const refusals = isSpoilt
+    ? ['Unit configuration has fatal error, unit will not be started.']
+    : [...contradictions(draft)];
   return { settings: draft, complaints, refusals: refusals.slice(0, 1) };
+}
+
+function applied({ section, key, value, at }: Assignment, draft: Draft, name: UnitName): Finding | undefined {
+  const apply = readers[`${section}.${key}`];
+  const finding = apply?.(draft, value, name);
+  if (finding !== undefined) return { ...finding, complaint: `${at}: ${finding.complaint}` };
+  return apply === undefined && !isAccepted(section, key)
+    ? { complaint: `${at}: Unknown key '${key}' in section [${section}], ignoring.` }
+    : undefined;
 }
 
 interface Finding {
