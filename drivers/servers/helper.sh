@@ -80,6 +80,7 @@ install_release() {
   locked open_incoming
   if is_installed "$release"; then
     say have yes
+    renew_settings
     return
   fi
   need_free_kilobytes $((size * 3 / 1024))
@@ -95,12 +96,19 @@ install_release() {
     fail CommandFailed "the artifact has no executable file \"$executable\""
   fi
   describe_release "$tree" "$artifact" "$executable $(digest_of "$tree/$executable")"
-  printf '%s' "$unit_conf" | base64 -d >"$tree/.verdigris/unit.conf" ||
-    fail CommandFailed 'the unit settings did not arrive whole'
-  check_unit "$tree"
+  unpack_settings "$tree/.verdigris/unit.conf"
+  check_unit "$tree" "$tree/.verdigris/unit.conf"
   check_libraries "$tree"
   sync_tree "$tree"
   locked commit_install
+}
+
+# The same artifact may have been installed with other settings, for example another port.
+renew_settings() {
+  unpack_settings "$incoming/unit.conf"
+  cmp -s "$incoming/unit.conf" "$releases/$release/.verdigris/unit.conf" && return
+  check_unit "$releases/$release" "$incoming/unit.conf"
+  locked commit_settings
 }
 
 activate() {
@@ -211,6 +219,17 @@ commit_install() {
   fi
   find_active
   remove_beyond "$keep"
+}
+
+commit_settings() {
+  fence
+  find_active
+  # What runs was started with the old settings: activating it has to start it again.
+  [ "$active" != "$release" ] || mark_change "renewing $release"
+  guard
+  sync_path "$incoming/unit.conf"
+  must mv -f "$incoming/unit.conf" "$releases/$release/.verdigris/unit.conf"
+  note_in_journal "renewed the settings of $release"
 }
 
 # Stops what runs, one rename, starts $1. `nothing` leaves nothing of ours behind.
@@ -470,7 +489,11 @@ receive_artifact() {
   [ "$found" = "$artifact" ] || fail DigestMismatch "what arrived is $found, needs $artifact"
 }
 
-# Looks at the unit as it will be, with the paths of the release that is not active yet.
+unpack_settings() {
+  printf '%s' "$unit_conf" | base64 -d >"$1" || fail CommandFailed 'the unit settings did not arrive whole'
+}
+
+# Looks at the unit as it will be with the settings in $2, with the paths of the release that is not active yet.
 check_unit() {
   if ! command -v systemd-analyze >/dev/null; then
     say note 'the unit was not checked: there is no systemd-analyze'
@@ -483,7 +506,7 @@ check_unit() {
   for file in $unit_drop_ins; do
     [ "$file" = "$drop_in" ] || must cp "$file" "$units/$unit.d/"
   done
-  sed "s|$current|$1|g" "$1/.verdigris/unit.conf" >"$units/$unit.d/zz-verdigris.conf" || fail_writing "$units"
+  sed "s|$current|$1|g" "$2" >"$units/$unit.d/zz-verdigris.conf" || fail_writing "$units"
   # It returns 0 for some of what it complains of, and complains of other people's units too.
   if complaint=$(systemd-analyze verify "$units/$unit" 2>&1); then
     complaint=$(printf '%s\n' "$complaint" | grep -F -e "$unit" -e "$1")

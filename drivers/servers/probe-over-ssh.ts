@@ -98,9 +98,10 @@ const forbidden = 1;
 const connectFailed = 2;
 
 function wordsFor(error: unknown): string {
-  const { message, reason } = error as Error & { readonly reason?: number };
+  const { message, reason, code } = error as Error & { readonly reason?: number; readonly code?: string };
   if (reason === forbidden) return 'sshd forbids the tunnel, needs "AllowTcpForwarding yes"';
   if (reason === connectFailed) return 'connection refused';
   if (/socket hang up|aborted|ECONNRESET/i.test(message)) return 'closed without an answer';
+  if (code?.startsWith('HPE_')) return 'answered something that is not HTTP';
   return message;
 }

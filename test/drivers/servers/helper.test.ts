@@ -249,6 +249,23 @@ test('asks for three times the size in free space before anything is sent', asyn
   expect(run.lines).not.toContain('have=no');
 });
 
+test('renews the settings of a release that is there, and starts it again with them when it is active', async () => {
+  const v1 = await world.release('v1');
+  await install(v1, 1);
+  await activate(v1, 2);
+  await world.remove('calls');
+  const settings = `[Service]\nExecStart=${world.server}/current/bin/greeter 8081\n`;
+  const words = { ...v1.words, 'unit-conf': Buffer.from(settings).toString('base64') };
+  for (const step of [3, 4]) {
+    const run = await install({ ...v1, words }, step);
+    expect(run.lines).toEqual(['have=yes', 'ok']);
+  }
+  expect(await world.read(`srv/greeter/releases/${v1.release}/.verdigris/unit.conf`)).toBe(settings);
+  await activate(v1, 5);
+  await activate(v1, 5);
+  expect((await world.read('calls'))?.split('\n').filter((call) => call === 'start')).toHaveLength(1);
+});
+
 test('says how much of an artifact arrived', async () => {
   const v1 = await world.release('v1');
   const run = await world.run('install', { token: token(1), ...v1.words }, { input: 'short' });
