@@ -361,7 +361,7 @@ test('admits only allowed sources', async () => {
 test('introduces the client by the PROXY protocol', async () => {
   for (const [version, expected] of [
     ['v1', /^PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ \d+\r\nGET \/ HTTP/],
-    ['v2', /^\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01.{4}GET \/ HTTP/s],
+    ['v2', /^0d0a0d0a000d0a515549540a2111000c7f0000017f000001.{8}474554202f20/],
   ] as const) {
     let heard = '';
     const listening = createServer((socket) => {
@@ -377,6 +377,6 @@ test('introduces the client by the PROXY protocol', async () => {
     const { port } = await aDataPlane(serving([server(to, { proxyProtocol: version })]));
 
     expect((await ask(port)).status).toBe(204);
-    expect(heard).toMatch(expected);
+    expect(version === 'v1' ? heard : Buffer.from(heard, 'latin1').toString('hex')).toMatch(expected);
   }
 });
