@@ -156,7 +156,8 @@ class SshServer implements ServerDriver {
     await this.#run(patience, {
       doing: `remove "${release}" from ${this.#quoted}`,
       command: 'remove',
-      words: { token: formatToken(token), release, because },
+      // It is one word of a command line; the last words are kept beside it anyway.
+      words: { token: formatToken(token), release, because: because.slice(0, 2000) },
       deadlineMs: deadlinesMs.change,
     });
   }
