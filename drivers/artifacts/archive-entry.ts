@@ -38,7 +38,7 @@ export function dangersOfExtension(text: string): readonly string[] {
 }
 
 const harmlessKeys: readonly RegExp[] = [
-  /^(path|linkpath|size|uid|gid|uname|gname|mtime|atime|ctime|comment)$/,
+  /^(path|linkpath|uid|gid|uname|gname|mtime|atime|ctime|comment)$/,
   /^(SCHILY\.(dev|ino|nlink)|LIBARCHIVE\.creationtime)$/,
   /^(SCHILY|LIBARCHIVE)\.xattr\.(?!security|trusted|system)/,
 ];

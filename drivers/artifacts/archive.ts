@@ -15,6 +15,7 @@ import {
   shown,
   type ArchiveEntry,
 } from './archive-entry.js';
+import { ArchiveHeaders } from './archive-headers.js';
 import { complaintAboutElf, elfHeaderBytes, machineOf, type Machine } from './elf.js';
 
 /** What is in an artifact that has everything it needs and nothing that it must not have. */
@@ -92,6 +93,7 @@ async function parse(
 class Inspection {
   readonly #entries: ArchiveEntry[] = [];
   readonly #distrust = new Set<string>();
+  readonly #headers = new ArchiveHeaders((danger) => this.distrust(danger));
   readonly #executablePath: string;
   readonly #unitPath: string;
   readonly #limits: ArchiveLimits;
@@ -115,6 +117,7 @@ class Inspection {
     if (this.unpackedBytes > this.#limits.unpackedBytes) {
       throw new Unacceptable(`is larger than ${megabytes(this.#limits.unpackedBytes)} MB when unpacked`);
     }
+    this.#headers.push(chunk);
   }
 
   read(entry: ReadEntry): void {

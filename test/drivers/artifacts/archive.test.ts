@@ -163,6 +163,16 @@ describe('an archive is unsafe', () => {
     ['with a volume label', [{ path: 'x', type: 'V' }], 'of a kind that not every tar reads'],
     ['with an unknown kind', [{ path: 'x', type: 'Q' }], 'of a kind that not every tar reads'],
     [
+      'with a long name of an old kind',
+      [{ path: 'x', type: 'N', body: 'bin/y' }, { path: 'y' }],
+      'not every tar reads',
+    ],
+    [
+      'with a size that only some read',
+      [pax({ size: '0' }), { path: 'x', body: 'x' }],
+      'extended attribute "size"',
+    ],
+    [
       'with a name that only some read',
       [pax({ 'GNU.sparse.name': '../x' }), { path: 'x' }],
       'extended attribute "GNU.sparse.name"',
