@@ -11,18 +11,32 @@ export interface HostKey {
   readonly fingerprint: string;
 }
 
+export interface KeyPair {
+  readonly private: string;
+  readonly public: string;
+}
+
 /** The machine's own Ed25519 key, made when it is first asked for and the same ever after. */
 export async function hostKey(directory: string): Promise<HostKey> {
   const folder = join(directory, 'etc/ssh');
   const file = join(folder, 'ssh_host_ed25519_key');
   if (!existsSync(file)) {
-    const made = ssh2.utils.generateKeyPairSync('ed25519');
+    const made = newKeyPair();
     await mkdir(folder, { recursive: true });
     await writeFile(`${file}.pub`, `${made.public}\n`);
     await writeFile(file, made.private, { mode: 0o600 });
   }
   const privateKey = await readFile(file, 'utf8');
   return { privateKey, fingerprint: fingerprintOf(privateKey) };
+}
+
+/** A new Ed25519 key pair in OpenSSH's format. */
+export function newKeyPair(): KeyPair {
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519');
+    // ssh2 1.17 spoils one pair in 256: it takes a first byte of zero for padding and drops it.
+    if (!(ssh2.utils.parseKey(pair.private) instanceof Error)) return pair;
+  }
 }
 
 function fingerprintOf(privateKey: string): string {

@@ -25,29 +25,35 @@ export async function initClient(directory: string): Promise<readonly string[]> 
 /** @returns `undefined` when there is no C compiler that works. */
 async function compiledClient(directory: string): Promise<readonly string[] | undefined> {
   const program = join(directory, `init-client-${digestOf(clientInC)}`);
-  if (existsSync(program) || (await linked(program))) return [program];
+  if (existsSync(program)) return [program];
 
+  compiling ??= compile(program);
+  if ((await compiling) === undefined) return undefined;
+  if (existsSync(program) || (await isLinked(await compiling, program))) return [program];
+  compiling = compile(program);
+  return (await compiling) === undefined ? undefined : [program];
+}
+
+/** Machines of one process share what the first of them compiled, for as long as that one's folder is there. */
+let compiling: Promise<string | undefined> | undefined;
+
+async function compile(program: string): Promise<string | undefined> {
   const source = `${program}.c`;
   const unfinished = `${program}.${process.pid}`;
   await writeFile(source, clientInC);
   try {
     await promisify(execFile)('cc', ['-O1', '-s', '-o', unfinished, source]);
     await rename(unfinished, program);
-    compiledBefore = program;
-    return [program];
+    return program;
   } catch {
     return undefined;
   }
 }
 
-/** Machines of one process share what the first of them compiled. */
-let compiledBefore: string | undefined;
-
-async function linked(program: string): Promise<boolean> {
-  if (compiledBefore === undefined) return false;
+async function isLinked(compiled: string | undefined, program: string): Promise<boolean> {
   try {
-    await link(compiledBefore, program);
-    return true;
+    if (compiled !== undefined) await link(compiled, program);
+    return compiled !== undefined;
   } catch {
     return false;
   }

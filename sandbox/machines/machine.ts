@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { FaultState, type Faults } from './faults.js';
 import { hostKey } from './host-key.js';
 import { Init } from './init.js';
+import { endOrphans } from './session.js';
 import { SshServer, type LogEntry } from './ssh-server.js';
 import { serveStandIns } from './stand-ins.js';
 
@@ -34,7 +35,7 @@ export interface Machine {
   readonly unitDirectory: string;
   readonly faults: Faults;
   readonly init: Init;
-  /** Logins and commands since the machine was started, oldest first. */
+  /** Logins and commands since the machine was started, oldest first; the last 10,000 of them. */
   log(): readonly LogEntry[];
   /** Power off and on: connections are cut, programs are killed, enabled units are started again. */
   reboot(): Promise<void>;
@@ -42,7 +43,9 @@ export interface Machine {
   close(): Promise<void>;
 }
 
-/** Makes a machine out of a folder, starts the units that are enabled in it, and lets SSH clients in. */
+/**
+ * Makes a machine out of a folder: ends what a machine of that folder left behind that was killed, starts the units that are enabled in it, and lets SSH clients in.
+ */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const directory = resolve(options.directory);
   const unitDirectory = join(directory, 'etc/systemd/system');
@@ -50,6 +53,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const binDirectory = join(directory, 'usr/bin');
   await Promise.all([unitDirectory, home].map((folder) => mkdir(folder, { recursive: true })));
 
+  await endOrphans(unitDirectory);
   const key = await hostKey(directory);
   const init = new Init(unitDirectory);
   const faults = new FaultState(async (listening) => {
@@ -61,6 +65,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     authorizedKeys: options.authorizedKeys,
     user: options.user,
     home,
+    owner: unitDirectory,
     environment: {
       PATH: `${binDirectory}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
       HOME: home,
@@ -93,7 +98,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     unitDirectory,
     faults,
     init,
-    log: () => [...ssh.log],
+    log: () => ssh.log,
     async reboot() {
       await Promise.all([ssh.cutEverything(), init.powerOff()]);
       await init.boot();

@@ -1,4 +1,4 @@
-import { Transform } from 'node:stream';
+import { Transform, type Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerChannel } from 'ssh2';
 import type { FaultState } from './faults.js';
@@ -13,6 +13,8 @@ const aloneMs = 1000;
 export interface RemoteCommandOptions {
   readonly channel: ServerChannel;
   readonly command: string;
+  /** Of the process, as `SessionOptions` means it. */
+  readonly owner: string;
   readonly home: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly faults: FaultState;
@@ -35,6 +37,7 @@ export async function runRemoteCommand(options: RemoteCommandOptions): Promise<S
   }
 
   const session = await Session.start({
+    owner: options.owner,
     program: '/bin/sh',
     words: ['sh', '-c', command],
     workingDirectory: options.home,
@@ -43,8 +46,7 @@ export async function runRemoteCommand(options: RemoteCommandOptions): Promise<S
   });
   wireInput(session, options);
   void report(session, options);
-  if (gone.aborted) void endAbandoned(session);
-  else gone.addEventListener('abort', () => void endAbandoned(session), { once: true });
+  void aborted(gone).then(() => endAbandoned(session));
   return session;
 }
 
@@ -80,16 +82,53 @@ function wireInput({ stdin }: Session, { channel, faults, cut }: RemoteCommandOp
 
 /** As sshd does, it waits for whoever else holds the command's output, and tells the exit status last. */
 async function report(session: Session, { channel, gone }: RemoteCommandOptions): Promise<void> {
-  const errorsSent = new Promise((resolve) => channel.stderr.once('finish', resolve));
-  session.stdout.pipe(channel, { end: false });
-  session.stderr.pipe(channel.stderr);
+  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = (target: Writable, data: Buffer): Promise<unknown> =>
+    (turn = turn.then(() => sent(target, data)));
+  const sent = (target: Writable, data: Buffer): Promise<unknown> => {
+    Object.assign(channel, nothingPending);
+    return Promise.race([new Promise((resolve) => target.write(data, resolve)), closed]);
+  };
+  const closed = aborted(gone);
 
-  const [exit] = await Promise.all([session.exited, session.closed, errorsSent]);
+  const [exit] = await Promise.all([
+    session.exited,
+    forwarded(session.stdout, (data) => inTurn(channel, data)),
+    forwarded(session.stderr, (data) => inTurn(channel.stderr, data)),
+  ]);
+  await turn;
   if (gone.aborted) return;
   if (exit.kind === 'exited') channel.exit(exit.status);
   else channel.exit(exit.signal.slice('SIG'.length), false, '');
   channel.end();
 }
+
+/**
+ * ssh2 1.17 keeps one place for data that waits for the other end, does not clear it once it was sent, and looks there
+ * first: with both outputs waiting it would send one twice and the other never. So they take turns, from a clean slate.
+ */
+const nothingPending = {
+  _chunk: undefined,
+  _chunkcb: undefined,
+  _chunkErr: undefined,
+  _chunkcbErr: undefined,
+};
+
+/** Resolves when the stream is over, also when it was broken off. */
+const forwarded = (stream: Readable, send: (data: Buffer) => Promise<unknown>): Promise<void> =>
+  new Promise((resolve) => {
+    stream.on('data', (data: Buffer) => {
+      stream.pause();
+      void send(data).then(() => stream.resume());
+    });
+    stream.once('close', resolve);
+  });
+
+const aborted = (signal: AbortSignal): Promise<unknown> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', resolve, { once: true });
+  });
 
 /** The end of a connection is also how a command ends that went well: then there is nobody left to wait for. */
 async function endAbandoned(session: Session): Promise<void> {

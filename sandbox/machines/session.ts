@@ -11,6 +11,8 @@ export type Exit =
   | { readonly kind: 'killed'; readonly signal: NodeJS.Signals };
 
 export interface SessionOptions {
+  /** Whose it is: the unit directory of a machine. Tells what a machine left behind that was killed itself. */
+  readonly owner: string;
   readonly program: string;
   /** With `argv[0]` in front. */
   readonly words: readonly string[];
@@ -22,7 +24,7 @@ export interface SessionOptions {
 /** How often a session that should be over is looked at: there is no event for the end of somebody else's child. */
 const lookEveryMs = 20;
 
-/** Names the session in the environment of its processes, which tells them from later users of the same numbers. */
+/** Names owner and session in the environment of processes, which tells them from later users of their numbers. */
 const mark = 'VERDIGRIS_SESSION';
 
 /**
@@ -59,7 +61,7 @@ export class Session {
 
   /** Resolves once the program was executed. @throws the system's error where it cannot be. */
   static async start(options: SessionOptions): Promise<Session> {
-    const id = randomUUID();
+    const id = `${options.owner} ${randomUUID()}`;
     const [argv0 = options.program, ...words] = options.words;
     const settings = {
       argv0,
@@ -116,6 +118,18 @@ export class Session {
 /** The program's name as the kernel keeps it, at most 15 characters. */
 export const processName = (pid: number): string => readProcessFile(pid, 'comm').trim();
 
+/** Kills what sessions of that owner still run, be it that the process which started them did not live to do it. */
+export async function endOrphans(owner: string): Promise<void> {
+  const belongs = (pid: number) =>
+    environmentOf(pid).some((variable) => variable.startsWith(`${mark}=${owner} `));
+  for (;;) {
+    const orphans = processes().filter((pid) => belongs(pid) && isRunning(pid));
+    if (orphans.length === 0) return;
+    for (const pid of orphans) signalProcess(pid, 'SIGKILL');
+    await delay(lookEveryMs);
+  }
+}
+
 function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
@@ -130,15 +144,16 @@ interface ProcessState {
   readonly session: number;
 }
 
-function livingIn(session: number): readonly number[] {
-  return readdirSync('/proc')
+const livingIn = (session: number): readonly number[] =>
+  processes().filter((pid) => processState(pid)?.session === session && isRunning(pid));
+
+const processes = (): readonly number[] =>
+  readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      const found = processState(pid);
-      return found?.session === session && !'ZX'.includes(found.state);
-    });
-}
+    .map(Number);
+
+/** A zombie has ended, and only waits to be taken note of. */
+const isRunning = (pid: number): boolean => !'ZX'.includes(processState(pid)?.state ?? 'X');
 
 const processGroupOf = (pid: number): number | undefined => processState(pid)?.group;
 

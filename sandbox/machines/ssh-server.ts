@@ -20,6 +20,8 @@ export interface SshServerOptions {
   /** The only user who may log in; anybody when left out. */
   readonly user: string | undefined;
   readonly home: string;
+  /** Of the processes that run its commands. */
+  readonly owner: string;
   /** What commands find in their environment, besides what follows from the login. */
   readonly environment: Readonly<Record<string, string>>;
   readonly faults: FaultState;
@@ -28,12 +30,15 @@ export interface SshServerOptions {
 /** `MaxSessions` of OpenSSH, as it comes: a connection that opens more is refused the channel. */
 const maxSessions = 10;
 
+/** A machine may be up for days. */
+const loggedEntries = 10_000;
+
 /** OpenSSH, as it comes, never asks whether the client is still there; the library below always does. */
 const never = 2 ** 31 - 1;
 
 /** The SSH side of a machine: public keys only, commands, and tunnels to the machine itself. */
 export class SshServer {
-  readonly log: LogEntry[] = [];
+  readonly #log: LogEntry[] = [];
 
   readonly #options: SshServerOptions;
   readonly #keys: readonly ParsedKey[];
@@ -56,6 +61,11 @@ export class SshServer {
     this.#ssh.on('connection', (connection, { ip, port }) =>
       this.#serve(connection, () => this.#lines.get(clientKey(ip, port))?.cut()),
     );
+  }
+
+  /** The last entries, oldest first. */
+  get log(): readonly LogEntry[] {
+    return [...this.#log];
   }
 
   get port(): number {
@@ -108,7 +118,7 @@ export class SshServer {
       if (this.#isAuthentic(context)) context.accept();
       else context.reject(['publickey']);
     });
-    connection.on('ready', () => this.log.push({ kind: 'login', at: new Date(), user }));
+    connection.on('ready', () => this.#note({ kind: 'login', at: new Date(), user }));
     connection.on('session', (accept, reject) => {
       if (sessions.size >= maxSessions) {
         reject();
@@ -163,14 +173,15 @@ export class SshServer {
       answerTo(accept);
     });
     session.on('exec', (accept, _, { command }) => {
-      this.log.push({ kind: 'exec', at: new Date(), command });
+      this.#note({ kind: 'exec', at: new Date(), command });
       // Nothing comes back, whatever the type says, when the client has ended its side already.
       const channel = accept() as ServerChannel | undefined;
       if (channel === undefined) return;
-      const { home, environment, faults } = this.#options;
+      const { home, owner, environment, faults } = this.#options;
       const options = {
         channel,
         command,
+        owner,
         home,
         environment: { ...environment, ...variables, USER: user, LOGNAME: user },
         faults,
@@ -185,6 +196,11 @@ export class SshServer {
         (error: unknown) => refuse(channel, 126, `/bin/sh: ${String(error)}\n`),
       );
     });
+  }
+
+  #note(entry: LogEntry): void {
+    this.#log.push(entry);
+    if (this.#log.length > loggedEntries) this.#log.shift();
   }
 
   /** Until it has ended, with all that it started. */

@@ -525,6 +525,7 @@ export class Unit {
     }
     try {
       const session = await Session.start({
+        owner: this.#unitDirectory,
         program: programPath(command.program) ?? command.program,
         words: expandVariables(command, environment),
         workingDirectory,

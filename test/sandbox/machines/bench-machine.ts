@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import ssh2, { type ConnectConfig } from 'ssh2';
 import { onTestFinished } from 'vitest';
+import { newKeyPair } from '../../../sandbox/machines/host-key.js';
 import { startMachine, type Machine, type MachineOptions } from '../../../sandbox/machines/machine.js';
 
-const key = ssh2.utils.generateKeyPairSync('ed25519');
+const key = newKeyPair();
 
 /** What a remote command came to. */
 export interface Answer {

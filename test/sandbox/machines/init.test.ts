@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startMachine } from '../../../sandbox/machines/machine.js';
-import { aMachine, compiled, execute, isAlive, type BenchMachine } from './bench-machine.js';
+import { aDirectory, aMachine, compiled, execute, isAlive, type BenchMachine } from './bench-machine.js';
 
 const ignoresSigterm = `
 #include <signal.h>
@@ -484,4 +485,70 @@ test('starts what is enabled when a machine is made from a folder that was one b
 
   expect(again.init.unit('greeter').status.activeState).toBe('active');
   await again.close();
+});
+
+test('ends what a machine left running that was killed itself', async () => {
+  const directory = aDirectory();
+  const machine = await aMachine({ directory });
+  machine.unit('greeter.service', 'ExecStart=/bin/sleep 300');
+  const host = new URL('../../../sandbox/machines/session.ts', import.meta.url);
+  const orphan = `
+    import { Session } from ${JSON.stringify(host.href)};
+    const { pid } = await Session.start({
+      owner: ${JSON.stringify(machine.unitDirectory)}, program: '/bin/sleep', words: ['sleep', '300'],
+      workingDirectory: '/', environment: {}, stdin: 'ignore',
+    });
+    console.log(pid);
+    process.kill(process.pid, 'SIGKILL');
+  `;
+  await machine.close();
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--eval', orphan],
+    {
+      encoding: 'utf8',
+    },
+  );
+  const pid = Number(stdout);
+  expect(isAlive(pid)).toBe(true);
+
+  const again = await startMachine({ name: 'green-1', directory, authorizedKeys: [] });
+
+  expect(isAlive(pid)).toBe(false);
+  await again.close();
+});
+
+test('ends up as it was last told, whatever was asked of it at the same time', async () => {
+  const machine = await aMachine();
+  machine.unit(
+    'greeter.service',
+    'ExecStart=/bin/sleep 300',
+    'Restart=always',
+    'RestartSec=1ms',
+    'StartLimitBurst=0',
+  );
+  const unit = machine.init.unit('greeter');
+  const asks = [
+    () => unit.start(),
+    () => unit.stop(),
+    () => unit.restart(),
+    () => Promise.resolve(unit.signal('SIGKILL', 'main')),
+  ];
+  const pids = new Set<number>();
+  const note = () => pids.add(unit.status.mainPid);
+
+  for (let round = 0; round < 40; round += 1) {
+    const chosen = [round, round >> 1, round >> 2, 3 * round].map((number) => asks[number % asks.length]!);
+    await Promise.all(chosen.map((ask) => ask().then(note)));
+  }
+  await unit.stop();
+
+  expect(unit.status.mainPid).toBe(0);
+  // Failed, where a kill came before the stop.
+  expect(['inactive', 'failed']).toContain(unit.status.activeState);
+  pids.delete(0);
+  expect(pids.size).toBeGreaterThan(1);
+  expect([...pids].filter(isAlive)).toEqual([]);
+  expect(await unit.start()).toBe('done');
+  expect(unit.status).toMatchObject({ activeState: 'active', subState: 'running' });
 });

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
+import { newKeyPair } from '../../../sandbox/machines/host-key.js';
 import { startMachine } from '../../../sandbox/machines/machine.js';
 import { aDirectory, aMachine, execute, isAlive } from './bench-machine.js';
 
@@ -42,7 +43,7 @@ test('gives commands its own home, tools and unit directory, and nothing of the 
 
 test('refuses a key that is not authorized', async () => {
   const machine = await aMachine();
-  const stranger = ssh2.utils.generateKeyPairSync('ed25519');
+  const stranger = newKeyPair();
 
   await expect(machine.connect({ privateKey: stranger.private })).rejects.toThrow(
     /authentication methods failed/,
@@ -51,10 +52,10 @@ test('refuses a key that is not authorized', async () => {
 });
 
 test('refuses who offers an authorized key without owning it', async () => {
-  const authorized = ssh2.utils.generateKeyPairSync('ed25519');
+  const authorized = newKeyPair();
   const machine = await aMachine({ authorizedKeys: [authorized.public] });
   const own = parsedKey(authorized.private);
-  const forged = Object.assign(parsedKey(ssh2.utils.generateKeyPairSync('ed25519').private), {
+  const forged = Object.assign(parsedKey(newKeyPair().private), {
     getPublicSSH: () => own.getPublicSSH(),
   });
 
@@ -69,6 +70,16 @@ test('refuses passwords, and users it was not made for', async () => {
   await expect(machine.connect({ password: 'deploy', privateKey: '' })).rejects.toThrow();
   await expect(machine.connect({ username: 'root' })).rejects.toThrow();
   expect(await machine.run('echo $USER')).toMatchObject({ out: 'deploy\n' });
+});
+
+test('makes key pairs that can be read, every time', () => {
+  const pairs = Array.from({ length: 1000 }, newKeyPair);
+
+  expect(
+    pairs.filter((pair) =>
+      [pair.private, pair.public].map((text) => ssh2.utils.parseKey(text)).some(isError),
+    ),
+  ).toEqual([]);
 });
 
 test('keeps its host key from one start to the next', async () => {
@@ -108,6 +119,17 @@ test('takes 20 MB on the input of a command and returns them unharmed', async ()
   expect(out).toContain(digest);
   const back = await machine.run(`cat ${copy} | sha256sum; cat ${copy} | wc -c`);
   expect(back.out).toBe(`${digest}  -\n${bytes.length}\n`);
+});
+
+test('returns much output and many errors at the same time unharmed', async () => {
+  const machine = await aMachine();
+
+  const { out, err } = await machine.run(
+    'head -c 8000000 /dev/zero | tr "\\0" e >&2 & head -c 8000000 /dev/zero | tr "\\0" o; wait',
+  );
+
+  expect([out.length, err.length]).toEqual([8_000_000, 8_000_000]);
+  expect([/[^o]/.test(out), /[^e]/.test(err)]).toEqual([false, false]);
 });
 
 test('ends a command that does not read its input as soon as it is done', async () => {
@@ -231,6 +253,8 @@ test('ends at its close the commands that run, and those that were left in the b
   expect(await lost).toBe('connection lost');
   await expect.poll(() => isAlive(Number(pid))).toBe(false);
 });
+
+const isError = (key: unknown): boolean => key instanceof Error;
 
 function parsedKey(text: string): ssh2.ParsedKey {
   const key = ssh2.utils.parseKey(text);
