@@ -16,6 +16,7 @@ import type { Server, Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
+import { identitiesOf, identityQuestion } from './identity.js';
 import { patiently, pause } from './patience.js';
 
 /** What one server proved. */
@@ -61,15 +62,7 @@ export const createHealthActivities = (drivers: Drivers) => ({
 
   /** Tells how each server of an environment names itself to visitors; a silent one is left out. */
   async identities(input: { readonly service: Service; readonly color: Color }): Promise<readonly string[]> {
-    return patiently(async (patience) => {
-      const samples = await pMap(input.service.environments[input.color], ({ name }) =>
-        drivers.server(input.service, name).probe(identityQuestion(input.service), patience),
-      );
-      const names = samples.flatMap((sample) =>
-        sample.kind === 'answered' && sample.identity ? [sample.identity] : [],
-      );
-      return [...new Set(names)].sort();
-    });
+    return patiently((patience) => identitiesOf(drivers, input.service, input.color, patience));
   },
 
   /**
@@ -229,6 +222,9 @@ async function illness(
 /** Enough to tell a tenth of failing answers from none. */
 const questionsPerEnvironment = 30;
 
+/** Few enough not to be a load. */
+const questionsAtOnce = 6;
+
 async function askEnvironment(
   drivers: Drivers,
   service: Service,
@@ -237,19 +233,13 @@ async function askEnvironment(
 ): Promise<readonly Sample[]> {
   const servers = service.environments[color];
   const question = { ...healthQuestion(service), path: service.prober.path };
-  const samples: Sample[] = [];
-  for (let round = 0; samples.length < questionsPerEnvironment; round++) {
-    const server = servers[round % servers.length];
-    if (!server) break;
-    samples.push(await askOnce(drivers.server(service, server.name), question, patience));
-    if (
-      samples.at(-1)?.kind === 'silent' &&
-      samples.length >= 3 &&
-      samples.every(({ kind }) => kind === 'silent')
-    )
-      break;
-  }
-  return samples;
+  const asked = Array.from(
+    { length: questionsPerEnvironment },
+    (_, index) => servers[index % servers.length]!,
+  );
+  return pMap(asked, ({ name }) => askOnce(drivers.server(service, name), question, patience), {
+    concurrency: questionsAtOnce,
+  });
 }
 
 async function askOnce(driver: ServerDriver, question: HealthQuestion, patience: Patience): Promise<Sample> {
@@ -265,10 +255,4 @@ const healthQuestion = ({ health }: Service): HealthQuestion => ({
   path: health.path,
   status: health.status,
   timeoutMs: health.timeoutMs,
-});
-
-const identityQuestion = (service: Service): HealthQuestion => ({
-  ...healthQuestion(service),
-  path: service.publicAddress.identify.path,
-  identityHeader: service.publicAddress.identify.header,
 });

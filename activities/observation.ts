@@ -3,10 +3,11 @@ import type { LoadBalancerObservation, Observation, ServerObservation } from '..
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
-import type { Color } from '../domain/color.js';
+import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
+import { identitiesOf, identityQuestion } from './identity.js';
 import { patiently, pause } from './patience.js';
 
 /** Servers looked at side by side. */
@@ -29,8 +30,9 @@ export const createObservationActivities = (drivers: Drivers) => ({
   /**
    * Looks again just before a change: traffic must still go where the plan found it (or put it, with `live`), and the load
    * balancer's objects must be as planned. Reads only.
+   * @returns digest by name of every object, ours or not: from it a change can tell later whose a stored edit is.
    */
-  async confirm(input: Confirmation): Promise<void> {
+  async confirm(input: Confirmation): Promise<Readonly<Record<string, string>>> {
     return patiently((patience) => confirm(drivers, input, patience));
   },
 
@@ -50,15 +52,19 @@ export const createObservationActivities = (drivers: Drivers) => ({
   /** Fails with `EnvironmentHasTraffic` unless the environment gets none. Asked before each undo that changes a server. */
   async confirmIdle(input: { readonly service: Service; readonly color: Color }): Promise<void> {
     return patiently(async (patience) => {
-      const { traffic } = await observeLoadBalancer(drivers, input.service, patience);
+      const { traffic, staged } = await observeLoadBalancer(drivers, input.service, patience);
       const idle = traffic.kind === 'split' && traffic.split[input.color] === 0;
-      if (idle) return;
-      const found =
-        traffic.kind === 'split' ? `sends ${describeSplit(traffic.split)}` : `is unclear (${traffic.detail})`;
-      throw new Failure(
-        'EnvironmentHasTraffic',
-        `Cannot touch ${input.color}: the load balancer ${found}, needs none to ${input.color}\n  move the traffic away and go on: verdigris retry; or leave the rest to you: verdigris take-over`,
-      );
+      if (!idle) {
+        const found =
+          traffic.kind === 'split'
+            ? `sends ${describeSplit(traffic.split)}`
+            : `is unclear (${traffic.detail})`;
+        throw hasTraffic(input.color, `the load balancer ${found}`);
+      }
+      // With unpublished edits the API tells what is stored, not what runs: the world has to be asked.
+      if (staged.length > 0 && (await answersTheWorld(drivers, input.service, input.color, patience))) {
+        throw hasTraffic(input.color, `it answers at ${input.service.publicAddress.url}`);
+      }
     });
   },
 });
@@ -74,7 +80,7 @@ async function confirm(
   drivers: Drivers,
   { service, plan, live }: Confirmation,
   patience: Patience,
-): Promise<void> {
+): Promise<LoadBalancerObservation['objects']> {
   const loadBalancer = await observeLoadBalancer(drivers, service, patience);
   const { traffic } = loadBalancer;
   if (traffic.kind !== 'split' || !sameSplit(traffic.split, allTo(live))) {
@@ -94,6 +100,36 @@ async function confirm(
       `Cannot go on with "${service.id}": the load balancer was edited since the plan was made (${changed.join('; ')})\n  look at it and deploy again: verdigris plan`,
     );
   }
+  return loadBalancer.objects;
+}
+
+const hasTraffic = (color: Color, found: string): Failure =>
+  new Failure(
+    'EnvironmentHasTraffic',
+    `Cannot touch ${color}: ${found}, needs no traffic for ${color}\n  move the traffic away and go on: verdigris retry; or leave the rest to you: verdigris take-over`,
+  );
+
+/** Enough new connections to meet every instance of a load balancer that still sends some there. */
+const questions = 10;
+
+/** Whether visitors are answered by servers of this environment, where that can be told. */
+async function answersTheWorld(
+  drivers: Drivers,
+  service: Service,
+  color: Color,
+  patience: Patience,
+): Promise<boolean> {
+  const { url } = service.publicAddress;
+  const question = identityQuestion(service);
+  const [own, others] = await Promise.all(
+    [color, otherColor(color)].map((each) => identitiesOf(drivers, service, each, patience)),
+  );
+  for (let asked = 0; asked < questions; asked++) {
+    const sample = await drivers.prober.ask(url, question, patience);
+    const name = sample.kind === 'answered' ? sample.identity : undefined;
+    if (name !== undefined && own?.includes(name) && !others?.includes(name)) return true;
+  }
+  return false;
 }
 
 const isUnreachable = (error: unknown): boolean =>

@@ -39,6 +39,8 @@ export const failures = {
   // traffic
   IllUnderTraffic: { transient: false },
   EvidenceMissing: { transient: false },
+  // Temporal
+  TemporalUnreachable: { transient: true },
   // people
   PlanDrifted: { transient: false },
   RollbackAsked: { transient: false },

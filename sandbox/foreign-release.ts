@@ -8,7 +8,11 @@ import type { SandboxServer } from './sandbox.js';
  * Runs a build of greeter on a server as people have it before they use Verdigris: copied into a flat directory, with a unit file
  * written by hand.
  */
-export async function runByHand({ machine, directory, port }: SandboxServer, { archive, executable }: BuiltGreeter, unit = 'greeter.service'): Promise<void> {
+export async function runByHand(
+  { machine, directory, port }: SandboxServer,
+  { archive, executable }: BuiltGreeter,
+  unit = 'greeter.service',
+): Promise<void> {
   const unpacked = join(machine.directory, 'home', 'upload');
   await mkdir(unpacked, { recursive: true });
   await x({ file: archive, cwd: unpacked });

@@ -1,13 +1,13 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { utils } from 'ssh2';
+import ssh2 from 'ssh2';
 import { stringify } from 'yaml';
 import { colors, otherColor, type Color } from '../domain/color.js';
 import { startDataPlane, type EmbeddedDataPlane } from './data-plane/embedded-data-plane.js';
 import { startMachine, type Machine } from './machines/machine.js';
 import type { JsonObject } from './ovh-api/json.js';
 import { startOvhApi, type OvhApi, type OvhApiBehaviour } from './ovh-api/ovh-api.js';
-import { freePort } from './temporal/free-port.js';
+import { freePort } from './free-port.js';
 
 export interface SandboxOptions {
   /** Everything of it is written here. */
@@ -64,12 +64,18 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
-    const api = await startOvhApi({ directory: join(directory, 'ovh'), dataPlane, ...(options.behaviour ? { behaviour: options.behaviour } : {}) });
+    const api = await startOvhApi({
+      directory: join(directory, 'ovh'),
+      dataPlane,
+      ...(options.behaviour ? { behaviour: options.behaviour } : {}),
+    });
     ends.push(() => api.close());
-    const { private: privateKey, public: publicKey } = utils.generateKeyPairSync('ed25519');
+    const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
     const servers = await Promise.all(
-      colors.flatMap(color =>
-        Array.from({ length: serversPerEnvironment }, (_, index) => startServer(directory, service, color, index + 1, publicKey)),
+      colors.flatMap((color) =>
+        Array.from({ length: serversPerEnvironment }, (_, index) =>
+          startServer(directory, service, color, index + 1, publicKey),
+        ),
       ),
     );
     ends.push(async () => void (await Promise.all(servers.map(({ machine }) => machine.close()))));
@@ -84,7 +90,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 }
 
 /** Removes what a sandbox wrote. */
-export const removeSandbox = (directory: string): Promise<void> => rm(directory, { recursive: true, force: true });
+export const removeSandbox = (directory: string): Promise<void> =>
+  rm(directory, { recursive: true, force: true });
 
 async function startServer(
   directory: string,
@@ -94,7 +101,12 @@ async function startServer(
   publicKey: string,
 ): Promise<SandboxServer> {
   const name = `${color}-${number}`;
-  const machine = await startMachine({ name, directory: join(directory, 'machines', name), authorizedKeys: [publicKey], user: 'deploy' });
+  const machine = await startMachine({
+    name,
+    directory: join(directory, 'machines', name),
+    authorizedKeys: [publicKey],
+    user: 'deploy',
+  });
   await mkdir(join(machine.directory, 'srv'), { recursive: true });
   return { name, color, machine, port: await freePort(), directory: join(machine.directory, 'srv', service) };
 }
@@ -105,9 +117,22 @@ async function provision(api: OvhApi, servers: readonly SandboxServer[]): Promis
   const create = async (path: string, body: JsonObject): Promise<JsonObject> =>
     (await api.admin.editAsSomebodyElse('POST', `${root}${path}`, body)) as JsonObject;
   const farmOf = async (color: Color): Promise<number> => {
-    const probe = { type: 'http', method: 'GET', url: '/health', match: 'status', pattern: '200', interval: 30 };
-    const farm = await create('/http/farm', { zone: 'all', port: 8080, balance: 'roundrobin', displayName: color, probe });
-    for (const server of servers.filter(each => each.color === color)) {
+    const probe = {
+      type: 'http',
+      method: 'GET',
+      url: '/health',
+      match: 'status',
+      pattern: '200',
+      interval: 30,
+    };
+    const farm = await create('/http/farm', {
+      zone: 'all',
+      port: 8080,
+      balance: 'roundrobin',
+      displayName: color,
+      probe,
+    });
+    for (const server of servers.filter((each) => each.color === color)) {
       await create(`/http/farm/${String(farm['farmId'])}/server`, {
         address: '127.0.0.1',
         port: server.port,
@@ -119,7 +144,12 @@ async function provision(api: OvhApi, servers: readonly SandboxServer[]): Promis
     return Number(farm['farmId']);
   };
   const frontendFor = async (color: Color, port: string, displayName: string): Promise<number> => {
-    const frontend = await create('/http/frontend', { zone: 'all', port, displayName, defaultFarmId: farms[color] });
+    const frontend = await create('/http/frontend', {
+      zone: 'all',
+      port,
+      displayName,
+      defaultFarmId: farms[color],
+    });
     return Number(frontend['frontendId']);
   };
   const farms = { blue: await farmOf('blue'), green: await farmOf('green') };
@@ -136,8 +166,9 @@ async function published(api: OvhApi): Promise<void> {
   for (;;) {
     const { status } = (await api.admin.editAsSomebodyElse('GET', path)) as JsonObject;
     if (status === 'done') return;
-    if (status === 'error' || status === 'cancelled') throw new Error(`Cannot publish the sandbox's load balancer: its task ended as "${status}"`);
-    await new Promise(resolve => setTimeout(resolve, 50));
+    if (status === 'error' || status === 'cancelled')
+      throw new Error(`Cannot publish the sandbox's load balancer: its task ended as "${status}"`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
@@ -151,7 +182,9 @@ interface Made {
   readonly privateKey: string;
 }
 
-async function writeFiles(made: Made): Promise<{ readonly serviceFile: string; readonly workerFile: string }> {
+async function writeFiles(
+  made: Made,
+): Promise<{ readonly serviceFile: string; readonly workerFile: string }> {
   const { directory } = made.options;
   const secrets = {
     ssh: made.privateKey,
@@ -172,7 +205,11 @@ async function writeFiles(made: Made): Promise<{ readonly serviceFile: string; r
 
 const serviceSettings = ({ options, service, api, servers, loadBalancer, publicUrl }: Made): JsonObject => ({
   service,
-  program: { unit: `${service}.service`, executable: 'bin/greeter', unitFile: 'lib/systemd/system/greeter.service' },
+  program: {
+    unit: `${service}.service`,
+    executable: 'bin/greeter',
+    unitFile: 'lib/systemd/system/greeter.service',
+  },
   ssh: { user: 'deploy', key: 'secret:ssh', privilege: 'none' },
   environments: { blue: entriesOf(servers, 'blue'), green: entriesOf(servers, 'green') },
   loadBalancer: {
@@ -190,7 +227,7 @@ const serviceSettings = ({ options, service, api, servers, loadBalancer, publicU
 
 const entriesOf = (servers: readonly SandboxServer[], color: Color): JsonObject[] =>
   servers
-    .filter(server => server.color === color)
+    .filter((server) => server.color === color)
     .map(({ name, port, directory, machine }) => ({
       name,
       address: '127.0.0.1',
@@ -212,7 +249,10 @@ const quick: JsonObject = {
 
 const workerSettings = ({ options, service, api }: Made, names: readonly string[]): JsonObject => ({
   secrets: Object.fromEntries(
-    names.map(name => [name, { file: `secrets/${name}`, services: [`${service}@*`], hosts: ['127.0.0.1'] }]),
+    names.map((name) => [
+      name,
+      { file: `secrets/${name}`, services: [`${service}@*`], hosts: ['127.0.0.1'] },
+    ]),
   ),
   cache: { directory: join(options.directory, 'artifacts') },
   trust: api.caFile,

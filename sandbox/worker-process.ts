@@ -1,57 +1,68 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { startGuarded, type GuardedProcess } from './guarded-process.js';
 
-/** The real `verdigris worker`, as a process of its own. */
+/** Longer than a worker takes to end politely. */
+const graceMs = 70_000;
+
+/** The real `verdigris worker`, as a process of its own that does not outlive us. */
 export class WorkerProcess {
-  readonly #child: ChildProcess;
+  readonly #process: GuardedProcess;
 
-  private constructor(child: ChildProcess) {
-    this.#child = child;
+  private constructor(process_: GuardedProcess) {
+    this.#process = process_;
   }
 
   /** Starts it and resolves once it asks Temporal for work. Its log goes to `logFile`. */
-  static async start(options: { readonly workerFile: string; readonly address: string; readonly taskQueue?: string; readonly logFile: string }): Promise<WorkerProcess> {
+  static async start(options: WorkerProcessOptions): Promise<WorkerProcess> {
     const { workerFile, address, taskQueue, logFile } = options;
-    const words = [commandFile, 'worker', '--config', workerFile, '--address', address, ...(taskQueue ? ['--task-queue', taskQueue] : [])];
-    const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
-    const worker = new WorkerProcess(child);
+    const worker = startGuarded(process.execPath, [
+      commandFile,
+      'worker',
+      ...['--config', workerFile, '--address', address],
+      ...(taskQueue === undefined ? [] : ['--task-queue', taskQueue]),
+    ]);
     const log = createWriteStream(logFile, { flags: 'a' });
+    worker.stderr.pipe(log);
+    worker.stdout.resume();
     let tail = '';
-    const ready = new Promise<void>((resolve, reject) => {
-      child.stderr?.on('data', (chunk: Buffer) => {
-        log.write(chunk);
+    const ready = new Promise<void>((resolve) => {
+      worker.stderr.on('data', (chunk: Buffer) => {
         tail = (tail + chunk.toString()).slice(-2_000);
         if (tail.includes('worker is ready')) resolve();
       });
-      child.once('exit', code => reject(new Error(`Cannot start a worker: it ended with ${code ?? 'a signal'}\n${tail}`)));
     });
-    child.once('exit', () => log.end());
-    await ready;
-    return worker;
+    const failed = worker.ended.then((how): never => {
+      throw new Error(`Cannot start a worker: it ended with ${how}, needs to run\n${tail}`);
+    });
+    // Once it is ready, its end is nobody's failure.
+    failed.catch(() => undefined);
+    await Promise.race([ready, failed]);
+    return new WorkerProcess(worker);
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#process.pid;
   }
 
   /** As a power cut would: nothing is finished, nothing is said. */
   async kill(): Promise<void> {
-    await this.#end('SIGKILL');
+    await this.#process.kill();
+    await this.#process.ended;
   }
 
   /** Politely: steps in flight reach a safe point. */
   async stop(): Promise<void> {
-    await this.#end('SIGTERM');
+    await this.#process.stop(graceMs);
   }
+}
 
-  async #end(signal: NodeJS.Signals): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.kill(signal);
-    await ended;
-  }
+export interface WorkerProcessOptions {
+  readonly workerFile: string;
+  /** Of Temporal. */
+  readonly address: string;
+  readonly taskQueue?: string;
+  readonly logFile: string;
 }
 
 /** The compiled command, whether this file runs as TypeScript or from `dist/`. */

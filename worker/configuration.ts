@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { Failure } from '../domain/failures.js';
 import { complaintsOf, describeComplaint, describeError } from '../client/configuration/complaints.js';
 import { parseSource } from '../client/configuration/documents.js';
 import { SecretsSchema } from './secrets.js';
@@ -39,7 +40,10 @@ export function readWorkerConfiguration(path: string): WorkerConfiguration {
       : complaintsOf(result.error.issues, known).map((issue) => describeComplaint(issue, [source]))),
   ];
   if (!result.success || complaints.length > 0) {
-    throw new TypeError([`Cannot use ${path}:`, ...complaints.map(({ text }) => `  ${text}`)].join('\n'));
+    throw new Failure(
+      'RequestInvalid',
+      [`Cannot use ${path}:`, ...complaints.map(({ text }) => `  ${text}`)].join('\n'),
+    );
   }
   const { cache, trust, ...rest } = result.data;
   const absolute = (file: string) => resolve(dirname(path), file.replace(/^~(?=\/)/, homedir()));
@@ -55,7 +59,8 @@ function readText(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     const needs = 'needs a file that says what names of secrets resolve to';
-    throw new TypeError(
+    throw new Failure(
+      'RequestInvalid',
       `Cannot read "${path}": ${(cause as Error).message}, ${needs}\n  see docs/worker.example.yaml`,
       { cause },
     );

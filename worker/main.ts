@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Runtime, Worker, type NativeConnectionOptions } from '@temporalio/worker';
 import { pino } from 'pino';
+import { Failure } from '../domain/failures.js';
 import { createActivities } from '../activities/index.js';
 import { defaultTaskQueue } from '../workflows/messages.js';
 import { bundlePath, workflowsPath } from './bundle.js';
@@ -11,17 +12,16 @@ import { WorkerDrivers } from './drivers.js';
 import { temporalLogger } from './log.js';
 import { createSecrets } from './secrets.js';
 
+/** What the command line says; what it leaves out comes from the environment and from Temporal's own profile file. */
 export interface WorkerOptions {
   /** Path of `worker.yaml`. */
   readonly config: string;
   readonly taskQueue?: string;
-  /** What flags say; the environment and Temporal's own profile file say the rest. */
-  readonly temporal?: {
-    readonly address?: string;
-    readonly namespace?: string;
-    readonly tls?: boolean;
-    readonly apiKey?: string;
-  };
+  readonly address?: string;
+  readonly namespace?: string;
+  readonly tls?: boolean;
+  readonly apiKeyFile?: string;
+  readonly profile?: string;
 }
 
 /** Long enough for a step to reach a safe point; a container's stop timeout has to be above `force`. */
@@ -38,7 +38,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const worker = await Worker.create({
       connection,
       namespace,
-      taskQueue: options.taskQueue ?? defaultTaskQueue,
+      taskQueue: options.taskQueue ?? process.env['VERDIGRIS_TASK_QUEUE'] ?? defaultTaskQueue,
       identity: `verdigris-worker@${hostname()} (${process.pid})`,
       activities: createActivities(drivers),
       // A checkout that was not built bundles for itself.
@@ -60,25 +60,24 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function connect({
-  temporal = {},
-}: WorkerOptions): Promise<{ connection: NativeConnection; namespace: string }> {
-  const profile = loadClientConnectConfig();
-  const connectionOptions: NativeConnectionOptions = {
-    ...profile.connectionOptions,
-    ...(temporal.address === undefined ? {} : { address: temporal.address }),
-    ...(temporal.apiKey === undefined ? {} : { apiKey: temporal.apiKey }),
-    ...(temporal.tls === undefined ? {} : { tls: temporal.tls }),
+async function connect(options: WorkerOptions): Promise<{ connection: NativeConnection; namespace: string }> {
+  const { address, namespace, tls, apiKeyFile, profile } = options;
+  const known = loadClientConnectConfig(profile === undefined ? {} : { profile });
+  const connectionOptions = {
+    ...known.connectionOptions,
+    ...(address === undefined ? {} : { address }),
+    ...(apiKeyFile === undefined ? {} : { apiKey: readFileSync(apiKeyFile, 'utf8').trim() }),
+    ...(tls === undefined ? {} : { tls }),
   } as NativeConnectionOptions;
-  const address = connectionOptions.address ?? 'localhost:7233';
   try {
     return {
       connection: await NativeConnection.connect(connectionOptions),
-      namespace: temporal.namespace ?? profile.namespace ?? 'default',
+      namespace: namespace ?? known.namespace ?? 'default',
     };
   } catch (cause) {
-    throw new Error(
-      `Cannot reach Temporal at ${address}: ${(cause as Error).message}\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
+    throw new Failure(
+      'TemporalUnreachable',
+      `Cannot reach Temporal at ${connectionOptions.address ?? 'localhost:7233'}: ${(cause as Error).message}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
       { cause },
     );
   }

@@ -38,8 +38,8 @@ async function deploy(run: DeploymentRun): Promise<Plan> {
   await install(run, plan, observation);
   await activate(run, plan);
   await verify(run, plan);
-  await approve(run, plan);
-  await switchTraffic(run, plan);
+  const objects = await approve(run, plan);
+  await switchTraffic(run, plan, objects);
   await bake(run, plan);
   await retire(run, plan, observation);
   return plan;

@@ -12,9 +12,13 @@ export const expectedColor = (plan: Plan, expected: Expected): Color =>
 
 /**
  * Looks again just before a change. While somebody else has moved the traffic nothing is touched and a person is asked;
- * an edit of the load balancer's objects voids the plan.
+ * an edit of the load balancer's objects voids the plan. Gives every object of the load balancer as it is.
  */
-export async function confirmPlan(run: DeploymentRun, plan: Plan, expected: Expected): Promise<void> {
+export async function confirmPlan(
+  run: DeploymentRun,
+  plan: Plan,
+  expected: Expected,
+): Promise<Plan['objects']> {
   const live = expectedColor(plan, expected);
   for (;;) {
     try {

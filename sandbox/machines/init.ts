@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { within } from './deadline.js';
 import { Journal } from './journal.js';
 import { Unit } from './unit.js';
 import { wantedUnits } from './unit-links.js';
@@ -53,8 +53,7 @@ export class Init {
 
   /** Ends every program: politely, and after two seconds without asking. */
   async shutDown(): Promise<void> {
-    const stopped = Promise.all(this.units().map((unit) => unit.stop()));
-    await Promise.race([stopped, delay(shutDownMs, undefined, { ref: false })]);
+    await within(Promise.all(this.units().map((unit) => unit.stop())), shutDownMs);
     await this.powerOff();
   }
 

@@ -1,6 +1,6 @@
 import { Transform, type Readable, type Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerChannel } from 'ssh2';
+import { within } from './deadline.js';
 import type { FaultState } from './faults.js';
 import { Session } from './session.js';
 
@@ -134,6 +134,5 @@ const aborted = (signal: AbortSignal): Promise<unknown> =>
 async function endAbandoned(session: Session): Promise<void> {
   session.stdout.destroy();
   session.stderr.destroy();
-  const isOver = await Promise.race([session.exited.then(() => true), delay(aloneMs, false)]);
-  if (!isOver) await session.end();
+  if ((await within(session.exited, aloneMs)) === undefined) await session.end();
 }

@@ -6,10 +6,11 @@ import { timestamp } from './moment.js';
 import { processName } from './session.js';
 import type { Terminal } from './terminal.js';
 import { formatTimeSpan } from './time-span.js';
-import type { JobResult, Unit } from './unit.js';
+import type { Unit } from './unit.js';
 import { disable, enable, enabledState } from './unit-links.js';
 import { unitProperties } from './unit-properties.js';
 import { signalNamed } from './unit-settings.js';
+import type { JobResult } from './unit-state.js';
 
 /** Does what `systemctl` of systemd 252 does, in its words. @returns the exit status. */
 export async function systemctl(init: Init, words: readonly string[], terminal: Terminal): Promise<number> {

@@ -3,9 +3,10 @@ import type { ExecCommand } from './command-line.js';
 import { exitCodeNumber, exitStatusNumber } from './exit-verdict.js';
 import { timestamp, type Moment } from './moment.js';
 import { formatTimeSpan } from './time-span.js';
-import type { Unit, UnitStatus } from './unit.js';
+import type { Unit } from './unit.js';
 import { enabledState } from './unit-links.js';
 import type { UnitSettings } from './unit-settings.js';
+import type { UnitStatus } from './unit-state.js';
 
 /**
  * What `systemctl show` tells of a unit, in systemd's order, which is also the order for those who ask for some of it:

@@ -166,13 +166,10 @@ const type: Reader = (draft, value, name) => {
 
 const span =
   (...settings: ('restartMs' | 'startLimitIntervalMs' | 'timeoutStartMs' | 'timeoutStopMs')[]): Reader =>
-  (draft, value, name) => {
-    const milliseconds = value === '' ? undefined : parseTimeSpan(value);
-    if (value !== '' && milliseconds === undefined) {
-      return { complaint: `Failed to parse time value, ignoring: ${value}` };
-    }
-    for (const setting of settings)
-      draft[setting] = timeout(setting, milliseconds ?? defaults(name)[setting]);
+  (draft, value) => {
+    const milliseconds = parseTimeSpan(value);
+    if (milliseconds === undefined) return { complaint: `Failed to parse time value, ignoring: ${value}` };
+    for (const setting of settings) draft[setting] = timeout(setting, milliseconds);
     return undefined;
   };
 
@@ -276,6 +273,17 @@ const workingDirectory: Reader = (draft, value, name) => {
   return undefined;
 };
 
+const killMode: Reader = (draft, value, name) => {
+  if (value !== '')
+    return oneOf('killMode', ['control-group', 'mixed', 'process', 'none'], 'kill mode specification')(
+      draft,
+      value,
+      name,
+    );
+  draft.killMode = defaults(name).killMode;
+  return undefined;
+};
+
 const killSignal: Reader = (draft, value) => {
   const signal = signalNamed(value);
   if (signal === undefined) return { complaint: `Failed to parse signal name, ignoring: ${value}` };
@@ -347,7 +355,7 @@ const readers: Readonly<Record<string, Reader>> = {
   'Service.TimeoutStartSec': span('timeoutStartMs'),
   'Service.TimeoutStopSec': span('timeoutStopMs'),
   'Service.TimeoutSec': span('timeoutStartMs', 'timeoutStopMs'),
-  'Service.KillMode': oneOf('killMode', ['control-group', 'mixed', 'process', 'none'], 'kill mode specifier'),
+  'Service.KillMode': killMode,
   'Service.KillSignal': killSignal,
   'Service.SendSIGKILL': yesOrNo('sendsSigkill'),
   'Service.SuccessExitStatus': successExitStatus,

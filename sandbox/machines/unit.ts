@@ -1,80 +1,30 @@
 import { randomUUID } from 'node:crypto';
-import { statSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
-import { expandVariables, type ExecCommand } from './command-line.js';
-import { executionFailure, exitText, isRestarted, resultOf, type UnitResult } from './exit-verdict.js';
+import type { ExecCommand } from './command-line.js';
+import { pause, within } from './deadline.js';
+import { exitText, isRestarted, resultOf, type UnitResult } from './exit-verdict.js';
 import type { Journal } from './journal.js';
 import { loadUnit, needsReload, type LoadedUnit } from './loaded-unit.js';
-import { now, type Moment } from './moment.js';
-import { programEnvironment, programPath } from './program-environment.js';
-import { processName, Session, type Exit } from './session.js';
+import { now } from './moment.js';
+import { programEnvironment } from './program-environment.js';
+import { processName, type Exit, type Session } from './session.js';
 import { StartLimit } from './start-limit.js';
 import type { UnitName } from './unit-name.js';
+import { execute, reasonOf, type Executed } from './unit-program.js';
 import type { UnitSettings } from './unit-settings.js';
-
-export type SubState =
-  | 'dead'
-  | 'start-pre'
-  | 'start'
-  | 'start-post'
-  | 'running'
-  | 'exited'
-  | 'reload'
-  | 'stop'
-  | 'stop-sigterm'
-  | 'stop-sigkill'
-  | 'stop-post'
-  | 'auto-restart'
-  | 'failed';
-
-export type ActiveState = 'inactive' | 'activating' | 'active' | 'reloading' | 'deactivating' | 'failed';
-
-const activeStates: Readonly<Record<SubState, ActiveState>> = {
-  dead: 'inactive',
-  'start-pre': 'activating',
-  start: 'activating',
-  'start-post': 'activating',
-  running: 'active',
-  exited: 'active',
-  reload: 'reloading',
-  stop: 'deactivating',
-  'stop-sigterm': 'deactivating',
-  'stop-sigkill': 'deactivating',
-  'stop-post': 'deactivating',
-  'auto-restart': 'activating',
-  failed: 'failed',
-};
-
-/** How a start, stop or reload that somebody asked for ended. */
-export type JobResult = 'done' | 'failed' | 'canceled';
-
-/** What is to be known of a unit at one moment. */
-export interface UnitStatus {
-  readonly activeState: ActiveState;
-  readonly subState: SubState;
-  readonly result: UnitResult;
-  readonly restarts: number;
-  readonly invocationId: string;
-  /** Of the main process, while it lives. */
-  readonly mainPid: number;
-  readonly controlPid: number;
-  /** Of the last main process, also when it is gone. */
-  readonly execMainPid: number;
-  readonly execMainStarted: Moment | undefined;
-  readonly execMainExited: Moment | undefined;
-  readonly execMainExit: Exit | undefined;
-  readonly stateChanged: Moment | undefined;
-  readonly activeEntered: Moment | undefined;
-  readonly activeExited: Moment | undefined;
-  readonly inactiveEntered: Moment | undefined;
-  readonly inactiveExited: Moment | undefined;
-}
+import {
+  activeStates,
+  isUp,
+  neverYet,
+  noMainProcess,
+  timesAfter,
+  type JobResult,
+  type MainProcess,
+  type SubState,
+  type UnitStatus,
+} from './unit-state.js';
 
 /** How long lines that a program wrote just before its end may take to arrive after it. */
 const lastLinesMs = 200;
-
-/** A timer that is set for longer fires at once. */
-const longestTimerMs = 2 ** 31 - 1;
 
 type ExecPhase = 'start-pre' | 'start' | 'start-post' | 'reload' | 'stop' | 'stop-post';
 
@@ -103,22 +53,8 @@ export class Unit {
   /** Settles when the end of the main process has been taken note of. */
   #mainNoted: Promise<void> = Promise.resolve();
   #control: Session | undefined;
-  #execMain: Pick<UnitStatus, 'execMainPid' | 'execMainStarted' | 'execMainExited' | 'execMainExit'> = {
-    execMainPid: 0,
-    execMainStarted: undefined,
-    execMainExited: undefined,
-    execMainExit: undefined,
-  };
-  #times: Pick<
-    UnitStatus,
-    'stateChanged' | 'activeEntered' | 'activeExited' | 'inactiveEntered' | 'inactiveExited'
-  > = {
-    stateChanged: undefined,
-    activeEntered: undefined,
-    activeExited: undefined,
-    inactiveEntered: undefined,
-    inactiveExited: undefined,
-  };
+  #execMain: MainProcess = noMainProcess;
+  #times = neverYet;
 
   #lastSettings: UnitSettings | undefined;
   #activation: Promise<JobResult> | undefined;
@@ -261,12 +197,7 @@ export class Unit {
 
     this.#result = 'success';
     this.#invocationId = randomUUID().replaceAll('-', '');
-    this.#execMain = {
-      execMainPid: 0,
-      execMainStarted: undefined,
-      execMainExited: undefined,
-      execMainExit: undefined,
-    };
+    this.#execMain = noMainProcess;
     const takesTime = settings.type !== 'simple' || settings.execStartPre.length > 0;
     if (takesTime) this.#tell(`Starting ${this.#title()}...`);
 
@@ -345,23 +276,13 @@ export class Unit {
     const started = now();
     const outcome = await this.#execute(command);
     if (outcome.kind === 'not executed') {
-      this.#execMain = {
-        execMainPid: 0,
-        execMainStarted: started,
-        execMainExited: undefined,
-        execMainExit: undefined,
-      };
+      this.#execMain = { ...noMainProcess, execMainStarted: started };
       this.#noteMainExit({ kind: 'exited', status: outcome.status }, command);
       return false;
     }
     const { session } = outcome;
     this.#main = session;
-    this.#execMain = {
-      execMainPid: session.pid,
-      execMainStarted: started,
-      execMainExited: undefined,
-      execMainExit: undefined,
-    };
+    this.#execMain = { ...noMainProcess, execMainPid: session.pid, execMainStarted: started };
     this.#mainNoted = this.#attend(session, command);
     return true;
   }
@@ -507,86 +428,46 @@ export class Unit {
     this.#tell(`${this.name.full}: Control process exited, ${exitText(exit)}`, 'notice');
   }
 
-  async #execute(
-    command: ExecCommand,
-  ): Promise<
-    | { readonly kind: 'executed'; readonly session: Session }
-    | { readonly kind: 'not executed'; readonly status: number }
-  > {
-    const settings = this.#settings();
-    const environment = {
+  async #execute(command: ExecCommand): Promise<Executed> {
+    const mainPid = this.#main === undefined ? {} : { MAINPID: String(this.#main.pid) };
+    const executed = await execute(command, this.#settings(), this.#unitDirectory, {
       ...this.#environment,
-      ...(this.#main === undefined ? {} : { MAINPID: String(this.#main.pid) }),
-    };
-    const workingDirectory = directoryFor(settings);
-    if (workingDirectory === undefined) {
-      this.#tellExecutionFailure(command, 'CHDIR', 'No such file or directory');
-      return { kind: 'not executed', status: executionFailure.changeDirectory };
-    }
-    try {
-      const session = await Session.start({
-        owner: this.#unitDirectory,
-        program: programPath(command.program) ?? command.program,
-        words: expandVariables(command, environment),
-        workingDirectory,
-        environment,
-        stdin: 'ignore',
-      });
-      this.#sessions.add(session);
-      this.#keepWords(
-        session,
-        settings.identifier ?? command.program.slice(command.program.lastIndexOf('/') + 1),
+      ...mainPid,
+    });
+    if (executed.kind === 'executed') {
+      this.#sessions.add(executed.session);
+      this.#keepWords(executed.session, command);
+    } else {
+      const { step, because } = executed;
+      this.#tell(
+        `${this.name.full}: Failed at step ${step} spawning ${command.program}: ${because}`,
+        'error',
       );
-      return { kind: 'executed', session };
-    } catch (error) {
-      this.#tellExecutionFailure(command, 'EXEC', reasonOf(error));
-      return { kind: 'not executed', status: executionFailure.execute };
     }
+    return executed;
   }
 
-  #tellExecutionFailure({ program }: ExecCommand, step: string, reason: string): void {
-    this.#tell(`${this.name.full}: Failed at step ${step} spawning ${program}: ${reason}`, 'error');
-  }
-
-  #keepWords(session: Session, identifier: string): void {
-    const { pid } = session;
-    const unit = this.name.full;
-    const invocationId = this.#invocationId;
-    for (const stream of [session.stdout, session.stderr]) {
-      this.#journal.follow(stream, (message) => ({
-        unit,
-        invocationId,
-        from: 'unit',
-        identifier,
-        pid,
-        priority: 6,
-        message,
-      }));
-    }
+  #keepWords({ pid, stdout, stderr }: Session, { program }: ExecCommand): void {
+    const entry = {
+      unit: this.name.full,
+      invocationId: this.#invocationId,
+      from: 'unit',
+      identifier: this.#settings().identifier ?? program.slice(program.lastIndexOf('/') + 1),
+      pid,
+      priority: 6,
+    } as const;
+    for (const stream of [stdout, stderr]) this.#journal.follow(stream, (message) => ({ ...entry, message }));
   }
 
   // State
 
   #enter(subState: SubState): void {
-    const before = activeStates[this.#subState];
-    const after = activeStates[subState];
+    this.#times = timesAfter(this.#times, this.#subState, subState, now());
     this.#subState = subState;
-    const at = now();
-    const wasUp = before === 'active' || before === 'reloading';
-    const isUp = after === 'active' || after === 'reloading';
-    const wasDown = before === 'inactive' || before === 'failed';
-    const isDown = after === 'inactive' || after === 'failed';
-    this.#times = {
-      stateChanged: at,
-      activeEntered: isUp && !wasUp ? at : this.#times.activeEntered,
-      activeExited: wasUp && !isUp ? at : this.#times.activeExited,
-      inactiveEntered: isDown && !wasDown ? at : this.#times.inactiveEntered,
-      inactiveExited: wasDown && !isDown ? at : this.#times.inactiveExited,
-    };
   }
 
   #isActive(): boolean {
-    return ['active', 'reloading'].includes(activeStates[this.#subState]);
+    return isUp(this.#subState);
   }
 
   /** The first thing that went wrong is what is reported. */
@@ -628,46 +509,3 @@ export class Unit {
     });
   }
 }
-
-/** The value of `promise`, or `undefined` when it takes longer. */
-async function within<Value>(promise: Promise<Value>, atMostMs: number): Promise<Value | undefined> {
-  if (atMostMs === Infinity) return promise;
-  const enough = new AbortController();
-  try {
-    return await Promise.race([promise, pause(atMostMs, enough.signal)]);
-  } finally {
-    enough.abort();
-  }
-}
-
-/** Ends early, and quietly, when `signal` says so. */
-async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
-  try {
-    await delay(Math.min(milliseconds, longestTimerMs), undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-}
-
-/** `undefined` where it has to be there and is not. */
-function directoryFor({ workingDirectory }: UnitSettings): string | undefined {
-  if (workingDirectory === undefined) return '/';
-  if (statSync(workingDirectory.path, { throwIfNoEntry: false })?.isDirectory() === true)
-    return workingDirectory.path;
-  return workingDirectory.optional ? '/' : undefined;
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  ENOEXEC: 'Exec format error',
-  ENOTDIR: 'Not a directory',
-  EISDIR: 'Is a directory',
-  ETXTBSY: 'Text file busy',
-  ELOOP: 'Too many levels of symbolic links',
-  E2BIG: 'Argument list too long',
-};
-
-/** In the words of the C library. */
-const reasonOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? (reasons[String(error.code)] ?? error.message) : String(error);

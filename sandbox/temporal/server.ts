@@ -5,8 +5,8 @@ import { finished } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { temporalExecutable, type Looking } from './executable.js';
-import { freePort } from './free-port.js';
-import { startGuarded, type GuardedProcess } from './guarded-process.js';
+import { freePort } from '../free-port.js';
+import { startGuarded, type GuardedProcess } from '../guarded-process.js';
 
 export type SearchAttributeType = 'Text' | 'Keyword' | 'Int' | 'Double' | 'Bool' | 'Datetime' | 'KeywordList';
 

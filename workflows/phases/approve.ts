@@ -9,15 +9,18 @@ import { asFailure } from '../complaint.js';
 import { watch } from '../patience.js';
 import { verifyAgain } from './verify.js';
 
-/** Waits for a person. What they approve is verified once more before it gets the traffic. */
-export async function approve(run: DeploymentRun, plan: Plan): Promise<void> {
+/**
+ * Waits for a person. What they approve is verified once more before it gets the traffic.
+ * Gives every object of the load balancer as it is just before the switch.
+ */
+export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
   const { board } = run;
   const said = await answer(run, plan);
   if (said.kind === 'rejected') throw new Rejected(said);
   board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
   board.enter('approve', 'approved; every server is verified once more, then the traffic is switched');
   await verifyAgain(run, plan);
-  await confirmPlan(run, plan, 'live');
+  return confirmPlan(run, plan, 'live');
 }
 
 type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: 'approved' | 'rejected' };

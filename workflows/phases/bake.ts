@@ -2,7 +2,7 @@ import { CancellationScope, condition, isCancellation } from '@temporalio/workfl
 import { otherColor, type Color } from '../../domain/color.js';
 import type { Complaint } from '../../domain/failures.js';
 import { oursOf, type Plan } from '../../domain/plan.js';
-import type { TrafficReport } from '../../domain/traffic.js';
+import { judgeTraffic, type TrafficReport } from '../../domain/traffic.js';
 import { asFailure, complaintOf } from '../complaint.js';
 import { expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
@@ -18,6 +18,7 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
   inbox.on('advance', () => (clock.early = true));
   inbox.on('extend', (said) => (clock.leftMs += said.byMs));
   let objects = plan.objects;
+  await judgeSwitch(run, plan);
   while (clock.leftMs > 0 && !clock.early) {
     const { report, trouble } = await stretch(run, plan, objects, clock);
     if (trouble && isForPeople(trouble)) {
@@ -28,6 +29,17 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
     if (trouble) throw asFailure(trouble);
     await judge(run, plan, report, clock);
   }
+}
+
+/** What was lost while the traffic moved counts like what is lost under it. */
+async function judgeSwitch(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { traffic, service, baseline } = run;
+  const during = await traffic.next(`to ${plan.idle} under all the traffic`, {
+    baseline,
+    policy: service.bake,
+  });
+  const verdict = during ? judgeTraffic(during, baseline, service.bake, false) : undefined;
+  if (verdict?.kind === 'fail') throw asFailure(ill(run, plan, verdict.because));
 }
 
 interface Clock {
@@ -46,9 +58,8 @@ async function stretch(
   objects: Plan['objects'],
   clock: Clock,
 ): Promise<{ readonly report: TrafficReport | undefined; readonly trouble: Complaint | undefined }> {
-  const { service, board, traffic, baseline } = run;
+  const { board, traffic } = run;
   const beganAt = Date.now();
-  await traffic.next(`to ${plan.idle} under all the traffic`, { baseline, policy: service.bake });
   const found: { trouble?: Complaint } = {};
   const watchers = watchAll(run, plan, objects, (trouble) => (found.trouble ??= trouble));
   try {
@@ -68,7 +79,7 @@ async function stretch(
     watchers.scope.cancel();
     await CancellationScope.nonCancellable(() => watchers.ended);
   }
-  const report = await traffic.next('after the bake');
+  const report = await traffic.next('after the bake', { baseline: run.baseline, policy: run.service.bake });
   board.tell({ tally: traffic.tally });
   return { report, trouble: found.trouble };
 }

@@ -9,9 +9,9 @@ import { baselineFrom } from '../traffic-watch.js';
 const proofDeadlineMs = 60_000;
 
 /** Gives all new traffic to the new environment, and proves it from outside. */
-export async function switchTraffic(run: DeploymentRun, plan: Plan): Promise<void> {
+export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
   const { service, board, identities } = run;
-  const { idle, objects } = plan;
+  const { idle } = plan;
   board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   run.switched = true;

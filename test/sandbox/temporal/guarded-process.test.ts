@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { expect, test, vi } from 'vitest';
-import { startGuarded } from '../../../sandbox/temporal/guarded-process.js';
+import { startGuarded } from '../../../sandbox/guarded-process.js';
 
 const parent = fileURLToPath(new URL('parent.ts', import.meta.url));
 

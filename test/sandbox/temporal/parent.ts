@@ -1,5 +1,5 @@
 // Started by tests, which kill it: holds a guarded program, or a Temporal server, and tells its pid.
-import { startGuarded } from '../../../sandbox/temporal/guarded-process.js';
+import { startGuarded } from '../../../sandbox/guarded-process.js';
 import { startTemporal } from '../../../sandbox/temporal/server.js';
 
 const [, , kind, program] = process.argv;
