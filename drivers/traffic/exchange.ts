@@ -30,7 +30,7 @@ export type FailureWord =
 
 export type ExchangeEnd =
   | { readonly kind: 'answered'; readonly status: number; readonly headers: http.IncomingHttpHeaders }
-  | { readonly kind: 'unanswered'; readonly ending: Exclude<Ending, 'good' | `HTTP ${number}`> };
+  | { readonly kind: 'unanswered'; readonly ending: Unanswered };
 
 export interface Exchange {
   readonly url: URL;
@@ -41,54 +41,93 @@ export interface Exchange {
 }
 
 /** Sends one GET, once, reads the whole answer and calls `onEnd` exactly once. */
-export function exchange(
-  { url, agent, timeoutMs, signal }: Exchange,
-  onEnd: (end: ExchangeEnd) => void,
-): void {
-  const startedAtMs = performance.now();
-  let ended = false;
-  let answerBegan = false;
-  let bytesBefore = 0;
+export function exchange(what: Exchange, onEnd: (end: ExchangeEnd) => void): void {
+  new OpenExchange(what, onEnd).send();
+}
 
-  const end = (how: ExchangeEnd) => {
-    if (ended) return;
-    ended = true;
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', giveUp);
-    onEnd(how);
-  };
-  const unanswered = (ending: Exclude<Ending, 'good' | `HTTP ${number}`>) =>
-    end({ kind: 'unanswered', ending });
-  const broken = (error: NodeJS.ErrnoException) => {
-    const word = wordFor(error);
-    unanswered((word === 'cut' || word === 'reset') && wasIdle() ? 'idle closed' : word);
-  };
-  /** Later than a moment after sending, the other side had the request: then it is the service's failure. */
-  const wasIdle = () =>
-    request.reusedSocket && !answerBegan && !hasBytes() && performance.now() - startedAtMs < idleCloseMs;
-  // TLS counts its own records as bytes; there only the head of an answer tells.
-  const hasBytes = () => url.protocol === 'http:' && (request.socket?.bytesRead ?? 0) > bytesBefore;
+type Unanswered = Exclude<Ending, 'good' | `HTTP ${number}`>;
 
-  const send = url.protocol === 'https:' ? https.request : http.request;
-  const request = send(url, { agent, headers: { 'user-agent': 'verdigris' } }, (response) => {
-    answerBegan = true;
-    response.on('end', () =>
-      end({ kind: 'answered', status: response.statusCode ?? 0, headers: response.headers }),
-    );
-    response.on('error', broken);
+class OpenExchange {
+  readonly #what: Exchange;
+  readonly #onEnd: (end: ExchangeEnd) => void;
+  readonly #startedAtMs = performance.now();
+  readonly #request: http.ClientRequest;
+  #timer: NodeJS.Timeout | undefined;
+  #bytesBefore = 0;
+  #answerBegan = false;
+  #ended = false;
+
+  constructor(what: Exchange, onEnd: (end: ExchangeEnd) => void) {
+    this.#what = what;
+    this.#onEnd = onEnd;
+    const { url, agent } = what;
+    const request = url.protocol === 'https:' ? https.request : http.request;
+    this.#request = request(url, { agent, headers: { 'user-agent': 'verdigris' } });
+  }
+
+  send(): void {
+    this.#request.on('socket', (socket: Socket) => (this.#bytesBefore = socket.bytesRead));
+    this.#request.on('response', (response: http.IncomingMessage) => this.#read(response));
+    this.#request.on('error', this.#broken);
+    this.#request.on('close', () => this.#unanswered('cut'));
+    this.#what.signal?.addEventListener('abort', this.#giveUp);
+    this.#giveUpAfter(this.#what.timeoutMs);
+    this.#request.end();
+  }
+
+  #read(response: http.IncomingMessage): void {
+    this.#answerBegan = true;
+    const { statusCode: status = 0, headers } = response;
+    response.on('end', () => this.#end({ kind: 'answered', status, headers }));
+    response.on('error', this.#broken);
     response.resume();
-  });
-  request.on('socket', (socket: Socket) => (bytesBefore = socket.bytesRead));
-  request.on('error', broken);
-  request.on('close', () => unanswered('cut'));
+  }
 
-  const giveUp = () => {
-    unanswered('timed out');
-    request.destroy();
+  #end(how: ExchangeEnd): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#what.signal?.removeEventListener('abort', this.#giveUp);
+    this.#onEnd(how);
+  }
+
+  #unanswered(ending: Unanswered): void {
+    this.#end({ kind: 'unanswered', ending });
+  }
+
+  readonly #broken = (error: NodeJS.ErrnoException): void => {
+    const word = wordFor(error);
+    this.#unanswered((word === 'cut' || word === 'reset') && this.#wasIdle() ? 'idle closed' : word);
   };
-  const timer = setTimeout(giveUp, timeoutMs);
-  signal?.addEventListener('abort', giveUp);
-  request.end();
+
+  /** Some time after sending, the other side had the request: then a close is the service's failure. */
+  #wasIdle(): boolean {
+    const justSent = performance.now() - this.#startedAtMs < idleCloseMs;
+    return this.#request.reusedSocket && !this.#answerBegan && !this.#hasBytes() && justSent;
+  }
+
+  /** TLS counts its own records as bytes; there only the head of an answer tells. */
+  #hasBytes(): boolean {
+    const { protocol } = this.#what.url;
+    return protocol === 'http:' && (this.#request.socket?.bytesRead ?? 0) > this.#bytesBefore;
+  }
+
+  /** A pause of this process makes timers late, and answers that have come are read after them: not the service's fault. */
+  #giveUpAfter(waitMs: number): void {
+    const dueAtMs = performance.now() + waitMs;
+    this.#timer = setTimeout(() => {
+      const lateMs = performance.now() - dueAtMs;
+      if (lateMs > pauseMs) this.#giveUpAfter(lateMs);
+      else setImmediate(this.#giveUp);
+    }, waitMs);
+  }
+
+  readonly #giveUp = (): void => {
+    // By now its connection may carry another request.
+    if (this.#ended) return;
+    this.#unanswered('timed out');
+    this.#request.destroy();
+  };
 }
 
 /** 2xx and 3xx are good; a probed path that answers 404 is not served. */
@@ -99,10 +138,13 @@ export const endingOf = (end: ExchangeEnd): Ending =>
       ? 'good'
       : `HTTP ${end.status}`;
 
-/** A close that crosses with a request arrives within a round trip. */
-const idleCloseMs = 250;
+/** A close that crosses with a request arrives within a round trip; this leaves room for slow machines. */
+const idleCloseMs = 1000;
 
-function wordFor({ code = '', syscall }: NodeJS.ErrnoException): Exclude<Ending, 'good' | `HTTP ${number}`> {
+/** More than timers are late by themselves. */
+const pauseMs = 50;
+
+function wordFor({ code = '', syscall }: NodeJS.ErrnoException): Unanswered {
   // Node names an orderly close in the middle of an exchange ECONNRESET too, but without a system call.
   if (code === 'ECONNRESET') return syscall === undefined ? 'cut' : 'reset';
   if (code.startsWith('HPE_')) return 'bad answer';
@@ -111,7 +153,7 @@ function wordFor({ code = '', syscall }: NodeJS.ErrnoException): Exclude<Ending,
   );
 }
 
-const words: Readonly<Record<string, Exclude<Ending, 'good' | `HTTP ${number}`>>> = {
+const words: Readonly<Record<string, Unanswered>> = {
   ECONNREFUSED: 'refused',
   EPIPE: 'reset',
   ECONNABORTED: 'reset',

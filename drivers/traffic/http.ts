@@ -97,12 +97,11 @@ class HttpRun implements RunningProber {
     const dueAtMs = this.#dueAtMs(slot);
     const window = this.#windowOf(slot);
     const lane = slot % 2 === 0 ? this.#freeLane() : undefined;
-    const timeoutMs = this.#target.timeoutMs - (performance.now() - dueAtMs);
     const agent = lane?.agent ?? this.#newEachTime;
     this.#pending++;
     this.#book.sent(window);
     if (lane) lane.busy = true;
-    exchange({ url: this.#url, agent, timeoutMs }, (end) => {
+    exchange({ url: this.#url, agent, timeoutMs: this.#target.timeoutMs }, (end) => {
       const nowMs = performance.now();
       if (lane) lane.busy = false;
       this.#book.ended(window, endingOf(end), nowMs - dueAtMs, nowMs);

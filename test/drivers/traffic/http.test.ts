@@ -33,7 +33,7 @@ async function probe(
   let enough: () => void;
   const seen = new Promise<void>((resolve) => (enough = resolve));
   const running = createHttpProber(options.prober).start(
-    { url, path: '/health', requestsPerSecond: options.rate ?? 100, timeoutMs: options.timeoutMs ?? 1000 },
+    { url, path: '/health', requestsPerSecond: options.rate ?? 100, timeoutMs: options.timeoutMs ?? 20_000 },
     (window, tally) => {
       windows.push(window);
       tallies.push(tally);
@@ -130,7 +130,7 @@ describe.concurrent('what fails is counted under its word', () => {
     ['timed out', ({ socket }) => socket.write('HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\nhalf')],
   ])('%s, exactly (case %#)', async (word, answer) => {
     const service = await aService(answer);
-    const { tally } = await probe(service.url, { rate: 40, timeoutMs: 300 });
+    const { tally } = await probe(service.url, { rate: 40, timeoutMs: word === 'timed out' ? 300 : 20_000 });
     expect(tally.failures).toEqual({ [word]: tally.sent });
     expect(tally).toMatchObject({ failed: tally.sent, idleClosed: 0, sent: service.arrivals.length });
   });
@@ -189,7 +189,7 @@ describe.concurrent('a kept-alive connection that is closed just as it is used',
 
   test('is a failure when the service had the request for a while', async () => {
     const service = await aService((arrival) => {
-      if (arrival.nth === 2) setTimeout(() => arrival.socket.end(), 400);
+      if (arrival.nth === 2) setTimeout(() => arrival.socket.end(), 1500);
       else good(arrival);
     });
     const { tally } = await probe(service.url);
