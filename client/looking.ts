@@ -27,7 +27,8 @@ export async function lookWith<Seen>(session: Session, look: Look): Promise<Seen
       workflowId: `${workflowIdOf(service.id)}/${look.workflowType}/${randomUUID().slice(0, 8)}`,
       taskQueue: temporal.taskQueue,
       args: [look.input],
-      workflowExecutionTimeout: look.timeoutMs,
+      // Nobody waits longer, but who gives up first tells why.
+      workflowExecutionTimeout: look.timeoutMs + 60_000,
       staticSummary: `${look.action} ${service.id}: changes nothing`,
     }),
   );

@@ -23,6 +23,8 @@ export interface Pointers {
   readonly link?: string;
   /** A command with the options that reach this service. */
   readonly command: (words: string) => string;
+  /** The options that commands need here, empty where the defaults do. */
+  readonly whereabouts: string;
 }
 
 /** The end of a run, repeating what matters. */
@@ -166,10 +168,7 @@ function openReport(run: OpenRun, pointers: Pointers, nowMs: number): readonly s
       ).map((line) => line.slice(2)),
     ),
     ...section('Notes', status.notes),
-    ...section(
-      'What can be done now',
-      status.accepts.map((name) => messageHint(name, pointers)),
-    ),
+    ...acceptedLines(status, pointers),
   ];
 }
 
@@ -211,7 +210,15 @@ const hints: Readonly<Record<MessageName, string>> = {
   'take-over': 'takes what is left out of its hands',
 };
 
-const messageHint = (name: MessageName, { command }: Pointers): string => `${command(name)}  ${hints[name]}`;
+/** What can be done now, and what each does. */
+export function acceptedLines({ accepts }: Status, { whereabouts }: Pointers): readonly string[] {
+  const heading = `What can be done now${whereabouts === '' ? '' : ` (each with ${whereabouts})`}`;
+  const rows = columns(accepts.map((name) => [`verdigris ${name}`, hints[name]]));
+  return section(
+    heading,
+    rows.map((row) => row.slice(2)),
+  );
+}
 
 /** What somebody approves. */
 export function approvalReport(status: Status): readonly string[] {

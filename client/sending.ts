@@ -8,8 +8,8 @@ import { Refusal } from './refusal.js';
 import { kindOf } from './report.js';
 import { lookAt, type OpenRun } from './service-run.js';
 import type { Session } from './session.js';
-import { TemporalUnreachable } from './temporal.js';
-import { ago } from './words.js';
+import { TemporalSilent } from './temporal.js';
+import { ago, describeDuration } from './words.js';
 
 /** The open run that a message is for. Refuses where there is none, or another than was meant. */
 export async function openRun(
@@ -36,7 +36,7 @@ export async function openRun(
 }
 
 /** An answer takes a second; a worker that is just taking the run up takes longer. */
-const answerMs = 15_000;
+export const answerMs = 15_000;
 
 /** Sends a message that is checked and answered. The same `updateId` again is the same message. */
 export async function send(
@@ -65,7 +65,7 @@ export const withInput = (name: MessageName) => updates[name] as UpdateDefinitio
 
 /** Puts a refusal by the run, and silence of all workers, in words. */
 export async function answered(
-  { temporal, service }: Session,
+  { temporal, service, command }: Session,
   name: MessageName,
   ask: () => Promise<Answer>,
 ): Promise<Answer> {
@@ -75,9 +75,9 @@ export async function answered(
     if (error instanceof WorkflowUpdateFailedError) {
       throw new MessageRefused(error.cause?.message ?? error.message, { cause: error });
     }
-    if (error instanceof TemporalUnreachable && (await temporal.hasWorker()) === false) {
+    if (error instanceof TemporalSilent) {
       throw new NoWorker(
-        `Cannot ${name} "${service.id}": no worker answers on task queue "${temporal.taskQueue}", needs one\n  start one: verdigris worker`,
+        `Cannot ${name} "${service.id}": no worker on task queue "${temporal.taskQueue}" answered within ${describeDuration(answerMs)}, needs one that is alive\n  start one: verdigris worker; it may hear this yet: ${command('status')}`,
         { cause: error },
       );
     }
@@ -88,5 +88,5 @@ export async function answered(
 /** The run heard the message and said no. */
 export class MessageRefused extends Refusal {}
 
-/** Temporal is there, but nobody works for it. */
+/** No worker answered; what was sent may be heard yet. */
 export class NoWorker extends Refusal {}

@@ -29,7 +29,8 @@ export async function inSession(
 ): Promise<number> {
   const service = readService(options.config, options.destination);
   const temporal = await connectTemporal(options);
-  const command = (words: string) => [`verdigris ${words}`, ...whereabouts(options)].join(' ');
+  const where = whereabouts(options);
+  const command = (words: string) => [`verdigris ${words}`, where].filter(Boolean).join(' ');
   try {
     return await work({
       service,
@@ -38,7 +39,7 @@ export async function inSession(
       command,
       pointers: (id) => {
         const link = temporal.linkTo(workflowIdOf(service.id), id);
-        return { service: service.id, command, ...(link === undefined ? {} : { link }) };
+        return { service: service.id, command, whereabouts: where, ...(link === undefined ? {} : { link }) };
       },
     });
   } finally {
@@ -47,13 +48,14 @@ export async function inSession(
 }
 
 /** The options that were given and that the next command needs too. */
-const whereabouts = (options: ServiceOptions): readonly string[] => [
-  ...(options.config === defaultConfigurationFile ? [] : [`--config ${options.config}`]),
-  ...(options.destination === defaultDestination ? [] : [`--destination ${options.destination}`]),
-  ...(options.address === undefined ? [] : [`--address ${options.address}`]),
-  ...(options.namespace === undefined ? [] : [`--namespace ${options.namespace}`]),
-  ...(options.tls === true ? ['--tls'] : []),
-  ...(options.apiKeyFile === undefined ? [] : [`--api-key-file ${options.apiKeyFile}`]),
-  ...(options.profile === undefined ? [] : [`--profile ${options.profile}`]),
-  ...(options.taskQueue === undefined ? [] : [`--task-queue ${options.taskQueue}`]),
-];
+const whereabouts = (options: ServiceOptions): string =>
+  [
+    ...(options.config === defaultConfigurationFile ? [] : [`--config ${options.config}`]),
+    ...(options.destination === defaultDestination ? [] : [`--destination ${options.destination}`]),
+    ...(options.address === undefined ? [] : [`--address ${options.address}`]),
+    ...(options.namespace === undefined ? [] : [`--namespace ${options.namespace}`]),
+    ...(options.tls === true ? ['--tls'] : []),
+    ...(options.apiKeyFile === undefined ? [] : [`--api-key-file ${options.apiKeyFile}`]),
+    ...(options.profile === undefined ? [] : [`--profile ${options.profile}`]),
+    ...(options.taskQueue === undefined ? [] : [`--task-queue ${options.taskQueue}`]),
+  ].join(' ');

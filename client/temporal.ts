@@ -43,6 +43,9 @@ export interface Temporal {
 /** Temporal does not answer, for now or at all. */
 export class TemporalUnreachable extends Refusal {}
 
+/** Temporal took the call and gave no answer in time: it, or a worker that has to answer, is slow or gone. */
+export class TemporalSilent extends TemporalUnreachable {}
+
 const callMs = 10_000;
 /** On one machine or network an answer takes milliseconds; over the internet, TLS and a cold start take longer. */
 const plainConnectMs = 3_000;
@@ -175,7 +178,7 @@ async function workersPolling(
 /** Failures of the connection become refusals in words; anything else passes. */
 function inWords(error: unknown, address: string, namespace: string): unknown {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || isGrpcDeadlineError(error)) {
-    return new TemporalUnreachable(`Cannot get an answer from Temporal at ${address}: it took too long`, {
+    return new TemporalSilent(`Cannot get an answer from Temporal at ${address}: it took too long`, {
       cause: error,
     });
   }

@@ -2,7 +2,7 @@ import { exitCodes } from '../domain/deployment.js';
 import { shortId, type DeploymentId } from '../domain/names.js';
 import { describeDuration } from './configuration/quantities.js';
 import { follow, type Followed, type FollowOptions } from './following.js';
-import { approvalReport, endReport } from './report.js';
+import { acceptedLines, approvalReport, endReport } from './report.js';
 import { exitCodeOf, type End } from './service-run.js';
 import type { Session } from './session.js';
 import { createView } from './views.js';
@@ -81,7 +81,7 @@ function linesAfter(
       return [
         `Deployment ${shortId(id)} needs a person; it goes on waiting.`,
         ...indented([followed.status.problem?.message ?? followed.status.next]),
-        ...followed.status.accepts.map((message) => `  ${command(message)}`),
+        ...acceptedLines(followed.status, pointers(id)),
         ...goesOn.slice(2),
       ];
     case 'waited too long':

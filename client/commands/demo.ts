@@ -1,16 +1,6 @@
 import type { Command } from 'commander';
+import type { DemoOptions } from '../../sandbox/demo.js';
 import { teach } from './options.js';
-
-/** What the demo is told. */
-export interface DemoOptions {
-  /** Leave the sandbox running afterwards, until Ctrl-C. */
-  readonly keep?: boolean;
-}
-
-interface DemoModule {
-  /** The exit code. */
-  readonly demo: (options: DemoOptions) => Promise<number>;
-}
 
 export function define(command: Command): void {
   command
@@ -26,6 +16,6 @@ export function define(command: Command): void {
 }
 
 export async function run(options: DemoOptions): Promise<number> {
-  const { demo } = (await import(new URL('../../sandbox/demo.js', import.meta.url).href)) as DemoModule;
+  const { demo } = await import('../../sandbox/demo.js');
   return demo(options);
 }

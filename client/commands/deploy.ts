@@ -25,10 +25,7 @@ export function define(command: Command): void {
     .description(
       'Deploys an artifact: puts it on the idle environment, proves it there, waits for approval, switches, watches.',
     )
-    .requiredOption(
-      '-a, --artifact <url|path>',
-      'the tar.gz that was built; a path is one that workers can read too',
-    )
+    .option('-a, --artifact <url|path>', 'the tar.gz that was built; a path is one that workers can read too')
     .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
     .option('--version <name>', 'what people call it, for example a tag')
     .option('-w, --wait', 'follow it to its end')

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Message } from '../../domain/deployment.js';
 import { DeploymentId, shortId } from '../../domain/names.js';
 import { signals, workflowTypes, type RollbackRequest } from '../../workflows/messages.js';
-import { answered, MessageRefused, NoWorker, openRun, withInput } from '../sending.js';
+import { answerMs, answered, MessageRefused, NoWorker, openRun, withInput } from '../sending.js';
 import { exitCodeOf, lookAt, type End } from '../service-run.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { refuseUnsettled, runSummary, startOptions, type RunToStart } from '../starting.js';
@@ -73,9 +73,6 @@ const exitCodeOfRollback = (end: End): number =>
     : end.kind === 'outcome' && end.outcome.kind === 'promoted'
       ? 2
       : exitCodeOf(end);
-
-/** An answer takes a second; a worker that is just taking the run up takes longer. */
-const answerMs = 15_000;
 
 interface Asked {
   readonly id: DeploymentId;

@@ -1,16 +1,6 @@
 import type { Command } from 'commander';
+import type { SandboxUpOptions } from '../../sandbox/up.js';
 import { teach } from './options.js';
-
-/** What `sandbox up` is told. */
-export interface SandboxOptions {
-  /** Where it keeps its state; a temporary place when left out. */
-  readonly directory?: string;
-}
-
-interface SandboxModule {
-  /** Resolves once it was stopped. */
-  readonly sandboxUp: (options: SandboxOptions) => Promise<void>;
-}
 
 export function define(command: Command): void {
   const up = command
@@ -27,8 +17,8 @@ export function define(command: Command): void {
   );
 }
 
-export async function run(options: SandboxOptions): Promise<number> {
-  const { sandboxUp } = (await import(new URL('../../sandbox/up.js', import.meta.url).href)) as SandboxModule;
+export async function run(options: SandboxUpOptions): Promise<number> {
+  const { sandboxUp } = await import('../../sandbox/up.js');
   await sandboxUp(options);
   return 0;
 }

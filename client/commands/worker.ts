@@ -1,16 +1,6 @@
 import type { Command } from 'commander';
-import type { TemporalOptions } from '../temporal.js';
+import type { WorkerOptions } from '../../worker/main.js';
 import { teach, withTemporal } from './options.js';
-
-/** What a worker is told by the command line; everything else stands in its `worker.yaml`. */
-export interface WorkerOptions extends TemporalOptions {
-  /** Path of `worker.yaml`. */
-  readonly config: string;
-}
-
-interface WorkerModule {
-  readonly runWorker: (options: WorkerOptions) => Promise<void>;
-}
 
 export function define(command: Command): void {
   command
@@ -28,7 +18,7 @@ export function define(command: Command): void {
 }
 
 export async function run(options: WorkerOptions): Promise<number> {
-  const { runWorker } = (await import(new URL('../../worker/main.js', import.meta.url).href)) as WorkerModule;
+  const { runWorker } = await import('../../worker/main.js');
   await runWorker(options);
   return 0;
 }

@@ -89,6 +89,7 @@ test('a short configuration is completed with defaults', () => {
       deadlineMs: 120_000,
       loadBalancerDeadlineMs: 300_000,
     },
+    // oxlint-disable-next-line no-thenable -- the domain's word; nobody awaits settings
     approve: { timeoutMs: 72 * 3_600_000, then: 'reject', watchEveryMs: 30_000 },
     prober: { path: '/', requestsPerSecond: 20, timeoutMs: 5_000 },
     bake: {

@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { commands } from './command-table.js';
+import { Failure } from '../domain/failures.js';
+import { Refusal } from './refusal.js';
+
+/** What is left for faults of our own: anything that is no refusal. */
+const broken = 1;
+const badInput = 2;
+
+/** Runs one command and gives its exit code. Says on stderr what kept it from its end; never throws. */
+export async function runCommandLine(words: readonly string[]): Promise<number> {
+  try {
+    return await dispatch(words);
+  } catch (error) {
+    return explain(error, words);
+  }
+}
+
+async function dispatch(words: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = new Command('verdigris')
+    .description('Releases C programs on OVHcloud servers without dropping a request.')
+    .version(versionOf(), '-V, --version')
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride()
+    .addHelpText('after', '\nverdigris <command> --help shows an example and what happens next.');
+  for (const { name, group, summary, load } of commands) {
+    const command = program.command(name).summary(summary).helpGroup(group);
+    if (name !== asked(words)) continue;
+    const { define, run } = await load();
+    define(command);
+    const acting = command.commands[0] ?? command;
+    acting.action(async (options: unknown) => {
+      // Commander made them from what `define` declared.
+      exitCode = await run(options as never);
+    });
+  }
+  await program.parseAsync(words, { from: 'user' });
+  return exitCode;
+}
+
+/** The command among the words; `help deploy` asks for deploy too. */
+const asked = (words: readonly string[]): string | undefined =>
+  words.find((word) => !word.startsWith('-') && word !== 'help');
+
+function versionOf(): string {
+  // Two levels up in the sources, three in dist.
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const found: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));
+      return (found as { readonly version: string }).version;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  return 'unknown';
+}
+
+/** Says what went wrong and gives the exit code for it. */
+function explain(error: unknown, words: readonly string[]): number {
+  if (error instanceof CommanderError) return explainUsage(error, words);
+  if (error instanceof Refusal) {
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+  if (error instanceof Failure) {
+    process.stderr.write(`${error.message}\n`);
+    return badInput;
+  }
+  const fault = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(
+    `Verdigris itself broke; what it had started with Temporal goes on.\n  look: verdigris status\n\n${fault}\n`,
+  );
+  return broken;
+}
+
+function explainUsage({ exitCode, message }: CommanderError, words: readonly string[]): number {
+  if (exitCode === 0) return 0;
+  const why = message.replace(/^error: /, '').trim();
+  if (why !== '' && why !== '(outputHelp)') {
+    const [first = '', ...hints] = why.split('\n');
+    process.stderr.write(
+      [
+        `Cannot run "verdigris ${asked(words) ?? ''}": ${first.replace(/\.$/, '')}`,
+        ...hints.map((hint) => `  ${hint.replace(/^\((.*)\)$/, '$1')}`),
+        '  see: verdigris --help',
+        '',
+      ].join('\n'),
+    );
+  }
+  return badInput;
+}

@@ -1,0 +1,110 @@
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { commands } from '../../client/command-table.js';
+import {
+  parseDuration,
+  parsePercent,
+  parseSize,
+  describeDuration,
+} from '../../client/configuration/quantities.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const run = (...words: readonly string[]) =>
+  execa(process.execPath, ['--import', 'tsx', 'client/main.ts', ...words], { cwd: root, reject: false });
+
+const example = ['-c', 'docs/verdigris.example.yaml'];
+
+test('help lists every command', async () => {
+  const { exitCode, stdout } = await run('--help');
+  expect(exitCode).toBe(0);
+  for (const { name, summary } of commands) expect(stdout).toMatch(new RegExp(`${name} +${summary}`));
+});
+
+test('the help of every command has an example and says what happens next', async () => {
+  const { Command } = await import('commander');
+  for (const { name, load } of commands) {
+    const command = new Command(name);
+    (await load()).define(command);
+    let help = '';
+    const taught = command.commands[0] ?? command;
+    taught.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+    expect(help).toMatch(new RegExp(`Example:\\n {2}\\$ verdigris ${name}`));
+    expect(help).toMatch(/What happens next:\n {2}\S/);
+  }
+});
+
+describe('bad input ends with 2 and says why on stderr', () => {
+  test.each([
+    [['deplyo'], /^Cannot run "verdigris deplyo": unknown command 'deplyo'\n {2}Did you mean deploy\?/],
+    [
+      ['deploy', '--artifcat', 'x'],
+      /^Cannot run "verdigris deploy": unknown option '--artifcat'\n {2}Did you mean --artifact\?/,
+    ],
+    [['deploy', '--timeout', '3'], /Needs a duration such as 90s, 30m or 1h/],
+    [['approve', '--deployment', 'x'], /Needs eight hexadecimal digits or more/],
+    [['adopt', '--environment', 'red'], /Allowed choices are blue, green/],
+    [['check', '-c', 'nowhere.yaml'], /^Cannot read "nowhere\.yaml": there is no such file/],
+    [['check', ...example, '-d', 'moon'], /^Cannot use destination "moon"/],
+    [['check', ...example, '--api-key-file', '/nowhere'], /^Cannot read the API key "\/nowhere"/],
+    [['check', ...example, '--profile', 'nobody'], /^Cannot read the Temporal profile/],
+  ])('%j', async (words, pattern) => {
+    const { exitCode, stdout, stderr } = await run(...words);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toMatch(pattern);
+  });
+});
+
+describe('without Temporal', () => {
+  test('it says so in words, with how to start one', async () => {
+    const { exitCode, stderr } = await run('status', ...example, '--address', '127.0.0.1:1');
+    expect(exitCode).toBe(2);
+    expect(stderr).toBe(
+      'Cannot reach Temporal at 127.0.0.1:1: it refuses connections, needs a running server\n  start one: docker compose up -d, or verdigris sandbox up; another address: --address HOST:PORT',
+    );
+  });
+
+  test('it does not take something else for Temporal', async () => {
+    const server = createServer(() => undefined).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    const { exitCode, stderr } = await run('status', ...example, '--address', `127.0.0.1:${port}`);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/something else answers there, or it expects TLS \(--tls\)/);
+  });
+
+  test('the configuration can be checked all the same', async () => {
+    const { exitCode, stdout } = await run('check', '--offline', ...example);
+    expect({ exitCode, stdout }).toEqual({
+      exitCode: 0,
+      stdout: 'docs/verdigris.example.yaml is good for greeter@production: 2 servers in blue, 2 in green.',
+    });
+  });
+});
+
+test('quantities are read as people write them', () => {
+  expect(['500ms', '10s', '10 s', '1.5m', '72h', '3d', '0s'].map(parseDuration)).toEqual([
+    500, 10_000, 10_000, 90_000, 259_200_000, 259_200_000, 0,
+  ]);
+  expect(['10', 's', '-1s', '1 m 3 s', '', '1M'].map(parseDuration)).toEqual(Array(6).fill(undefined));
+  expect(['200 MB', '1GiB', '10 B'].map(parseSize)).toEqual([200e6, 2 ** 30, 10]);
+  expect(['200', '1 TB', '-1 MB'].map(parseSize)).toEqual(Array(3).fill(undefined));
+  expect(['0.1 %', '0.3%', '100 %', '0 %'].map(parsePercent)).toEqual([0.001, 0.003, 1, 0]);
+  expect(['0.1', '101 %', '%'].map(parsePercent)).toEqual(Array(3).fill(undefined));
+});
+
+test('durations are written with at most two units', () => {
+  expect([0, 999, 1_000, 59_600, 90_000, 3_600_000, 5_000_000, 259_200_000].map(describeDuration)).toEqual([
+    '0 ms',
+    '999 ms',
+    '1 s',
+    '1 m',
+    '1 m 30 s',
+    '1 h',
+    '1 h 23 m',
+    '72 h',
+  ]);
+});

@@ -1,0 +1,212 @@
+import { describe, expect, onTestFinished, vi } from 'vitest';
+import { aCommandLine, documentsOf, printed } from './support/command-line.js';
+import { test } from '../support/world.js';
+
+describe('status', () => {
+  test('of a service that was never deployed says how to begin', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    const { exitCode, stdout } = await cli.run('status');
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(
+      /has never been deployed from this Temporal namespace \("default"\)\.\n {2}begin: verdigris check/,
+    );
+  });
+
+  test('tells everything about an open deployment, with and without a worker', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve --by bea ${cli.artifact('v2')}`);
+    const alive = await cli.run('status');
+    await world.stopWorker();
+    const alone = await cli.run('status');
+
+    expect(alive.exitCode).toBe(0);
+    for (const { stdout } of [alive, alone]) {
+      expect(stdout).toMatch(/^shop-\w+@test: approve, for /);
+      expect(stdout).toMatch(/deployment +\w{8}, a deployment asked for by bea at /);
+      expect(stdout).toMatch(/release +v2 \(/);
+      expect(stdout).toMatch(/live +blue/);
+      expect(stdout).toMatch(/waits for +an approval/);
+      expect(stdout).toMatch(/until +\S+ \(in /);
+      expect(stdout).toMatch(/plan +[0-9a-f]{12}/);
+      expect(stdout).toMatch(/evidence +[0-9a-f]{12}/);
+      expect(stdout).toMatch(/green-2 +green +verified/);
+      expect(stdout).toMatch(/What can be done now \(each with .*--destination test .*\)\n/);
+      expect(stdout).toMatch(/verdigris approve +gives the new release the traffic/);
+    }
+    expect(alone.stdout).toContain('No worker answers: this is what was last written down.');
+    expect(alive.stdout).not.toContain('No worker answers');
+  });
+
+  test('of a finished deployment says how it ended, for machines too', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    const cli = await aCommandLine(world);
+    const { stdout } = await cli.run('status');
+    expect(stdout).toMatch(
+      /^No deployment of shop-\w+@test is open\. The last run was a deployment that ended .* ago/,
+    );
+    expect(stdout).toMatch(/Promoted shop-\w+@test to v2/);
+    expect(JSON.parse((await cli.run('status --json')).stdout)).toMatchObject({
+      run: { kind: 'ended', end: { kind: 'outcome', outcome: { kind: 'promoted', live: 'green' } } },
+    });
+  });
+
+  test('--watch follows to the end, and says once that no worker answers', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    const watching = cli.start('status --watch');
+    await printed(watching, /approve +waits for/);
+    await world.stopWorker();
+    await printed(watching, 'no worker answers on task queue');
+    await world.startWorker();
+    await world.send('reject', { by: 'ann' });
+    const { exitCode, stdout } = await watching;
+    expect(exitCode).toBe(11);
+    expect(stdout.match(/no worker answers/g)).toHaveLength(1);
+  });
+});
+
+describe('approve', () => {
+  test('is for exactly the plan, the evidence and the deployment that it names', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    expect((await cli.run('approve')).stderr).toMatch(
+      /^Cannot approve "shop-\w+@test": it has never been deployed/,
+    );
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    const { deployment, plan, evidence } = await world.status();
+
+    expect(await cli.run('approve --deployment 00000000')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('needs 00000000 as --deployment says'),
+    });
+    expect(await cli.run('approve --plan 000000000000')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('the approval is for 000000000000'),
+    });
+    expect(await cli.run('approve --evidence 000000000000')).toMatchObject({ exitCode: 2 });
+    expect(await world.status()).toMatchObject({ stage: 'approve' });
+
+    const approved = await cli.run(
+      `approve --json --by ann --deployment ${deployment.slice(0, 8)} --plan ${plan?.hash.slice(0, 12)}`,
+    );
+    expect(approved.exitCode).toBe(0);
+    expect(JSON.parse(approved.stdout)).toMatchObject({ by: 'ann', evidence: evidence?.hash, deployment });
+    expect(await world.handle().result()).toMatchObject({ kind: 'promoted' });
+  });
+
+  test('waits for nothing when no worker is alive, and says so', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    await world.stopWorker();
+    const { exitCode, stderr } = await cli.run('approve');
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/no worker on task queue "test-.*" answered within 15 s, needs one that is alive/);
+  });
+
+  test('is refused at another stage with the reason', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    const cli = await aCommandLine(world);
+    expect((await cli.run('approve')).stderr).toMatch(
+      /^Cannot approve "shop-\w+@test": no deployment is open \(the last run, a deployment, ended .* ago\), needs one\n/,
+    );
+  });
+
+  test('names the person behind a CI job', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    vi.stubEnv('GITLAB_USER_LOGIN', 'dora');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    expect(await world.status()).toMatchObject({ requestedBy: 'dora' });
+  });
+});
+
+describe('rollback', () => {
+  test('undoes an open deployment, and is done when it is back', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    const { exitCode, stdout } = await cli.run('rollback --by ann --reason "wrong one"');
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/Rolled back shop-\w+@test during approve\./);
+    expect(stdout).toContain('wrong one');
+    expect(world.servedBy()).toBe('v1');
+  });
+
+  test('switches back after a finished deployment, with the same words', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    const cli = await aCommandLine(world);
+    const { exitCode, stdout } = await cli.run('rollback --by ann --reason "too slow"');
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('blue is live again');
+    expect(world.servedBy()).toBe('v1');
+    expect(JSON.parse((await cli.run('status --json')).stdout)).toMatchObject({
+      run: { end: { outcome: { kind: 'rolled back', live: 'blue' } } },
+    });
+  });
+
+  test('is stored while no worker is alive, and begins with the first that comes back', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    await world.stopWorker();
+    const { exitCode, stderr } = await cli.run('rollback --no-wait --by ann');
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain('the rollback is stored and begins as soon as one is back');
+    await world.startWorker();
+    expect(await world.handle().result()).toMatchObject({ kind: 'rolled back', during: 'approve' });
+  });
+});
+
+describe('check and plan', () => {
+  test('tell what is, what stands in the way and what would be done', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    const checked = await cli.run('check');
+    expect(checked).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(checked.stdout).toMatch(/^shop-\w+@test: all to blue\n/);
+    expect(checked.stdout).toMatch(/blue-1 +blue +active, a release that Verdigris did not install/);
+    expect(checked.stdout).toContain('Ready: a deployment of');
+
+    const planned = await cli.run(`plan ${cli.artifact('v2')}`);
+    expect(planned).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(planned.stdout).toMatch(
+      /Plan for shop-\w+@test: v2 \(\w+\) on green; blue stays live until the switch/,
+    );
+    expect(documentsOf((await cli.run(`plan --json ${cli.artifact('v2')}`)).stdout, 'one')[0]).toMatchObject({
+      planning: { kind: 'planned', plan: { idle: 'green' } },
+    });
+  });
+
+  test('end with 2 and every complaint where a deployment would be refused', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.runForeign('green', 'old');
+    world.loadBalancer.stageAsSomebodyElse();
+    const cli = await aCommandLine(world);
+    for (const words of ['check', `plan ${cli.artifact('v2')}`]) {
+      const { exitCode, stdout } = await cli.run(words);
+      expect(exitCode).toBe(2);
+      expect(stdout).toContain('holds edits that are not published');
+      expect(stdout).toContain('Cannot deploy to "green-2"');
+    }
+    expect(await cli.run('adopt --environment blue')).toMatchObject({ exitCode: 2 });
+  });
+
+  test('say that nobody works, instead of waiting for ever', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.stopWorker();
+    const cli = await aCommandLine(world);
+    const { exitCode, stderr } = await cli.run('check --timeout 1s');
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/Cannot look at "shop-\w+@test": no answer came within 1 s/);
+  });
+});
