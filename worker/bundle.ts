@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 
 /** The workflows as one file, made once per build: a worker that restarts need not bundle again. */
 export const bundlePath = fileURLToPath(new URL('./workflow-bundle.cjs', import.meta.url));
@@ -11,6 +11,6 @@ export const workflowsPath = fileURLToPath(
 );
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { code } = await bundleWorkflowCode({ workflowsPath });
+  const { code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') });
   await writeFile(bundlePath, code);
 }
