@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,8 +46,7 @@ export async function serveStandIns(
   binDirectory: string,
   libDirectory: string,
 ): Promise<StandIns> {
-  // A path to a socket has room for 107 bytes, which a machine's own directory may well exceed.
-  const socketDirectory = await mkdtemp(join(tmpdir(), 'verdigris-init-'));
+  const socketDirectory = await newSocketDirectory(libDirectory);
   const socketPath = join(socketDirectory, 'socket');
   const callers = new Set<Socket>();
   const server = createServer((caller) => {
@@ -72,6 +71,32 @@ export async function serveStandIns(
       await rm(socketDirectory, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * A path to a socket has room for 107 bytes, which a machine's own directory may well exceed: so it lies elsewhere, and a
+ * link in the machine remembers where, for the next start to remove what one that was killed left behind.
+ */
+async function newSocketDirectory(libDirectory: string): Promise<string> {
+  await mkdir(libDirectory, { recursive: true });
+  const memory = join(libDirectory, 'init-socket');
+  const prefix = join(tmpdir(), 'verdigris-init-');
+  const before = await linkTarget(memory);
+  if (before?.startsWith(prefix) === true) await rm(before, { recursive: true, force: true });
+
+  const directory = await mkdtemp(prefix);
+  await rm(memory, { force: true });
+  await symlink(directory, memory);
+  return directory;
+}
+
+async function linkTarget(link: string): Promise<string | undefined> {
+  try {
+    return await readlink(link);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 async function writeExecutable(path: string, text: string): Promise<void> {

@@ -1,5 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startMachine } from '../../../sandbox/machines/machine.js';
@@ -516,6 +527,17 @@ test('ends what a machine left running that was killed itself', async () => {
 
   expect(isAlive(pid)).toBe(false);
   await again.close();
+});
+
+test('removes the socket that a machine left behind that was killed itself', async () => {
+  const directory = aDirectory();
+  const left = mkdtempSync(join(tmpdir(), 'verdigris-init-'));
+  mkdirSync(join(directory, 'usr/lib'), { recursive: true });
+  symlinkSync(left, join(directory, 'usr/lib/init-socket'));
+
+  await aMachine({ directory });
+
+  expect(existsSync(left)).toBe(false);
 });
 
 test('ends up as it was last told, whatever was asked of it at the same time', async () => {

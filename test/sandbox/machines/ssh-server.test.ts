@@ -229,9 +229,10 @@ test('refuses tunnels to a closed port and to other machines', async () => {
 
 test('answers keep-alives', async () => {
   const machine = await aMachine();
+  // Unanswered, the tenth would end the connection after one and a half seconds.
 
-  const client = await machine.connect({ keepaliveInterval: 20, keepaliveCountMax: 2 });
-  const { out } = await execute(client, 'sleep 0.5; echo still here');
+  const client = await machine.connect({ keepaliveInterval: 150, keepaliveCountMax: 10 });
+  const { out } = await execute(client, 'sleep 3; echo still here');
 
   expect(out).toBe('still here\n');
 });
