@@ -115,6 +115,7 @@ export class Unit {
     this.#stopAsked = true;
     if (this.#subState === 'auto-restart') {
       this.#cancelRestart?.();
+      await this.#activation;
       this.#enter('dead');
       this.#tell(`Stopped ${this.#title()}.`);
       return 'done';

@@ -138,6 +138,26 @@ test('waits in auto-restart, which is not active', async () => {
   expect(await machine.show('crashes', 'ActiveState')).toEqual({ ActiveState: 'inactive' });
 });
 
+test('a restart does not wait for the one that is scheduled', async () => {
+  const machine = await aMachine();
+  machine.unit(
+    'crashes.service',
+    `ExecStart=/bin/sh -c 'test -e ${machine.directory}/well && exec sleep 300'`,
+    'Restart=always',
+    'RestartSec=1h',
+  );
+  await machine.run('systemctl start crashes');
+  await untilState(machine, 'crashes', 'auto-restart');
+  machine.write('well', '');
+
+  expect(await machine.run('systemctl restart crashes')).toMatchObject({ status: 0, err: '' });
+
+  expect(await machine.show('crashes', 'NRestarts', 'SubState')).toEqual({
+    NRestarts: '0',
+    SubState: 'running',
+  });
+});
+
 test('gives up on a program that crashes too often, until that is forgotten', async () => {
   const machine = await aMachine();
   const [limits, section] = ['StartLimitBurst=3\nStartLimitIntervalSec=1h', '[Unit]'];
