@@ -1,9 +1,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { stringify } from 'yaml';
 import { colors, otherColor, type Color } from '../domain/color.js';
 import { startDataPlane, type EmbeddedDataPlane } from './data-plane/embedded-data-plane.js';
+import { newKeyPair } from './machines/host-key.js';
 import { startMachine, type Machine } from './machines/machine.js';
 import type { JsonObject } from './ovh-api/json.js';
 import { startOvhApi, type OvhApi, type OvhApiBehaviour } from './ovh-api/ovh-api.js';
@@ -70,7 +70,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       ...(options.behaviour ? { behaviour: options.behaviour } : {}),
     });
     ends.push(() => api.close());
-    const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
+    const { private: privateKey, public: publicKey } = newKeyPair();
     const servers = await Promise.all(
       colors.flatMap((color) =>
         Array.from({ length: serversPerEnvironment }, (_, index) =>

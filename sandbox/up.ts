@@ -1,10 +1,10 @@
-import { mkdtemp } from 'node:fs/promises';
+import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildDirectory, untilInterrupted } from './demo.js';
-import { startPlayground } from './playground.js';
-import { greeterVariants } from './programs.js';
+import { startPlayground, type Playground } from './playground.js';
 import { removeSandbox } from './sandbox.js';
+import { commandFile } from './worker-process.js';
 
 export interface SandboxUpOptions {
   /** Where it keeps its state; a temporary place, removed at the end, when left out. */
@@ -26,34 +26,49 @@ export async function sandboxUp({ directory: asked }: SandboxUpOptions): Promise
     say('building greeter 2.0.0 and an ill variant of it');
     const good = await playground.build('2.0.0');
     const ill = await playground.build('3.0.0', 'falls-ill-errors');
-    const { sandbox, temporal } = playground;
-    const words = `TEMPORAL_ADDRESS=${temporal.address} VERDIGRIS_UI=${temporal.uiUrl ?? ''} npx verdigris`;
-    say(`
-A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand.
-
-  the service        ${sandbox.publicUrl}     (curl -i it; x-greeter-version tells who answers)
-  Temporal UI        ${temporal.uiUrl ?? 'where your Temporal has it'}
-  configuration      ${sandbox.serviceFile}
-  OVHcloud API       ${sandbox.api.url}     (certificate authority: ${sandbox.api.caFile})
-  break the API      https://127.0.0.1:${sandbox.api.port}/sandbox/faults
-
-Deploy a good release:
-  ${words} deploy --config ${sandbox.serviceFile} --artifact ${good.archive} --version 2.0.0 --until approve
-  ${words} approve --config ${sandbox.serviceFile}
-  ${words} status --config ${sandbox.serviceFile} --watch
-
-Take over what ran there by hand, and deploy one that falls ill under traffic:
-  ${words} adopt --config ${sandbox.serviceFile}
-  ${words} deploy --config ${sandbox.serviceFile} --artifact ${ill.archive} --version 3.0.0 --wait
-
-Go back:
-  ${words} rollback --config ${sandbox.serviceFile}
-
-Other variants to build: ${greeterVariants.join(', ')}
-Ctrl-C ends it all.`);
+    await copyFile(good.archive, join(directory, 'greeter-2.0.0.tar.gz'));
+    await copyFile(ill.archive, join(directory, 'greeter-3.0.0.tar.gz'));
+    await writeFile(join(directory, 'env'), shellFile(playground));
+    say(invitation(playground));
     await untilInterrupted();
   } finally {
     await playground.close();
     if (asked === undefined) await removeSandbox(directory);
   }
 }
+
+/** What a shell reads to play along: where Temporal is, and the command by its name. */
+const shellFile = ({ sandbox, temporal }: Playground): string =>
+  [
+    `export TEMPORAL_ADDRESS='${temporal.address}'`,
+    ...(temporal.uiUrl === undefined ? [] : [`export VERDIGRIS_UI='${temporal.uiUrl}'`]),
+    `verdigris() { '${process.execPath}' '${commandFile}' "$@"; }`,
+    `cd '${sandbox.directory}'`,
+    '',
+  ].join('\n');
+
+const invitation = ({ sandbox, temporal }: Playground): string => `
+A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand; green is empty.
+
+  the service      ${sandbox.publicUrl}   (curl -i it: x-greeter-version tells who answers)
+  Temporal UI      ${temporal.uiUrl ?? 'where your Temporal has it'}
+  configuration    ${sandbox.serviceFile}
+  OVHcloud API     ${sandbox.api.url}   (trust ${sandbox.api.caFile})
+  break the API    curl --cacert ${sandbox.api.caFile} https://127.0.0.1:${sandbox.api.port}/sandbox/faults
+
+In another terminal:
+
+  . ${sandbox.directory}/env
+
+  verdigris deploy --artifact greeter-2.0.0.tar.gz --version 2.0.0 --until approve
+  verdigris approve --wait
+  verdigris rollback                 and the traffic is back on blue, in seconds
+
+  verdigris adopt                    takes over what runs by hand on the idle environment
+  verdigris deploy --artifact greeter-3.0.0.tar.gz --version 3.0.0 --until approve
+  verdigris approve --wait           3.0.0 falls ill under traffic: watch it being taken back
+                                     (it needs visitors: while true; do curl -s ${sandbox.publicUrl}; done)
+
+  verdigris status --watch           where it is, and what you can do
+
+Ctrl-C ends it all.`;

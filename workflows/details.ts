@@ -12,7 +12,7 @@ export function describe(status: Status): string {
     ...(status.awaits ? [`Waits for: **${escape(status.awaits)}**`] : []),
     `Next: ${escape(next)}`,
     ...howToAnswer(status),
-    table([
+    list([
       ['release', release ? `${release.version ?? ''} ${release.id}`.trim() : 'not known yet'],
       ['live', split ? `${live} (${describeSplit(split)})` : live],
       ['since', new Date(since).toISOString()],
@@ -45,12 +45,13 @@ function howToAnswer({ accepts, stage }: Status): readonly string[] {
 }
 
 function tallyLine({ tally }: Status): string {
-  if (tally.sent === 0) return 'none yet';
+  if (tally.sent === 0) return 'counted when a phase ends';
   return `${tally.sent}, ${tally.failed} failed, ${Math.round(coverage(tally) * 100)} % of the time watched, at most ${(failureBound(tally) * 100).toFixed(2)} % can have failed unseen`;
 }
 
-const table = (rows: readonly (readonly [string, string])[]): string =>
-  ['| | |', '| --- | --- |', ...rows.map(([name, value]) => `| ${name} | ${escape(value)} |`)].join('\n');
+/** A list and not a table: the page draws tables without any space between the columns. */
+const list = (rows: readonly (readonly [string, string])[]): string =>
+  rows.map(([name, value]) => `- ${name}: ${escape(value)}`).join('\n');
 
 /** Text from elsewhere must not become markup. */
 const escape = (text: string): string => text.replaceAll(/[\\`*_{}[\]<>|#]/g, '\\$&').replaceAll('\n', ' ');
