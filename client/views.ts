@@ -10,7 +10,9 @@ const silenceMs = 30_000;
 /** The view that suits where the output goes: documents, a terminal, or plain lines. */
 export function createView(output: Output): FollowView {
   if (output.json) return documentView(output);
-  return output.interactive ? terminalView() : plainView(output);
+  // A terminal that does not know its width, as some CI systems give, cannot be drawn on.
+  const drawable = output.interactive && process.stdout.columns > 0;
+  return drawable ? terminalView() : plainView(output);
 }
 
 /** Every change as one line of JSON. */
@@ -47,7 +49,12 @@ function plainView(output: Output): FollowView {
 /** Finished phases stay as lines, the present one turns below them. */
 function terminalView(): FollowView {
   // Signals belong to the command, which says what goes on without it.
-  const spinner = ora({ stream: process.stdout, discardStdin: false, hideCursor: false }).start('');
+  const spinner = ora({
+    stream: process.stdout,
+    isEnabled: true,
+    discardStdin: false,
+    hideCursor: false,
+  }).start('');
   let previous: Status | undefined;
   const above = (lines: readonly string[]) => {
     if (lines.length === 0) return;

@@ -10,8 +10,18 @@ export const count = (number: number, one: string, many = `${one}s`): string =>
 
 export const grouped = (number: number): string => number.toLocaleString('en-US');
 
-/** Two digits that matter: `0.0062 %`. */
-export const percentOf = (share: number): string => `${Number((share * 100).toPrecision(2))} %`;
+/** `0.1 %` */
+export const percentOf = (share: number): string => `${Number((share * 100).toPrecision(3))} %`;
+
+/** Coverage never reads better than it is: rounded down to a tenth. */
+const coverageOf = (tally: Tally): string => `${Math.floor(coverage(tally) * 1_000) / 10} %`;
+
+/** The bound never reads better than it is: rounded up to two digits that matter. */
+function boundOf(tally: Tally): string {
+  const percent = failureBound(tally) * 100;
+  const step = 10 ** (Math.floor(Math.log10(percent)) - 1);
+  return `${Number((Math.ceil(percent / step) * step).toPrecision(2))} %`;
+}
 
 /** `14:02:31`, with the date where it is not today's. */
 export function clock(atMs: number, nowMs: number = Date.now()): string {
@@ -44,7 +54,7 @@ export function tallyLines(tally: Tally): readonly string[] {
     .map(([kind, times]) => `${kind} ${grouped(times)}`);
   return [
     `${count(sent, 'request')} from outside, ${failed === 0 ? 'none failed' : `${grouped(failed)} failed (${kinds.join(', ') || 'reasons unknown'})`}; p50 ${Math.round(tally.p50Ms)} ms, p99 ${Math.round(tally.p99Ms)} ms, longest gap ${describeDuration(tally.longestGapMs)}`,
-    `watched ${percentOf(coverage(tally))} of the time${unobservedMs > 0 ? ` (${describeDuration(unobservedMs)} not)` : ''}; a share of failures above ${percentOf(failureBound(tally))} is ruled out with 95 % confidence`,
+    `watched ${coverageOf(tally)} of the time${unobservedMs > 0 ? ` (${describeDuration(unobservedMs)} not)` : ''}; a share of failures above ${boundOf(tally)} is ruled out with 95 % confidence`,
     ...(idleClosed > 0
       ? [
           `${count(idleClosed, 'idle connection')} closed by the other side just as used: the provider's, not counted as failed`,

@@ -152,7 +152,7 @@ describe('the tally', () => {
   test('says how much was watched and what the number of requests can prove', () => {
     expect(tallyLines(tally)).toEqual([
       '48,120 requests from outside, none failed; p50 3 ms, p99 21 ms, longest gap 80 ms',
-      'watched 99.8 % of the time (2 ms not); a share of failures above 0.0062 % is ruled out with 95 % confidence',
+      'watched 99.8 % of the time (2 ms not); a share of failures above 0.0063 % is ruled out with 95 % confidence',
     ]);
   });
 

@@ -3,9 +3,12 @@ import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/world.js';
 import { aCommandLine, type CommandLine } from './support/command-line.js';
 
+/** More than the longest line: nothing wraps. */
+const wide = 'stty columns 200 rows 50';
+
 /** The command line under a pseudo-terminal, with somebody who types. */
-function atTerminal(cli: CommandLine, words: string) {
-  const terminal = execa('script', ['-qefc', cli.shell(words), '/dev/null'], {
+function atTerminal(cli: CommandLine, words: string, size = wide) {
+  const terminal = execa('script', ['-qefc', `${size} && ${cli.shell(words)}`, '/dev/null'], {
     cwd: cli.folder,
     env: { CI: '', TERM: 'xterm', NO_COLOR: '1' },
     reject: false,
@@ -61,4 +64,14 @@ test('following shows what turns now, and Ctrl-C leaves the deployment going', a
   await following.shows(/Stopped following; deployment \w{8} goes on\./);
   expect((await following.terminal).exitCode).toBe(130);
   expect(await world.status()).toMatchObject({ stage: 'approve' });
+});
+
+test('a terminal that does not know its width gets plain lines', async ({ aWorld }) => {
+  const world = await aWorld();
+  const cli = await aCommandLine(world);
+  const following = atTerminal(cli, `deploy --until approve ${cli.artifact('v2')}`, 'stty columns 0');
+  await following.shows(/Deployment \w{8} waits for an approval\./);
+  const { exitCode, stdout } = await following.terminal;
+  expect(exitCode).toBe(0);
+  expect(stdout).not.toContain('\u001B');
 });
