@@ -61,14 +61,13 @@ In another terminal:
   . ${sandbox.directory}/env
 
   verdigris deploy --artifact greeter-2.0.0.tar.gz --version 2.0.0 --until approve
-  verdigris approve --wait
-  verdigris rollback                 and the traffic is back on blue, in seconds
+  verdigris approve --wait           the traffic moves to green; blue stays the way back
 
-  verdigris adopt                    takes over what runs by hand on the idle environment
+  verdigris adopt                    takes over what ran by hand on blue, which is idle now
   verdigris deploy --artifact greeter-3.0.0.tar.gz --version 3.0.0 --until approve
   verdigris approve --wait           3.0.0 falls ill under traffic: watch it being taken back
-                                     (it needs visitors: while true; do curl -s ${sandbox.publicUrl}; done)
 
+  verdigris rollback                 the traffic is back on blue, in seconds
   verdigris status --watch           where it is, and what you can do
 
 Ctrl-C ends it all.`;

@@ -40,5 +40,9 @@ export const watch = proxyActivities<Activities>({
   retry: { ...backoff, maximumInterval: '5 seconds' },
 });
 
-/** How long an undo step that failed for a passing reason rests before it is tried again by itself. */
-export const undoPauseMs = 15_000;
+/**
+ * How long an undo step that failed for a passing reason rests before it is tried again by itself. Grows, so that a run that
+ * tries for weeks stays within what a history may hold.
+ */
+export const undoPauseMs = (timesFailed: number): number =>
+  Math.min(15_000 * 2 ** (timesFailed - 1), 600_000);

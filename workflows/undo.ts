@@ -23,16 +23,18 @@ export class UndoStack {
    * green while the traffic could not be sent back to blue would be the outage.
    */
   async unwind(
-    onTrouble: (undo: Undo, error: unknown) => Promise<void>,
+    onTrouble: (undo: Undo, error: unknown, timesFailed: number) => Promise<void>,
     onDone: (undo: Undo) => void,
   ): Promise<void> {
+    let timesFailed = 0;
     for (let undo = this.#undos[0]; undo; undo = this.#undos[0]) {
       try {
         await undo.run();
         this.#undos = this.#undos.slice(1);
+        timesFailed = 0;
         onDone(undo);
       } catch (error) {
-        await onTrouble(undo, error);
+        await onTrouble(undo, error, ++timesFailed);
       }
     }
   }

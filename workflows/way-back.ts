@@ -13,7 +13,7 @@ export async function takeBack(run: DeploymentRun, because: Complaint): Promise<
   board.enter('rolling back', nextOf(run));
   if (run.switched) await confirmWayBack(run);
   await undo.unwind(
-    (failed, error) => askAbout(run, failed, error),
+    (failed, error, times) => askAbout(run, failed, error, times),
     () => board.tell({ next: nextOf(run) }),
   );
   await traffic.stop();
@@ -57,9 +57,14 @@ async function compare(run: DeploymentRun, current: 'blue' | 'green'): Promise<V
 }
 
 /** A step of the way back failed: it is told, and tried again by itself where that may help. */
-async function askAbout(run: DeploymentRun, failed: Undo, error: unknown): Promise<void> {
+async function askAbout(
+  run: DeploymentRun,
+  failed: Undo,
+  error: unknown,
+  timesFailed: number,
+): Promise<void> {
   const complaint = complaintOf(error);
   if (complaint.failure === 'TakenOver') throw error;
   const problem = { ...complaint, message: `Cannot ${failed.name}: ${complaint.message}` };
-  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs : undefined);
+  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs(timesFailed) : undefined);
 }
