@@ -95,7 +95,9 @@ export function judgeWayBack(
       because: `the old environment does not answer (${bad ? describeSample(bad) : 'no sample'})`,
     };
   }
-  if (situation.needs === 'able' || oldShare > currentShare) return { kind: 'pass' };
+  if (situation.needs === 'able') return { kind: 'pass' };
+  if (current.length === 0) return { kind: 'inconclusive', because: 'the new environment was not asked' };
+  if (oldShare > currentShare) return { kind: 'pass' };
   if (
     oldShare === currentShare &&
     (situation.currentIsIll || isSlower(current, old, situation.latencyFloorMs))

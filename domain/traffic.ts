@@ -76,16 +76,17 @@ export const coverage = ({ observedMs, unobservedMs }: Tally): number =>
 /**
  * The largest share of failing requests that the sample cannot rule out, with 95 % confidence
  * (the "rule of three": with no failure among n, 3/n; https://jamanetwork.com/journals/jama/article-abstract/385438).
- * With failures, the upper end of the Wilson interval.
+ * With failures, the upper end of the Wilson interval, where that is not below what no failure at all would leave.
  */
 export function failureBound({ sent, failed }: Tally): number {
   if (sent === 0) return 1;
-  if (failed === 0) return Math.min(1, 3 / sent);
+  const withoutFailure = Math.min(1, 3 / sent);
+  if (failed === 0) return withoutFailure;
   const z = 1.96;
   const share = failed / sent;
   const centre = share + (z * z) / (2 * sent);
   const spread = z * Math.sqrt((share * (1 - share)) / sent + (z * z) / (4 * sent * sent));
-  return Math.min(1, (centre + spread) / (1 + (z * z) / sent));
+  return Math.max(withoutFailure, Math.min(1, (centre + spread) / (1 + (z * z) / sent)));
 }
 
 /** What the service was like before the switch, against which the new environment is judged. */
@@ -124,10 +125,19 @@ export function judgeTraffic(
 ): Verdict {
   const illness = errorsOf(tally, windows, policy) ?? slownessOf(windows, baseline, policy);
   if (illness) return { kind: 'fail', because: illness };
-  if (!final) return { kind: 'undecided' };
-  return tally.sent < policy.minRequests
-    ? { kind: 'inconclusive', because: `only ${tally.sent} requests were seen, needs ${policy.minRequests}` }
-    : { kind: 'pass' };
+  return final ? judgeEnd(tally, policy) : { kind: 'undecided' };
+}
+
+/** What nobody asked for, and what too few asked for, is not good. */
+function judgeEnd({ sent, failed }: Tally, { minRequests, maxErrorRate }: BakePolicy): Verdict {
+  const needed = Math.max(1, minRequests);
+  if (sent < needed)
+    return { kind: 'inconclusive', because: `only ${sent} requests were seen, needs ${needed}` };
+  if (failed / sent > maxErrorRate) {
+    const because = `${failed} of ${sent} requests failed: too few to prove illness, too many to pass`;
+    return { kind: 'inconclusive', because };
+  }
+  return { kind: 'pass' };
 }
 
 /** A failure counts whether it is spread over the bake or crowded into the last seconds. */

@@ -1,0 +1,421 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { colors, otherColor, type Color } from '../../domain/color.js';
+import type { ArtifactFacts, DeploymentRequest } from '../../domain/deployment.js';
+import { hashOf } from '../../domain/hash.js';
+import { ReleaseId, SecretName, ServerName, ServiceId } from '../../domain/names.js';
+import { liveColor, type Observation, type ServerFacts, type Traffic } from '../../domain/observation.js';
+import {
+  complaintsAbout,
+  computePlan,
+  differences,
+  idleOf,
+  oursOf,
+  releaseIdOf,
+  type Plan,
+} from '../../domain/plan.js';
+import { serverNamed, serversOf, type Server, type Service } from '../../domain/service.js';
+import { allTo } from '../../domain/split.js';
+
+const earlier = ReleaseId('0123456789ab-01234567');
+const oldProgram = hashOf('the program before');
+
+const serverOf = (color: Color, number: number): Server => ({
+  name: ServerName(`${color}-${number}`),
+  color,
+  address: `10.0.0.${number}`,
+  port: 8080,
+  unit: 'shop.service',
+  directory: '/srv/shop',
+  probe: { address: '127.0.0.1', port: 8080 },
+  connection: { driver: 'in-memory', world: 'test' },
+});
+
+const service: Service = {
+  id: ServiceId('shop', 'test'),
+  name: 'shop',
+  destination: 'test',
+  program: { executable: 'bin/shop', unitFile: 'shop.service' },
+  environments: {
+    blue: [serverOf('blue', 1), serverOf('blue', 2)],
+    green: [serverOf('green', 1), serverOf('green', 2)],
+  },
+  loadBalancer: { driver: 'in-memory', world: 'test' },
+  publicAddress: { url: 'http://203.0.113.10', identify: { path: '/version', header: 'x-version' } },
+  artifact: {
+    headers: { authorization: { secret: SecretName('artifacts') } },
+    maxBytes: 1e9,
+    timeoutMs: 1_000,
+  },
+  health: { path: '/health', status: 200, timeoutMs: 500 },
+  verify: { passes: 3, everyMs: 500, minimumMs: 10_000, deadlineMs: 60_000, loadBalancerDeadlineMs: 60_000 },
+  // oxlint-disable-next-line unicorn/no-thenable -- the word of the configuration
+  approve: { timeoutMs: 60_000, then: 'reject', watchEveryMs: 10_000 },
+  prober: { path: '/', requestsPerSecond: 10, timeoutMs: 500 },
+  bake: {
+    durationMs: 60_000,
+    maxErrorRate: 0.01,
+    maxLatencyRatio: 2,
+    latencyFloorMs: 50,
+    minRequests: 20,
+    watchEveryMs: 5_000,
+  },
+  retire: { old: 'keep running' },
+  drain: { atMostMs: 30_000 },
+  keepReleases: 3,
+};
+
+const request: DeploymentRequest = {
+  service,
+  artifact: { url: 'https://ci.example/shop.tar.gz', sha256: hashOf('an artifact') },
+  requestedBy: 'ann',
+  version: 'v2',
+  searchAttributes: true,
+};
+
+const artifactFacts: ArtifactFacts = {
+  sizeBytes: 1_000,
+  files: 3,
+  executable: hashOf('a program'),
+  settings: hashOf('a unit file'),
+};
+
+const running: ServerFacts = {
+  unit: {
+    state: 'active',
+    subState: 'running',
+    pid: 100,
+    startedAtUs: 7,
+    restarts: 0,
+    result: 'success',
+    needsDaemonReload: false,
+  },
+  runningProgram: oldProgram,
+  activeRelease: earlier,
+  installedReleases: [earlier],
+  unfitReleases: {},
+  foreign: false,
+  connections: 0,
+  freeBytes: 1e10,
+  token: '',
+};
+
+const { runningProgram: _program, activeRelease: _release, ...nothingActive } = running;
+const empty: ServerFacts = {
+  ...nothingActive,
+  unit: { ...running.unit, state: 'not-found', subState: 'dead', pid: 0, startedAtUs: 0 },
+  installedReleases: [],
+};
+
+interface Seen {
+  readonly traffic?: Traffic;
+  readonly staged?: readonly string[];
+  readonly objects?: Readonly<Record<string, string>>;
+  readonly facts?: (server: Server) => ServerFacts | 'unreachable';
+}
+
+/** Blue live and green idle, both running the release before, unless said otherwise. */
+const observed = ({ traffic, staged = [], objects, facts = () => running }: Seen = {}): Observation => ({
+  loadBalancer: {
+    traffic: traffic ?? { kind: 'split', split: allTo('blue') },
+    targets: [],
+    objects: objects ?? { 'farm/blue': 'a', 'farm/green': 'b', 'farm/other': 'c' },
+    ours: ['farm/blue', 'farm/green'],
+    staged,
+    backends: [],
+    recentSwitchesMs: [],
+  },
+  servers: serversOf(service).map((server) => {
+    const seen = facts(server);
+    const { name, color } = server;
+    return seen === 'unreachable'
+      ? { kind: 'unreachable', server: name, color, message: `Cannot reach "${name}"` }
+      : { kind: 'reached', server: name, color, facts: seen };
+  }),
+});
+
+const on =
+  (color: Color, facts: ServerFacts, others: ServerFacts = running) =>
+  (server: Server): ServerFacts =>
+    server.color === color ? facts : others;
+
+function planned(observation = observed(), asked = request, facts = artifactFacts): Plan {
+  const planning = computePlan(asked, facts, observation);
+  if (planning.kind === 'refused') throw new Error(JSON.stringify(planning.complaints));
+  return planning.plan;
+}
+
+describe('live and idle', () => {
+  test.for(colors)('are told by the load balancer alone: all to %s', (live) => {
+    const observation = observed({ traffic: { kind: 'split', split: allTo(live) } });
+    expect(liveColor(observation.loadBalancer)).toBe(live);
+    expect(idleOf(observation)).toBe(otherColor(live));
+    expect(planned(observation)).toMatchObject({
+      live,
+      idle: otherColor(live),
+      steps: [allTo(otherColor(live))],
+    });
+  });
+
+  test('are unclear while traffic is divided, torn or elsewhere: nothing is idle then', () => {
+    const unclear = fc.oneof(
+      fc
+        .integer({ min: 1, max: 99 })
+        .map((blue): Traffic => ({ kind: 'split', split: { blue, green: 100 - blue } })),
+      fc.constant<Traffic>({ kind: 'torn', detail: 'frontends disagree' }),
+      fc.constant<Traffic>({ kind: 'elsewhere', detail: 'farm 9 is neither' }),
+    );
+    fc.assert(
+      fc.property(unclear, (traffic) => {
+        const observation = observed({ traffic });
+        expect(idleOf(observation)).toBeUndefined();
+        expect(liveColor(observation.loadBalancer)).toBeUndefined();
+        const planning = computePlan(request, artifactFacts, observation);
+        expect(planning.kind === 'refused' && planning.complaints[0]?.failure).toBe('StateUnclear');
+      }),
+    );
+  });
+});
+
+describe('a state that no deployment may start from', () => {
+  test('is none when all is well', () => {
+    expect(complaintsAbout(service, observed())).toEqual([]);
+  });
+
+  test('is told with every complaint at once', () => {
+    const observation = observed({
+      staged: ['an edit of farm/other'],
+      facts: ({ name, color }) =>
+        name === 'blue-2' ? 'unreachable' : color === 'green' ? { ...running, foreign: true } : running,
+    });
+    expect(complaintsAbout(service, observation).map(({ failure }) => failure)).toEqual([
+      'StagedEditsFound',
+      'ServerUnreachable',
+      'ForeignRelease',
+      'ForeignRelease',
+    ]);
+  });
+
+  test('does not blame servers while it is not clear which ones are idle', () => {
+    const torn: Traffic = { kind: 'torn', detail: 'frontends 1 and 2 disagree' };
+    const observation = observed({ traffic: torn, facts: () => ({ ...running, foreign: true }) });
+    const complaints = complaintsAbout(service, observation);
+    expect(complaints.map(({ failure }) => failure)).toEqual(['StateUnclear']);
+    expect(complaints[0]?.message).toContain('frontends 1 and 2 disagree');
+  });
+
+  test('is not a foreign release that is live: it is the way back, by load balancer alone', () => {
+    const observation = observed({ facts: on('blue', { ...running, foreign: true }) });
+    expect(complaintsAbout(service, observation)).toEqual([]);
+    expect(planned(observation).warnings.join()).toContain('never touched');
+  });
+
+  test('names what settles it', () => {
+    const messages = (seen: Seen) => complaintsAbout(service, observed(seen)).map(({ message }) => message);
+    expect(messages({ traffic: { kind: 'split', split: { blue: 50, green: 50 } } }).join()).toContain(
+      'verdigris repair',
+    );
+    expect(messages({ facts: on('green', { ...running, foreign: true }) }).join()).toContain(
+      'verdigris adopt',
+    );
+  });
+
+  test('gives no plan, whatever it is', () => {
+    const spoilers: fc.Arbitrary<Seen> = fc.constantFrom<Seen>(
+      { staged: ['an edit'] },
+      { facts: () => 'unreachable' },
+      { facts: on('green', { ...running, foreign: true }) },
+    );
+    fc.assert(
+      fc.property(spoilers, (seen) => {
+        expect(computePlan(request, artifactFacts, observed(seen)).kind).toBe('refused');
+      }),
+    );
+  });
+});
+
+describe('a plan', () => {
+  test('names the release by its artifact and its settings', () => {
+    const { release } = planned();
+    expect(release.id).toBe(releaseIdOf(request.artifact.sha256, artifactFacts.settings));
+    expect(release.id).toBe(`${request.artifact.sha256.slice(0, 12)}-${artifactFacts.settings.slice(0, 8)}`);
+    expect(release).toMatchObject({ version: 'v2', executable: artifactFacts.executable });
+  });
+
+  test('has servers of the idle environment only, each with what is put back on it', () => {
+    expect(planned().servers).toEqual([
+      { server: 'green-1', restores: earlier },
+      { server: 'green-2', restores: earlier },
+    ]);
+  });
+
+  test('does not put back what is marked unfit', () => {
+    const unfit = { ...running, unfitReleases: { [earlier]: 'the contract broke it' } };
+    expect(planned(observed({ facts: on('green', unfit) })).servers[0]?.restores).toBe('nothing');
+  });
+
+  test('says of a first deployment that there is nothing to go back to', () => {
+    const plan = planned(observed({ facts: () => empty }));
+    expect(plan.live).toBe('nothing');
+    expect(plan.idle).toBe('green');
+    expect(plan.liveRuns).toEqual({});
+    expect(plan.warnings.join()).toContain('nothing to go back to');
+  });
+
+  test('says of an empty idle environment that it is stopped when undone', () => {
+    const plan = planned(observed({ facts: on('green', empty) }));
+    expect(plan.servers.map(({ restores }) => restores)).toEqual(['nothing', 'nothing']);
+    expect(plan.warnings.join()).toContain('no earlier release');
+  });
+
+  test('is the same for the same request and observation', () => {
+    expect(planned()).toEqual(planned(structuredClone(observed()), structuredClone(request)));
+  });
+});
+
+describe("a plan's hash", () => {
+  const hash = planned().hash;
+  const withService = (changes: Partial<Service>): DeploymentRequest => ({
+    ...request,
+    service: { ...service, ...changes },
+  });
+
+  test.for<[string, () => Plan]>([
+    [
+      'the artifact',
+      () => planned(observed(), { ...request, artifact: { ...request.artifact, sha256: hashOf('x') } }),
+    ],
+    ['the program', () => planned(observed(), request, { ...artifactFacts, executable: hashOf('x') })],
+    ['the unit file', () => planned(observed(), request, { ...artifactFacts, settings: hashOf('x') })],
+    ['who is live', () => planned(observed({ traffic: { kind: 'split', split: allTo('green') } }))],
+    [
+      'what runs live',
+      () => planned(observed({ facts: on('blue', { ...running, runningProgram: hashOf('x') }) })),
+    ],
+    ['what is put back', () => planned(observed({ facts: on('green', empty) }))],
+    ['an object of ours', () => planned(observed({ objects: { 'farm/blue': 'a', 'farm/green': 'edited' } }))],
+    ['a removed object of ours', () => planned(observed({ objects: { 'farm/blue': 'a' } }))],
+    [
+      'the server list',
+      () =>
+        planned(
+          observed(),
+          withService({ environments: { ...service.environments, green: [serverOf('green', 1)] } }),
+        ),
+    ],
+    [
+      'a port',
+      () =>
+        planned(
+          observed(),
+          withService({
+            environments: {
+              ...service.environments,
+              green: service.environments.green.map((each) => ({ ...each, port: 81 })),
+            },
+          }),
+        ),
+    ],
+    [
+      'how health is asked',
+      () => planned(observed(), withService({ health: { ...service.health, path: '/other' } })),
+    ],
+    [
+      'how long it is baked',
+      () => planned(observed(), withService({ bake: { ...service.bake, durationMs: 1 } })),
+    ],
+    [
+      'the public address',
+      () =>
+        planned(observed(), withService({ publicAddress: { ...service.publicAddress, url: 'http://x' } })),
+    ],
+  ])('changes with %s', ([, change]) => {
+    expect(change().hash).not.toBe(hash);
+  });
+
+  test.for<[string, () => Plan]>([
+    ['who asks', () => planned(observed(), { ...request, requestedBy: 'bob' })],
+    ['search attributes', () => planned(observed(), { ...request, searchAttributes: false })],
+    [
+      'objects of others',
+      () => planned(observed({ objects: { 'farm/blue': 'a', 'farm/green': 'b', 'farm/other': 'edited' } })),
+    ],
+    [
+      'connections, disk space, and what is installed beside',
+      () =>
+        planned(
+          observed({
+            facts: () => ({
+              ...running,
+              connections: 9,
+              freeBytes: 5,
+              installedReleases: [earlier, ReleaseId('aaaaaaaaaaaa-aaaaaaaa')],
+            }),
+          }),
+        ),
+    ],
+    [
+      'a token that a server has seen',
+      () => planned(observed({ facts: () => ({ ...running, token: '000000000000001-000001' }) })),
+    ],
+    [
+      'what the load balancer says of health',
+      () => {
+        const seen = observed();
+        const backends = [{ server: ServerName('green-1'), color: 'green', state: 'down' } as const];
+        return planned({
+          ...seen,
+          loadBalancer: { ...seen.loadBalancer, backends, recentSwitchesMs: [1, 2] },
+        });
+      },
+    ],
+  ])('does not change with %s', ([, change]) => {
+    expect(change().hash).toBe(hash);
+  });
+
+  test('does not change with what the deployment itself does before the switch', () => {
+    const release = planned().release.id;
+    const installed = observed({
+      facts: on('green', { ...running, installedReleases: [earlier, release], token: 'x', connections: 1 }),
+    });
+    expect(planned(installed).hash).toBe(hash);
+  });
+});
+
+describe('differences', () => {
+  const objects = fc.dictionary(
+    fc.constantFrom('farm/1', 'farm/2', 'farm/3', 'frontend'),
+    fc.constantFrom('a', 'b'),
+  );
+
+  test('are none between equals, and one for each name that differs', () => {
+    fc.assert(
+      fc.property(objects, objects, (before, now) => {
+        expect(differences(before, { ...before })).toEqual([]);
+        const names = new Set([...Object.keys(before), ...Object.keys(now)]);
+        const expected = [...names].filter((name) => before[name] !== now[name]);
+        expect(differences(before, now).length).toBe(expected.length);
+      }),
+    );
+  });
+
+  test('say what happened, in the order of names', () => {
+    expect(differences({ b: '1', c: '1' }, { a: '1', b: '2' })).toEqual([
+      'a was added',
+      'b was changed',
+      'c was removed',
+    ]);
+  });
+
+  test('are looked for among our objects only; one that is gone counts', () => {
+    expect(oursOf(observed({ objects: { 'farm/blue': 'a', 'farm/other': 'c' } }))).toEqual({
+      'farm/blue': 'a',
+      'farm/green': 'absent',
+    });
+  });
+});
+
+test('a server that the service does not have is refused by name', () => {
+  expect(serverNamed(service, ServerName('green-2')).name).toBe('green-2');
+  expect(() => serverNamed(service, ServerName('green-9'))).toThrow(/green-9.*shop@test/);
+});
