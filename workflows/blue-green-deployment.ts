@@ -56,6 +56,7 @@ async function endBadly(run: DeploymentRun, error: unknown): Promise<Outcome> {
   const { phase } = run.board.status;
   if (error instanceof Refused) return conclude(run, { kind: 'refused', complaints: error.complaints });
   const because = reasonOf(run, error);
+  if (because.failure === 'TakenOver') throw error;
   const untouched = phase === 'inspect' || phase === 'fetch';
   if (untouched && !run.rollback && because.failure !== 'Cancelled') {
     return conclude(run, { kind: 'refused', complaints: [because] });
@@ -70,11 +71,12 @@ async function endBadly(run: DeploymentRun, error: unknown): Promise<Outcome> {
 
 function reasonOf(run: DeploymentRun, error: unknown): Complaint {
   if (error instanceof Rejected) return { failure: 'RollbackAsked', message: `Rejected by ${error.said.by}` };
-  if (run.rollback) {
+  const complaint = complaintOf(error);
+  if (run.rollback && complaint.failure !== 'TakenOver') {
     const { by, reason } = run.rollback;
     return { failure: 'RollbackAsked', message: `Rollback asked for by ${by}${reason ? `: ${reason}` : ''}` };
   }
-  return complaintOf(error);
+  return complaint;
 }
 
 async function conclude(run: DeploymentRun, outcome: Outcome): Promise<Outcome> {

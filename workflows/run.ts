@@ -1,6 +1,7 @@
 import {
   ApplicationFailure,
   CancellationScope,
+  CancelledFailure,
   allHandlersFinished,
   condition,
   workflowInfo,
@@ -60,7 +61,10 @@ export class Run {
     this.#forward = scope;
     if (this.rollback) scope.cancel();
     try {
-      return await scope.run(steps);
+      const result = await scope.run(steps);
+      // What was asked for while the last step ended counts, too.
+      if (scope.consideredCancelled) throw new CancelledFailure('Asked for during the last step');
+      return result;
     } finally {
       this.#forward = undefined;
     }
@@ -83,8 +87,15 @@ export class Run {
     await (againAfterMs === undefined
       ? condition(answered)
       : condition(answered, againAfterMs, { summary: 'tries again by itself' }));
-    if (this.#takeOver) throw this.#takenOver(this.#takeOver);
+    this.endIfTakenOver();
     this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
+  }
+
+  /** Between steps: a person who took over is not kept waiting for the rest. */
+  endIfTakenOver(): void {
+    if (!this.#takeOver) return;
+    this.board.enter('ended', 'a person took it over; when it is settled: verdigris repair');
+    throw this.#takenOver(this.#takeOver);
   }
 
   /** Ends the run for people: nothing is awaited any more. */

@@ -12,6 +12,7 @@ import {
 import { watch } from './patience.js';
 
 interface Stretch {
+  readonly beganAt: number;
   readonly scope: CancellationScope;
   readonly report: Promise<TrafficReport>;
 }
@@ -27,6 +28,10 @@ export class TrafficWatch {
 
   constructor(service: Service) {
     this.#service = service;
+  }
+
+  get isRunning(): boolean {
+    return this.#current !== undefined;
   }
 
   get tally(): Tally {
@@ -66,14 +71,20 @@ export class TrafficWatch {
       ]),
     );
     report.catch(() => undefined); // looked at when the stretch is ended
-    return { scope, report };
+    return { beganAt: Date.now(), scope, report };
   }
 
-  async #end(stretch: Stretch): Promise<TrafficReport | undefined> {
-    stretch.scope.cancel();
-    const report = await stretch.report;
-    this.#tally = addTallies(this.#tally, report.tally);
-    return report;
+  async #end({ beganAt, scope, report }: Stretch): Promise<TrafficReport | undefined> {
+    scope.cancel();
+    try {
+      const seen = await report;
+      this.#tally = addTallies(this.#tally, seen.tally);
+      return seen;
+    } catch {
+      // Its worker was lost and no other had gone on: nobody saw anything, and the deployment goes on all the same.
+      this.#tally = addTallies(this.#tally, { ...emptyTally, unobservedMs: Date.now() - beganAt });
+      return undefined;
+    }
   }
 }
 

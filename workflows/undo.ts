@@ -30,12 +30,13 @@ export class UndoStack {
     for (let undo = this.#undos[0]; undo; undo = this.#undos[0]) {
       try {
         await undo.run();
-        this.#undos = this.#undos.slice(1);
-        timesFailed = 0;
-        onDone(undo);
       } catch (error) {
         await onTrouble(undo, error, ++timesFailed);
+        continue;
       }
+      this.#undos = this.#undos.slice(1);
+      timesFailed = 0;
+      onDone(undo);
     }
   }
 }

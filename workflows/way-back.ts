@@ -1,35 +1,39 @@
-import { otherColor } from '../domain/color.js';
+import { otherColor, type Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
 import { judgeWayBack, type Verdict } from '../domain/health.js';
-import { complaintOf, isPassing } from './complaint.js';
-import type { DeploymentRun } from './deployment-run.js';
+import { complaintOf, isPassing, isTakenOver } from './complaint.js';
 import { look, undoPauseMs } from './patience.js';
+import type { Run } from './run.js';
 import type { Undo } from './undo.js';
 
 /** Puts everything back, traffic first. Never gives up; what cannot succeed by itself waits for a person. */
-export async function takeBack(run: DeploymentRun, because: Complaint): Promise<void> {
-  const { board, undo, traffic } = run;
-  board.tell({ problem: because });
-  board.enter('rolling back', nextOf(run));
-  if (run.switched) await confirmWayBack(run);
-  await undo.unwind(
-    (failed, error, times) => askAbout(run, failed, error, times),
-    () => board.tell({ next: nextOf(run) }),
-  );
-  await traffic.stop();
+export async function takeBack(run: Run, because: Complaint): Promise<void> {
+  run.board.tell({ problem: because });
+  run.board.enter('rolling back', nextOf(run));
+  await seeThrough(run);
+  await run.traffic.stop();
 }
 
-const nextOf = ({ undo }: DeploymentRun): string => undo.left.join(', then ') || 'nothing was changed';
+/** Takes every step that is left on the stack, each as often as it needs. A take-over ends it between two steps. */
+export const seeThrough = (run: Run): Promise<void> =>
+  run.undo.unwind({
+    goOn: () => run.stopIfTakenOver(),
+    failed: (failed, error, times) => askAbout(run, failed, error, times),
+    done: () => run.board.tell({ next: nextOf(run) }),
+  });
+
+const nextOf = ({ undo }: Run): string => undo.left.join(', then ') || 'nothing was changed';
+
+/** What has to be shown of the old environment before traffic goes back to it. */
+export type Proof = Pick<Parameters<typeof judgeWayBack>[2], 'needs' | 'currentIsIll'>;
 
 /**
- * Just before the traffic goes back, old and new are asked in the same window. Where the old one would not be better, nothing
+ * Just before the traffic goes back, old and new are asked in the same window. Where the old one does not prove itself, nothing
  * moves until a person decides.
  */
-async function confirmWayBack(run: DeploymentRun): Promise<void> {
-  const { plan } = run.board.status;
-  if (!plan || plan.live === 'nothing') return;
+export async function confirmWayBack(run: Run, old: Color, proof: () => Proof): Promise<void> {
   while (!run.rollback?.force) {
-    const verdict = await compare(run, plan.idle);
+    const verdict = await compare(run, old, proof());
     if (verdict.kind === 'pass') return;
     const because = verdict.kind === 'undecided' ? 'nothing is proved' : verdict.because;
     await run.askPerson({
@@ -39,16 +43,13 @@ async function confirmWayBack(run: DeploymentRun): Promise<void> {
   }
 }
 
-async function compare(run: DeploymentRun, current: 'blue' | 'green'): Promise<Verdict> {
-  const { service, newIsIll, rollback } = run;
-  const machineFoundIllness = run.board.status.phase === 'bake' && !rollback;
+async function compare({ service }: Run, old: Color, proof: Proof): Promise<Verdict> {
   try {
-    const samples = await look.compareEnvironments.executeWithOptions({ summary: 'is the old one better' }, [
+    const samples = await look.compareEnvironments.executeWithOptions({ summary: `is ${old} ${proof.needs}` }, [
       { service },
     ]);
-    return judgeWayBack(samples[otherColor(current)], samples[current], {
-      needs: machineFoundIllness ? 'better' : 'able',
-      currentIsIll: newIsIll,
+    return judgeWayBack(samples[old], samples[otherColor(old)], {
+      ...proof,
       latencyFloorMs: service.bake.latencyFloorMs,
     });
   } catch (error) {
@@ -57,14 +58,9 @@ async function compare(run: DeploymentRun, current: 'blue' | 'green'): Promise<V
 }
 
 /** A step of the way back failed: it is told, and tried again by itself where that may help. */
-async function askAbout(
-  run: DeploymentRun,
-  failed: Undo,
-  error: unknown,
-  timesFailed: number,
-): Promise<void> {
+async function askAbout(run: Run, failed: Undo, error: unknown, times: number): Promise<void> {
+  if (isTakenOver(error)) throw error;
   const complaint = complaintOf(error);
-  if (complaint.failure === 'TakenOver') throw error;
   const problem = { ...complaint, message: `Cannot ${failed.name}: ${complaint.message}` };
-  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs(timesFailed) : undefined);
+  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs(times) : undefined);
 }

@@ -81,7 +81,9 @@ describe.concurrent('a program that does not prove itself', () => {
     }
   });
 
-  test('falls ill under traffic: the traffic goes back by itself, then the rest is undone', async ({ aWorld }) => {
+  test('falls ill under traffic: the traffic goes back by itself, then the rest is undone', async ({
+    aWorld,
+  }) => {
     const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
     const behaviour = { kind: 'ill after' as const, afterMs: Infinity };
     world.release('ill', behaviour);
@@ -297,6 +299,24 @@ describe.concurrent('somebody else at the load balancer', () => {
     world.loadBalancer.moveInPanel({ blue: 100, green: 0 });
     await world.send('retry');
     expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+  });
+});
+
+describe.concurrent('a take-over', () => {
+  test('taken over while somebody else has moved the traffic: nothing more is touched', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    world.loadBalancer.moveInPanel({ blue: 0, green: 100 });
+    await world.untilStage('needs a person');
+    const calls = world.servers.calls.length;
+    await world.send('take-over', { by: 'ann' });
+
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'TakenOver' } });
+    expect(world.servers.calls.slice(calls).filter(({ token }) => token !== undefined)).toEqual([]);
+    expect(world.servedBy()).toBe('v2');
   });
 });
 

@@ -1,4 +1,4 @@
-import { otherColor } from '../../domain/color.js';
+import { otherColor, type Color } from '../../domain/color.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
 import type { DeploymentRun } from '../deployment-run.js';
