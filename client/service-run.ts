@@ -43,8 +43,8 @@ export type End =
   /** Nobody meant it to end like this. */
   | { readonly kind: 'broken'; readonly how: string };
 
-/** A query takes milliseconds when a worker is alive. */
-const queryMs = 5_000;
+/** A look takes milliseconds when Temporal, and a query when a worker is alive. */
+const lookMs = 5_000;
 
 /** Looks at the last run of a service, or at the one named. `undefined` where there never was one. */
 export async function lookAt(
@@ -53,7 +53,7 @@ export async function lookAt(
   runId?: string,
 ): Promise<ServiceRun | undefined> {
   const handle = temporal.client.workflow.getHandle(workflowIdOf(service), runId);
-  const description = await temporal.call(() => handle.describe()).catch(absent);
+  const description = await temporal.call(() => handle.describe(), lookMs).catch(absent);
   if (!description) return undefined;
   const id = DeploymentId(description.runId);
   const remembered = statusIn(description, id);
@@ -89,7 +89,7 @@ async function askWorker(
 ): Promise<Status | undefined> {
   const handle = temporal.client.workflow.getHandle(workflowIdOf(service), id);
   try {
-    return await temporal.call(() => handle.query(statusQuery), queryMs);
+    return await temporal.call(() => handle.query(statusQuery), lookMs);
   } catch (error) {
     // The run is open, as was just seen: whatever keeps a worker from answering, the memo tells more.
     if (error instanceof TypeError) throw error;

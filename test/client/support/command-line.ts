@@ -52,8 +52,9 @@ export class CommandLine {
   }
 
   /** Starts a command as a process of its own, straight from the sources; tests wait for what it prints. */
-  start(words: string) {
-    return execa(process.execPath, [...verdigris, ...splitWords(words), ...this.whereabouts], {
+  start(words: string, address = inject('temporalAddress')) {
+    const where = [...this.whereabouts, '--address', address];
+    return execa(process.execPath, [...verdigris, ...splitWords(words), ...where], {
       cwd: this.folder,
       env: quiet,
       reject: false,
