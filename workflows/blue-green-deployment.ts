@@ -25,9 +25,11 @@ import { takeBack } from './way-back.js';
 export async function blueGreenDeployment(request: DeploymentRequest): Promise<Outcome> {
   const run = new DeploymentRun(request);
   try {
-    return await promoted(run, await run.forward(() => deploy(run)));
+    return await promote(run, await run.forward(() => deploy(run)));
   } catch (error) {
-    return await CancellationScope.nonCancellable(() => endBadly(run, error));
+    return await CancellationScope.nonCancellable(() =>
+      endBadly(run, error).finally(() => run.traffic.stop()),
+    );
   }
 }
 
@@ -42,11 +44,11 @@ async function deploy(run: DeploymentRun): Promise<Plan> {
   await switchTraffic(run, plan, objects);
   await bake(run, plan);
   await retire(run, plan, observation);
+  await run.traffic.stop();
   return plan;
 }
 
-async function promoted(run: DeploymentRun, { release, idle }: Plan): Promise<Outcome> {
-  await run.traffic.stop();
+function promote(run: DeploymentRun, { release, idle }: Plan): Promise<Outcome> {
   const { notes } = run.board.status;
   return conclude(run, { kind: 'promoted', release, live: idle, notes, tally: run.traffic.tally });
 }

@@ -24,6 +24,9 @@ export function complaintOf(error: unknown): Complaint {
 export const isPassing = ({ failure }: Complaint): boolean =>
   failure === 'Unexpected' || failures[failure].transient;
 
+/** Whether a person has taken the run over: nothing more may be touched. */
+export const isTakenOver = (error: unknown): boolean => complaintOf(error).failure === 'TakenOver';
+
 /** A complaint as an error that a workflow can throw. */
 export const asFailure = ({ failure, message }: Complaint): ApplicationFailure =>
   ApplicationFailure.nonRetryable(message, failure);

@@ -12,8 +12,6 @@ export class DeploymentRun extends Run {
   /** What the service was like before the switch. */
   baseline: Baseline = { requests: 0, errorRate: 0, p99Ms: 0 };
 
-  /** Whether the switch was begun: from then on the way back starts with the traffic. */
-  switched = false;
   /** The new environment's own processes were seen to die: no comparison is needed to call it ill. */
   newIsIll = false;
 

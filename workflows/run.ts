@@ -88,6 +88,7 @@ export class Run {
       ? condition(answered)
       : condition(answered, againAfterMs, { summary: 'tries again by itself' }));
     this.endIfTakenOver();
+    if (before.problem) this.board.tell({ problem: before.problem });
     this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
   }
 
@@ -121,4 +122,4 @@ export class Run {
 const nextOf = (againAfterMs: number | undefined): string =>
   againAfterMs === undefined
     ? 'nothing moves until a person answers'
-    : `it is tried again by itself every ${againAfterMs / 1000} s, or at once on retry`;
+    : `it is tried again by itself in ${againAfterMs / 1000} s, or at once on retry`;

@@ -16,11 +16,13 @@ export async function takeBack(run: Run, because: Complaint): Promise<void> {
 
 /** Takes every step that is left on the stack, each as often as it needs. A take-over ends it between two steps. */
 export const seeThrough = (run: Run): Promise<void> =>
-  run.undo.unwind({
-    goOn: () => run.stopIfTakenOver(),
-    failed: (failed, error, times) => askAbout(run, failed, error, times),
-    done: () => run.board.tell({ next: nextOf(run) }),
-  });
+  run.undo.unwind(
+    (failed, error, timesFailed) => askAbout(run, failed, error, timesFailed),
+    () => {
+      run.board.tell({ next: nextOf(run) });
+      run.endIfTakenOver();
+    },
+  );
 
 const nextOf = ({ undo }: Run): string => undo.left.join(', then ') || 'nothing was changed';
 
@@ -45,9 +47,10 @@ export async function confirmWayBack(run: Run, old: Color, proof: () => Proof): 
 
 async function compare({ service }: Run, old: Color, proof: Proof): Promise<Verdict> {
   try {
-    const samples = await look.compareEnvironments.executeWithOptions({ summary: `is ${old} ${proof.needs}` }, [
-      { service },
-    ]);
+    const samples = await look.compareEnvironments.executeWithOptions(
+      { summary: `is ${old} ${proof.needs}` },
+      [{ service }],
+    );
     return judgeWayBack(samples[old], samples[otherColor(old)], {
       ...proof,
       latencyFloorMs: service.bake.latencyFloorMs,
@@ -58,9 +61,9 @@ async function compare({ service }: Run, old: Color, proof: Proof): Promise<Verd
 }
 
 /** A step of the way back failed: it is told, and tried again by itself where that may help. */
-async function askAbout(run: Run, failed: Undo, error: unknown, times: number): Promise<void> {
+async function askAbout(run: Run, failed: Undo, error: unknown, timesFailed: number): Promise<void> {
   if (isTakenOver(error)) throw error;
   const complaint = complaintOf(error);
   const problem = { ...complaint, message: `Cannot ${failed.name}: ${complaint.message}` };
-  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs(times) : undefined);
+  await run.askPerson(problem, isPassing(complaint) ? undoPauseMs(timesFailed) : undefined);
 }

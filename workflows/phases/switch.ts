@@ -4,6 +4,7 @@ import { allTo } from '../../domain/split.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { route } from '../patience.js';
 import { baselineFrom } from '../traffic-watch.js';
+import { confirmWayBack } from '../way-back.js';
 
 /** How long the public address may take to be served by the new environment once the load balancer says so. */
 const proofDeadlineMs = 60_000;
@@ -14,8 +15,9 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   const { idle } = plan;
   board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
-  run.switched = true;
-  run.undo.push(`send the traffic back to ${otherColor(idle)}`, () => sendBack(run, plan));
+  const old = otherColor(idle);
+  run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
+  if (plan.live !== 'nothing') run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
   const { tookMs } = await route.routeTraffic.executeWithOptions({ summary: `all to ${idle}` }, [
     { service, to: allTo(idle), expected: objects, purpose: 'forward' },
   ]);
@@ -37,6 +39,13 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
       `Blue and green name themselves alike: that ${idle} serves is known from the load balancer only`,
     );
 }
+
+/** Where a machine found the new environment ill, the old one has to be better; where a person asked, or the switch failed, able. */
+const seeThatItCanServe = (run: DeploymentRun, old: Color): Promise<void> =>
+  confirmWayBack(run, old, () => ({
+    needs: run.board.status.phase === 'bake' && !run.rollback ? 'better' : 'able',
+    currentIsIll: run.newIsIll,
+  }));
 
 async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const { service, board, identities } = run;
