@@ -85,6 +85,7 @@ export class Inbox {
     const why =
       whyNotThisRun(status, message) ??
       refusalOf(name, status.stage) ??
+      whyNotAnyMore(name, status) ??
       whyNotThisPlan(name, status, message);
     return why === undefined ? undefined : `Cannot ${name} "${status.service}": ${why}`;
   }
@@ -93,6 +94,12 @@ export class Inbox {
 function whyNotThisRun({ deployment }: Status, { deployment: meant }: Message): string | undefined {
   if (meant === undefined || (meant.length >= 8 && deployment.startsWith(meant))) return undefined;
   return `the message is for deployment ${meant}, this is ${deployment}`;
+}
+
+/** An answer that was given stands while the servers are verified once more. */
+function whyNotAnyMore(name: MessageName, { awaits }: Status): string | undefined {
+  if ((name !== 'approve' && name !== 'reject') || awaits !== undefined) return undefined;
+  return 'it was answered already (to stop it: verdigris rollback)';
 }
 
 function whyNotThisPlan(name: MessageName, { plan, evidence }: Status, message: Message): string | undefined {
@@ -116,21 +123,27 @@ const acceptedAnswer: Readonly<Record<MessageName, string>> = {
   'take-over': 'it ends as taken over; what is left undone is listed in its failure',
 };
 
+/** A week: dates stay dates, whatever is sent. */
+const longestExtensionMs = 7 * 24 * 3_600_000;
+
+/** What is sent ends up in the memo, whose size has a limit. */
+const longestText = 500;
+
 /** Accepts nothing, a string (the reason) or an object; anything else counts as nothing. Never throws. */
 function parse(input: unknown): Message {
-  if (typeof input === 'string') return input === '' ? {} : { reason: input };
+  if (typeof input === 'string') return text({ reason: input });
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return {};
   const { deployment, by, reason, plan, evidence, force, byMs } = input as Record<string, unknown>;
   return {
     ...text({ deployment, by, reason, plan, evidence }),
     ...(force === true ? { force } : {}),
-    ...(typeof byMs === 'number' && Number.isFinite(byMs) && byMs > 0 ? { byMs } : {}),
+    ...(typeof byMs === 'number' && byMs > 0 ? { byMs: Math.min(Math.ceil(byMs), longestExtensionMs) } : {}),
   };
 }
 
 const text = (members: Record<string, unknown>): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(members).filter(
-      (member): member is [string, string] => typeof member[1] === 'string' && member[1] !== '',
+    Object.entries(members).flatMap(([name, value]) =>
+      typeof value === 'string' && value !== '' ? [[name, value.slice(0, longestText)]] : [],
     ),
   );

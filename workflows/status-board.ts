@@ -16,6 +16,9 @@ const keys = {
   release: keyword(searchAttributeNames.release),
 };
 
+/** The memo has a limit, and anybody may send signals. */
+const keptNotes = 100;
+
 /**
  * What people see of a run: the answer to the status query, the memo (readable while no worker is alive), the current details
  * of the Temporal UI and the search attributes.
@@ -86,7 +89,8 @@ export class StatusBoard {
 
   /** Something that people should find in the report. */
   note(text: string): void {
-    if (!this.#status.notes.includes(text)) this.tell({ notes: [...this.#status.notes, text] });
+    const { notes } = this.#status;
+    if (!notes.includes(text)) this.tell({ notes: [...notes, text].slice(-keptNotes) });
   }
 
   /** Writes the status to where it can be read without a worker. Costs history events: on moves, not on progress. */

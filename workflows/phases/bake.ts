@@ -2,7 +2,13 @@ import { CancellationScope, condition, isCancellation } from '@temporalio/workfl
 import { otherColor, type Color } from '../../domain/color.js';
 import type { Complaint } from '../../domain/failures.js';
 import { oursOf, type Plan } from '../../domain/plan.js';
-import { judgeTraffic, type TrafficReport } from '../../domain/traffic.js';
+import {
+  addTallies,
+  emptyTally,
+  judgeTraffic,
+  type Tally,
+  type TrafficReport,
+} from '../../domain/traffic.js';
 import { asFailure, complaintOf } from '../complaint.js';
 import { expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
@@ -14,7 +20,7 @@ const neededCoverage = 0.8;
 /** Watches the new environment under all the traffic, with the way back armed. Throws what speaks against it. */
 export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
   const { service, inbox } = run;
-  const clock = { leftMs: service.bake.durationMs, early: false };
+  const clock: Clock = { leftMs: service.bake.durationMs, early: false, seen: emptyTally };
   inbox.on('advance', () => (clock.early = true));
   inbox.on('extend', (said) => (clock.leftMs += said.byMs));
   let objects = plan.objects;
@@ -24,6 +30,7 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
     if (trouble && isForPeople(trouble)) {
       await run.askPerson(trouble);
       objects = await asItIsNow(run);
+      beginAgain(run, clock);
       continue;
     }
     if (trouble) throw asFailure(trouble);
@@ -38,13 +45,22 @@ async function judgeSwitch(run: DeploymentRun, plan: Plan): Promise<void> {
     baseline,
     policy: service.bake,
   });
-  const verdict = during ? judgeTraffic(during, baseline, service.bake, false) : undefined;
-  if (verdict?.kind === 'fail') throw asFailure(ill(run, plan, verdict.because));
+  if (!during || plan.live === 'nothing') return; // before a first deployment every request failed
+  const verdict = judgeTraffic(during, baseline, service.bake, false);
+  if (verdict.kind === 'fail') throw asFailure(ill(run, plan, verdict.because));
 }
 
 interface Clock {
   leftMs: number;
   early: boolean;
+  /** What was seen of this bake so far: a stretch that was made longer is judged with what came before it. */
+  seen: Tally;
+}
+
+/** A person let it go on: what was seen before that does not count. */
+function beginAgain({ service }: DeploymentRun, clock: Clock): void {
+  clock.leftMs = service.bake.durationMs;
+  clock.seen = emptyTally;
 }
 
 /** Somebody is at work on the load balancer: whether to go on is not ours to say. */
@@ -79,6 +95,7 @@ async function stretch(
     watchers.scope.cancel();
     await CancellationScope.nonCancellable(() => watchers.ended);
   }
+  clock.leftMs = Math.max(0, clock.leftMs - (Date.now() - beganAt)); // what is added from here on is baked, too
   const report = await traffic.next('after the bake', { baseline: run.baseline, policy: run.service.bake });
   board.tell({ tally: traffic.tally });
   return { report, trouble: found.trouble };
@@ -143,24 +160,27 @@ async function judge(
   report: TrafficReport | undefined,
   clock: Clock,
 ): Promise<void> {
-  const { board, service } = run;
-  const verdict = report?.verdict ?? { kind: 'inconclusive', because: 'nothing was seen' };
+  const { board, service, baseline } = run;
+  if (report) clock.seen = addTallies(clock.seen, report.tally);
+  const verdict =
+    report?.verdict.kind === 'fail'
+      ? report.verdict
+      : judgeTraffic({ tally: clock.seen, windows: report?.windows ?? [] }, baseline, service.bake, true);
   if (verdict.kind === 'fail') throw asFailure(ill(run, plan, verdict.because));
   if (clock.early) {
     board.note('The bake was ended early by a person');
     return;
   }
   const neededMs = service.bake.durationMs * neededCoverage;
-  const missingMs = neededMs - (report?.tally.observedMs ?? 0);
+  const missingMs = Math.ceil(neededMs - clock.seen.observedMs);
+  if (clock.leftMs > 0) return; // made longer while it ended
   if (missingMs > 0) {
     board.note(`${Math.round(missingMs / 1000)} s of the bake were not watched; it lasts that much longer`);
     clock.leftMs = Math.max(missingMs, 1_000);
   } else if (verdict.kind === 'inconclusive') {
     const message = `Cannot promote "${service.id}": ${verdict.because}\n  bake once more: verdigris retry; go back: verdigris rollback`;
     await run.askPerson({ failure: 'EvidenceMissing', message });
-    clock.leftMs = service.bake.durationMs;
-  } else {
-    clock.leftMs = 0;
+    beginAgain(run, clock);
   }
 }
 
