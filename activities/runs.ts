@@ -7,18 +7,31 @@ export const createRunActivities = () => ({
    * @returns a sentence, or an empty text when there is nothing to settle.
    */
   async unsettledTakeOver(input: { readonly workflowId: string }): Promise<string> {
-    return patiently(async () => {
+    return patiently(async ({ signal }) => {
       const { client } = Context.current();
       // Visibility lists the newest run first; SQL visibility refuses an ORDER BY.
       const runs = client.workflow.list({
         query: `WorkflowId = "${input.workflowId}" AND ExecutionStatus != "Running"`,
-        pageSize: 1,
+        pageSize: 20,
       });
       for await (const run of runs) {
-        if (run.status.name !== 'FAILED') return '';
-        return `the run of ${run.startTime.toISOString()} was taken over by a person and not settled since`;
+        signal.throwIfAborted();
+        if (run.status.name === 'FAILED') {
+          return `the run of ${run.startTime.toISOString()} was taken over by a person and not settled since`;
+        }
+        if (run.status.name !== 'COMPLETED' || settlesNothing.has(run.type)) continue;
+        const ended = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
+        if (ended.kind !== 'refused') return '';
       }
       return '';
     });
   },
 });
+
+/** What a run came to. A repair that was done, or a deployment that was let begin, shows that all is settled; a refusal shows nothing. */
+interface Ended {
+  readonly kind: string;
+}
+
+/** Workflows under the same id that are let run whatever was left, and settle nothing. */
+const settlesNothing: ReadonlySet<string> = new Set(['rollback', 'adopt']);

@@ -382,6 +382,7 @@ describe.concurrent('the way back', () => {
       },
     });
     await expect.poll(async () => (await world.deploy('v2')).kind, { timeout: 10_000 }).toBe('refused');
+    expect(await world.deploy('v2'), 'being refused settles nothing').toMatchObject({ kind: 'refused' });
   });
 });
 
