@@ -1,11 +1,12 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { otherColor, type Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
-import { allTo } from '../domain/split.js';
-import { complaintOf } from './complaint.js';
+import { complaintOf, isTakenOver } from './complaint.js';
 import type { RepairRequest } from './messages.js';
-import { look, route } from './patience.js';
+import { moveTraffic } from './moving-traffic.js';
+import { look } from './patience.js';
 import { Run } from './run.js';
+import { seeThrough } from './way-back.js';
 
 export type Repaired =
   | { readonly kind: 'repaired'; readonly live: Color; readonly notes: readonly string[] }
@@ -19,9 +20,8 @@ export async function repair(request: RepairRequest): Promise<Repaired> {
   const run = new Run({ kind: 'repair', ...request });
   return await CancellationScope.nonCancellable(async () => {
     const result = await settle(run, request.live).catch((error: unknown): Repaired => {
-      const complaint = complaintOf(error);
-      if (complaint.failure === 'TakenOver') throw error;
-      return { kind: 'refused', complaints: [complaint] };
+      if (isTakenOver(error)) throw error;
+      return { kind: 'refused', complaints: [complaintOf(error)] };
     });
     await run.end(result.kind === 'repaired' ? { live: result.live } : {});
     return result;
@@ -38,15 +38,9 @@ async function settle(run: Run, live: Color): Promise<Repaired> {
     return { kind: 'refused', complaints: [{ failure: 'StateUnclear', message }] };
   }
   board.enter('switch', `all new traffic goes to ${live}, and that is proved from outside`);
-  const { published } = await route.routeTraffic.executeWithOptions({ summary: `all to ${live}` }, [
-    { service, to: allTo(live), purpose: 'rollback' },
-  ]);
-  if (published.length > 0)
-    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
-  await route.proveTraffic.executeWithOptions(
-    { summary: `${live} answers at ${service.publicAddress.url}` },
-    [{ service, color: live, identities: names, others: others ?? [], deadlineMs: 60_000 }],
+  run.undo.push(`send all traffic to ${live}`, () =>
+    moveTraffic(run, live, { own: names, others: others ?? [] }),
   );
-  board.tell({ live, idle: otherColor(live), split: allTo(live) });
+  await seeThrough(run);
   return { kind: 'repaired', live, notes: board.status.notes };
 }

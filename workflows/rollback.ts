@@ -2,13 +2,14 @@ import { CancellationScope } from '@temporalio/workflow';
 import { otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
-import { judgeWayBack } from '../domain/health.js';
 import { factsOf, liveColor, type Observation } from '../domain/observation.js';
 import { allTo } from '../domain/split.js';
-import { asFailure, complaintOf } from './complaint.js';
+import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import type { RollbackRequest } from './messages.js';
-import { look, route } from './patience.js';
+import { moveTraffic } from './moving-traffic.js';
+import { look } from './patience.js';
 import { Run } from './run.js';
+import { confirmWayBack, seeThrough } from './way-back.js';
 
 /**
  * Goes back to the environment that is idle now, when no deployment is open: compares both, switches, and proves it. Only
@@ -17,11 +18,12 @@ import { Run } from './run.js';
 export async function rollback(request: RollbackRequest): Promise<Outcome> {
   const run = new Run({ kind: 'rollback', ...request });
   return await CancellationScope.nonCancellable(async () => {
-    const outcome = await goBack(run).catch((error: unknown): Outcome => {
-      const complaint = complaintOf(error);
-      if (complaint.failure === 'TakenOver') throw error;
-      return { kind: 'refused', complaints: [complaint] };
-    });
+    const outcome = await goBack(run)
+      .catch((error: unknown): Outcome => {
+        if (isTakenOver(error)) throw error;
+        return { kind: 'refused', complaints: [complaintOf(error)] };
+      })
+      .finally(() => run.traffic.stop());
     await run.end({
       outcome,
       ...(outcome.kind === 'rolled back' ? { live: outcome.live, tally: outcome.tally } : {}),
@@ -44,7 +46,7 @@ async function goBack(run: Run): Promise<Outcome> {
   if (complaints.length > 0) return { kind: 'refused', complaints };
   await run.traffic.next('during the rollback');
   board.enter('switch', `all new traffic goes back to ${old}, and that is proved from outside`);
-  await confirmAble(run, old);
+  await confirmWayBack(run, old, () => ({ needs: 'able', currentIsIll: false }));
   const [oldNames, newNames] = await Promise.all(
     [old, live].map((color) => look.identities({ service, color })),
   );
@@ -52,17 +54,10 @@ async function goBack(run: Run): Promise<Outcome> {
     failure: 'RollbackAsked',
     message: `Rollback asked for by ${run.rollback?.by ?? board.status.requestedBy}${run.rollback?.reason ? `: ${run.rollback.reason}` : ''}`,
   };
-  const { tookMs, published } = await route.routeTraffic.executeWithOptions(
-    { summary: `all back to ${old}` },
-    [{ service, to: allTo(old), purpose: 'rollback' }],
+  run.undo.push(`send the traffic back to ${old}`, () =>
+    moveTraffic(run, old, { own: oldNames ?? [], others: newNames ?? [] }),
   );
-  board.tell({ live: old, idle: live, split: allTo(old) });
-  board.note(`The way back to ${old} took ${(tookMs / 1000).toFixed(1)} s`);
-  if (published.length > 0)
-    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
-  await route.proveTraffic.executeWithOptions({ summary: `${old} answers at ${service.publicAddress.url}` }, [
-    { service, color: old, identities: oldNames ?? [], others: newNames ?? [], deadlineMs: 60_000 },
-  ]);
+  await seeThrough(run);
   await run.traffic.stop();
   return {
     kind: 'rolled back',
@@ -74,33 +69,22 @@ async function goBack(run: Run): Promise<Outcome> {
   };
 }
 
-/** The old environment must answer; when it does not, a person decides. */
-async function confirmAble(run: Run, old: Color): Promise<void> {
-  const { service } = run;
-  while (!run.rollback?.force) {
-    const samples = await look.compareEnvironments.executeWithOptions({ summary: 'is the old one able' }, [
-      { service },
-    ]);
-    const verdict = judgeWayBack(samples[old], samples[otherColor(old)], {
-      needs: 'able',
-      currentIsIll: false,
-      latencyFloorMs: service.bake.latencyFloorMs,
-    });
-    if (verdict.kind !== 'inconclusive') return;
-    await run.askPerson({
-      failure: 'RollbackBlind',
-      message: `Cannot roll back "${service.id}": ${verdict.because}; nothing was moved\n  go back all the same: verdigris rollback --force; look again: verdigris retry`,
-    });
-  }
-}
-
-function complaintsAboutOld({ service }: Run, old: Color, observation: Observation): readonly Complaint[] {
-  return service.environments[old].flatMap(({ name }): Complaint[] => {
+/** Where nothing runs there is no way back. Where only some servers run, the comparison and a person decide. */
+function complaintsAboutOld(
+  { service, board }: Run,
+  old: Color,
+  observation: Observation,
+): readonly Complaint[] {
+  const stopped = service.environments[old].flatMap(({ name }) => {
     const state = factsOf(observation, name)?.unit.state ?? 'unreachable';
-    if (state === 'active' || state === 'unreachable') return [];
-    const message = `Cannot roll back "${service.id}" to ${old}: ${name} does not run (${state})\n  release the earlier version again: verdigris deploy`;
-    return [{ failure: 'StateUnclear', message }];
+    return state === 'active' || state === 'unreachable' ? [] : [`${name} does not run (${state})`];
   });
+  if (stopped.length === service.environments[old].length) {
+    const message = `Cannot roll back "${service.id}" to ${old}: ${stopped.join(', ')}\n  release the earlier version again: verdigris deploy`;
+    return [{ failure: 'StateUnclear', message }];
+  }
+  if (stopped.length > 0) board.note(`The way back carries less: ${stopped.join(', ')}`);
+  return [];
 }
 
 function unclear({ service }: Run, { loadBalancer: { traffic } }: Observation): Complaint {

@@ -24,7 +24,7 @@ export const seeThrough = (run: Run): Promise<void> =>
     },
   );
 
-const nextOf = ({ undo }: Run): string => undo.left.join(', then ') || 'nothing was changed';
+const nextOf = ({ undo }: Run): string => undo.left.join(', then ') || 'nothing is left to put back';
 
 /** What has to be shown of the old environment before traffic goes back to it. */
 export type Proof = Pick<Parameters<typeof judgeWayBack>[2], 'needs' | 'currentIsIll'>;

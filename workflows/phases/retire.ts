@@ -4,7 +4,7 @@ import { factsOf, type Observation } from '../../domain/observation.js';
 import type { Plan } from '../../domain/plan.js';
 import { complaintOf } from '../complaint.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { fanOut, lanes } from '../fan-out.js';
+import { batches, fanOut, lanes } from '../fan-out.js';
 import { look, step } from '../patience.js';
 
 /** What becomes of the old environment: it keeps running as the warm way back, or it drains and stops. */
@@ -18,10 +18,14 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   }
   board.enter('retire', `${old} drains and stops`);
   try {
-    await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
-      { service, color: old },
-    ]);
-    await fanOut(service.environments[old], lanes, ({ name }) => drainAndStop(run, observation, name));
+    for (const batch of batches(service.environments[old], lanes)) {
+      await fanOut(batch, lanes, ({ name }) => drain(run, name));
+      // Draining takes minutes: what gets traffic is looked at after it, just before anything is stopped.
+      await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
+        { service, color: old },
+      ]);
+      await fanOut(batch, lanes, ({ name }) => stop(run, observation, name));
+    }
   } catch (error) {
     const { failure, message } = complaintOf(error);
     if (failure === 'Cancelled') throw error;
@@ -29,8 +33,13 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   }
 }
 
+async function drain({ service, board }: DeploymentRun, server: ServerName): Promise<void> {
+  const { cut } = await step.drainServer.executeWithOptions({ summary: server }, [{ service, server }]);
+  if (cut > 0) board.note(`${cut} connections still lingered on ${server} when it was stopped`);
+}
+
 /** Undone by starting it again: without that, the traffic would be sent back to nobody. */
-async function drainAndStop(run: DeploymentRun, observation: Observation, server: ServerName): Promise<void> {
+async function stop(run: DeploymentRun, observation: Observation, server: ServerName): Promise<void> {
   const { service, board } = run;
   const release = factsOf(observation, server)?.activeRelease;
   if (release) {
@@ -40,8 +49,6 @@ async function drainAndStop(run: DeploymentRun, observation: Observation, server
       ]);
     });
   }
-  const { cut } = await step.drainServer.executeWithOptions({ summary: server }, [{ service, server }]);
-  if (cut > 0) board.note(`${cut} connections still lingered on ${server} when it was stopped`);
   await step.stopServer.executeWithOptions({ summary: server }, [{ service, server, token: run.token() }]);
   board.tellServer(server, 'stopped');
 }

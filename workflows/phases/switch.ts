@@ -2,12 +2,10 @@ import { otherColor, type Color } from '../../domain/color.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
 import type { DeploymentRun } from '../deployment-run.js';
+import { moveTraffic, proofDeadlineMs } from '../moving-traffic.js';
 import { route } from '../patience.js';
 import { baselineFrom } from '../traffic-watch.js';
 import { confirmWayBack } from '../way-back.js';
-
-/** How long the public address may take to be served by the new environment once the load balancer says so. */
-const proofDeadlineMs = 60_000;
 
 /** Gives all new traffic to the new environment, and proves it from outside. */
 export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
@@ -48,24 +46,9 @@ const seeThatItCanServe = (run: DeploymentRun, old: Color): Promise<void> =>
   }));
 
 async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
-  const { service, board, identities } = run;
-  const old = otherColor(plan.idle);
-  const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
-    { summary: `all back to ${old}` },
-    [{ service, to: allTo(old), purpose: 'rollback' }],
-  );
-  board.tell({ live: plan.live, idle: plan.idle, split: allTo(old) });
-  if (changed) board.note(`The way back to ${old} took ${(tookMs / 1000).toFixed(1)} s`);
-  if (published.length > 0)
-    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
-  if (plan.live === 'nothing') return; // nothing ran there before: nobody can answer
-  await route.proveTraffic.executeWithOptions({ summary: `${old} answers at ${service.publicAddress.url}` }, [
-    {
-      service,
-      color: old,
-      identities: identities.live,
-      others: identities.idle,
-      deadlineMs: proofDeadlineMs,
-    },
-  ]);
+  const { board, identities } = run;
+  const nobody = plan.live === 'nothing';
+  const names = { own: identities.live, others: identities.idle };
+  await moveTraffic(run, otherColor(plan.idle), nobody ? 'nobody answers there' : names);
+  if (nobody) board.tell({ live: 'nothing' });
 }

@@ -1,0 +1,89 @@
+import { describe, expect } from 'vitest';
+import type { WorkflowHandle } from '@temporalio/client';
+import { Failure } from '../../domain/failures.js';
+import { workflowTypes } from '../../workflows/messages.js';
+import { test, type World } from '../support/world.js';
+
+describe.concurrent('a rollback when no deployment is open', () => {
+  test('never says that nothing was changed while the traffic may have moved: it waits and is tried again', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    world.loadBalancer.failNext(new Failure('CredentialRefused', 'Cannot call PUT: not granted'), {
+      operation: 'publish',
+    });
+    const wayBack = await start(world, workflowTypes.rollback);
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.message).toContain('Cannot send the traffic back to blue');
+    await world.send('retry');
+
+    expect(await wayBack.result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(world.servedBy()).toBe('v1');
+  });
+
+  test('goes to an old environment of which one server is down, and says so', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    world.server('blue-2').crash();
+    const wayBack = await start(world, workflowTypes.rollback);
+    await world.untilStage('needs a person', 'ended');
+    if ((await world.status()).stage === 'needs a person') await world.send('rollback', { force: true });
+
+    expect(await wayBack.result()).toMatchObject({
+      kind: 'rolled back',
+      live: 'blue',
+      notes: expect.arrayContaining([expect.stringContaining('blue-2 does not run')]),
+    });
+  });
+
+  test('is refused where nothing runs that it could go back to', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    for (const name of ['blue-1', 'blue-2']) world.server(name).crash();
+    expect(await (await start(world, workflowTypes.rollback)).result()).toMatchObject({ kind: 'refused' });
+    expect(world.servedBy()).toBe('v2');
+  });
+});
+
+describe.concurrent('a repair', () => {
+  test('whose switch fails waits and is tried again', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.loadBalancer.moveInPanel({ blue: 50, green: 50 });
+    world.loadBalancer.failNext(new Failure('CredentialRefused', 'Cannot call PUT: not granted'), {
+      operation: 'publish',
+    });
+    const repair = await start(world, workflowTypes.repair, { live: 'blue' });
+    await world.untilStage('needs a person');
+    await world.send('retry');
+    expect(await repair.result()).toMatchObject({ kind: 'repaired', live: 'blue' });
+  });
+});
+
+describe.concurrent('an old environment that is being stopped', () => {
+  test('is started again, and only then compared and given the traffic back', async ({ aWorld }) => {
+    const world = await aWorld({ retire: { old: 'stop' } });
+    await world.deploy('v2');
+    await (await start(world, workflowTypes.adoption)).result();
+    world.release('v3');
+    world.release('v4');
+    await world.deploy('v3');
+    for (const name of ['blue-1', 'blue-2']) world.server(name).delay('stop', 1_000);
+    const handle = await world.start('v4');
+    await world.untilStage('approve');
+    await world.send('approve');
+    await world.until(({ stage }) => stage === 'retire');
+    await world.send('rollback', { by: 'ann' });
+
+    expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue', during: 'retire' });
+    expect(world.servedBy()).toBe('v3');
+  });
+});
+
+const start = (world: World, type: string, more: object = {}): Promise<WorkflowHandle> =>
+  world.client.workflow.start(type, {
+    workflowId: world.workflowId,
+    taskQueue: world.taskQueue,
+    args: [{ service: world.service, requestedBy: 'a test', searchAttributes: true, ...more }],
+  });

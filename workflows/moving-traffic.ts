@@ -1,0 +1,30 @@
+import { otherColor, type Color } from '../domain/color.js';
+import { allTo } from '../domain/split.js';
+import { route } from './patience.js';
+import type { Run } from './run.js';
+
+/** How long the public address may take to be served by an environment once the load balancer says so. */
+export const proofDeadlineMs = 60_000;
+
+/** How servers name themselves to visitors: those that shall answer, and those that shall not. */
+export interface Names {
+  readonly own: readonly string[];
+  readonly others: readonly string[];
+}
+
+/** Sends all traffic to an environment whatever the load balancer did before, and proves it from outside. May be repeated. */
+export async function moveTraffic(run: Run, to: Color, names: Names | 'nobody answers there'): Promise<void> {
+  const { service, board } = run;
+  const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
+    { summary: `all to ${to}` },
+    [{ service, to: allTo(to), purpose: 'rollback' }],
+  );
+  board.tell({ live: to, idle: otherColor(to), split: allTo(to) });
+  if (changed) board.note(`Sending all traffic to ${to} took ${(tookMs / 1000).toFixed(1)} s`);
+  if (published.length > 0)
+    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
+  if (names === 'nobody answers there') return;
+  await route.proveTraffic.executeWithOptions({ summary: `${to} answers at ${service.publicAddress.url}` }, [
+    { service, color: to, identities: names.own, others: names.others, deadlineMs: proofDeadlineMs },
+  ]);
+}
