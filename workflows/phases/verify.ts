@@ -1,3 +1,4 @@
+import { CancellationScope } from '@temporalio/workflow';
 import { hashOf } from '../../domain/hash.js';
 import type { Plan } from '../../domain/plan.js';
 import type { Evidence } from '../../domain/deployment.js';
@@ -22,18 +23,20 @@ export async function verifyAgain(run: DeploymentRun, plan: Plan): Promise<void>
 async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<Evidence> {
   const { service, board } = run;
   const { idle, release } = plan;
-  const servers = fanOut(service.environments[idle], lanes, async ({ name }) => {
-    board.tellServer(name, 'verifying', release.id);
-    const evidence = await step.verifyServer.executeWithOptions({ summary: `${release.id} on ${name}` }, [
-      { service, server: name, release, minimumMs },
-    ]);
-    board.tellServer(name, 'verified', release.id);
-    return evidence;
-  });
-  const backends = look.awaitBackendsUp.executeWithOptions(
-    { summary: `${idle} up in the load balancer's own eyes`, startToCloseTimeout: '60 minutes' },
-    [{ service, color: idle }],
-  );
+  const servers = () =>
+    fanOut(service.environments[idle], lanes, async ({ name }) => {
+      board.tellServer(name, 'verifying', release.id);
+      const evidence = await step.verifyServer.executeWithOptions({ summary: `${release.id} on ${name}` }, [
+        { service, server: name, release, minimumMs },
+      ]);
+      board.tellServer(name, 'verified', release.id);
+      return evidence;
+    });
+  const backends = () =>
+    look.awaitBackendsUp.executeWithOptions(
+      { summary: `${idle} up in the load balancer's own eyes`, startToCloseTimeout: '60 minutes' },
+      [{ service, color: idle }],
+    );
   const proved = await bothOrNeither(servers, backends);
   const live = await look.identities.executeWithOptions({ summary: `how ${plan.live} names itself` }, [
     { service, color: otherColor(idle) },
@@ -45,11 +48,17 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
   return evidenceOf(run, plan, proved);
 }
 
-/** Waits for both even when one fails, so that nothing goes on behind the undo. */
-async function bothOrNeither<T>(first: Promise<T>, second: Promise<unknown>): Promise<T> {
-  const [one, two] = await Promise.allSettled([first, second]);
-  if (one.status === 'rejected') throw one.reason;
-  if (two.status === 'rejected') throw two.reason;
+/** The first that fails ends the other, whose end is waited for: nothing goes on behind the undo. */
+async function bothOrNeither<T>(first: () => Promise<T>, second: () => Promise<unknown>): Promise<T> {
+  const scope = new CancellationScope();
+  const failures: unknown[] = [];
+  const note = (error: unknown): never => {
+    failures.push(error);
+    scope.cancel();
+    throw error;
+  };
+  const [one] = await scope.run(() => Promise.allSettled([first().catch(note), second().catch(note)]));
+  if (one.status === 'rejected' || failures.length > 0) throw failures[0];
   return one.value;
 }
 
