@@ -7,6 +7,8 @@ export interface LoadOptions {
   readonly requestsPerSecond: number;
   /** A long answer that is read all the time, and begun again when it has ended. */
   readonly streamPath: string;
+  /** After this long without a whole answer a request counts as lost; 5 s unless told. */
+  readonly timeoutMs?: number;
 }
 
 /** What visitors saw. */
@@ -21,9 +23,9 @@ export interface Load {
   stop(): Promise<LoadTally>;
 }
 
-export function startLoad({ url, requestsPerSecond, streamPath }: LoadOptions): Load {
+export function startLoad({ url, requestsPerSecond, streamPath, timeoutMs = 5_000 }: LoadOptions): Load {
   const prober = createHttpProber().start(
-    { url, path: '/', requestsPerSecond, timeoutMs: 5_000 },
+    { url, path: '/', requestsPerSecond, timeoutMs },
     () => undefined,
   );
   const streams = { ended: 0, cut: 0 };
