@@ -99,14 +99,14 @@ describe('the pipeline', () => {
       `[--config][-][--fail-with-body][--silent][--show-error][--retry][5][--upload-file][build/${name}.tar.gz][${url}]\n`,
     );
     expect(await words('verdigris')).toBe(
-      `[deploy][--config][verdigris.yaml][--artifact][${url}][--sha256][${sha256}][--wait]\n`,
+      `[deploy][--config][verdigris.yaml][--artifact][${url}][--sha256][${sha256}][--version][0.0.0-abc12345][--wait]\n`,
     );
   });
 
   test('deploys a tag until it waits for approval', async () => {
     await runJobs(['build', 'package', 'upload', 'deploy:tag'], { CI_COMMIT_TAG: 'v2.1.0' });
     expect(await words('verdigris')).toMatch(
-      /greeter-2\.1\.0\.tar\.gz\]\[--sha256\]\[[0-9a-f]{64}\]\[--until\]\[approve\]\n$/,
+      /greeter-2\.1\.0\.tar\.gz\]\[--sha256\]\[[0-9a-f]{64}\]\[--version\]\[2\.1\.0\]\[--until\]\[approve\]\n$/,
     );
     const { stdout } = await execa(join(checkout, 'build/greeter'), ['--version']);
     expect(stdout).toMatch(/^greeter 2\.1\.0, build /);
