@@ -83,4 +83,4 @@ export const planReport = (service: Service, plan: Plan): readonly string[] => [
 ];
 
 const approvalLine = ({ approve }: Service): string =>
-  `waited for ${describeDuration(approve.timeoutMs)}, then ${approve.then === 'reject' ? 'it is rejected' : 'it keeps waiting'}`;
+  `waited for ${describeDuration(approve.timeoutMs)}, then ${approve.onTimeout === 'reject' ? 'it is rejected' : 'it keeps waiting'}`;

@@ -127,7 +127,7 @@ export interface VerifySettings {
 export interface ApproveSettings {
   /** After this long without an answer, `then` happens. */
   readonly timeoutMs: number;
-  readonly then: 'reject' | 'keep waiting';
+  readonly onTimeout: 'reject' | 'keep waiting';
   /** How often the load balancer is looked at while waiting. */
   readonly watchEveryMs: number;
 }

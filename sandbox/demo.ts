@@ -71,22 +71,23 @@ class Show {
 
   /** Gives the number of requests and streams that were lost. */
   async run(): Promise<number> {
-    const { sandbox, startWorker, build } = this.#playground;
+    const playground = this.#playground;
+    const { sandbox } = playground;
     this.#say(
       `v1 serves ${sandbox.publicUrl} from a flat directory on blue, put there by hand; green is empty`,
     );
     const [worker, v2, v3, v4] = await Promise.all([
-      startWorker(),
-      build('2.0.0'),
-      build('3.0.0', 'falls-ill-slow'),
-      build('4.0.0', 'crashes-at-start'),
+      playground.startWorker(),
+      playground.build('2.0.0'),
+      playground.build('3.0.0', 'falls-ill-slow'),
+      playground.build('4.0.0', 'crashes-at-start'),
     ]);
     await this.#act('v2 is deployed to green, and the worker is killed in the middle', async () => {
       const following = this.#deploy(v2, '2.0.0');
       await this.#untilStage('verify');
       await worker.kill();
       this.#say('✂ the worker was killed (SIGKILL); another one is started');
-      await startWorker();
+      await playground.startWorker();
       await this.#approve();
       return this.#ending(await following, 'promoted');
     });

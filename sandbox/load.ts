@@ -24,10 +24,7 @@ export interface Load {
 }
 
 export function startLoad({ url, requestsPerSecond, streamPath, timeoutMs = 5_000 }: LoadOptions): Load {
-  const prober = createHttpProber().start(
-    { url, path: '/', requestsPerSecond, timeoutMs },
-    () => undefined,
-  );
+  const prober = createHttpProber().start({ url, path: '/', requestsPerSecond, timeoutMs }, () => undefined);
   const streams = { ended: 0, cut: 0 };
   let stopping = false;
   const streaming = (async () => {

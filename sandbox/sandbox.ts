@@ -133,7 +133,7 @@ async function provision(api: OvhApi, servers: readonly SandboxServer[]): Promis
       probe,
     });
     for (const server of servers.filter((each) => each.color === color)) {
-      await create(`/http/farm/${String(farm['farmId'])}/server`, {
+      await create(`/http/farm/${Number(farm['farmId'])}/server`, {
         address: '127.0.0.1',
         port: server.port,
         status: 'active',
@@ -162,7 +162,7 @@ async function provision(api: OvhApi, servers: readonly SandboxServer[]): Promis
 /** Refreshes as the administrator, and waits for its task. */
 async function published(api: OvhApi): Promise<void> {
   const task = (await api.admin.refreshAsSomebodyElse()) as JsonObject;
-  const path = `/ipLoadbalancing/${api.serviceName}/task/${String(task['id'])}`;
+  const path = `/ipLoadbalancing/${api.serviceName}/task/${Number(task['id'])}`;
   for (;;) {
     const { status } = (await api.admin.editAsSomebodyElse('GET', path)) as JsonObject;
     if (status === 'done') return;

@@ -19,7 +19,10 @@ export class WorkerProcess {
     const worker = startGuarded(process.execPath, [
       commandFile,
       'worker',
-      ...['--config', workerFile, '--address', address],
+      '--config',
+      workerFile,
+      '--address',
+      address,
       ...(taskQueue === undefined ? [] : ['--task-queue', taskQueue]),
     ]);
     const log = createWriteStream(logFile, { flags: 'a' });

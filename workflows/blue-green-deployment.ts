@@ -28,7 +28,7 @@ export async function blueGreenDeployment(request: DeploymentRequest): Promise<O
     return await promote(run, await run.forward(() => deploy(run)));
   } catch (error) {
     return await CancellationScope.nonCancellable(() =>
-      endBadly(run, error).finally(() => run.traffic.stop()),
+      endBadly(run, error).finally(async () => void (await run.traffic.stop())),
     );
   }
 }

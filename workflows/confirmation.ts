@@ -12,18 +12,20 @@ export const expectedColor = (plan: Plan, expected: Expected): Color =>
 
 /**
  * Looks again just before a change. While somebody else has moved the traffic nothing is touched and a person is asked;
- * an edit of the load balancer's objects voids the plan. Gives every object of the load balancer as it is.
+ * an edit of the load balancer's objects voids the plan, and so does another program on the live servers where `liveRuns` says
+ * what ran there. Gives every object of the load balancer as it is.
  */
 export async function confirmPlan(
   run: DeploymentRun,
   plan: Plan,
   expected: Expected,
+  liveRuns?: Plan['liveRuns'],
 ): Promise<Plan['objects']> {
   const live = expectedColor(plan, expected);
   for (;;) {
     try {
       return await look.confirm.executeWithOptions({ summary: `all to ${live}, nothing edited` }, [
-        { service: run.service, plan: { objects: plan.objects }, live },
+        { service: run.service, plan: { objects: plan.objects, ...(liveRuns ? { liveRuns } : {}) }, live },
       ]);
     } catch (error) {
       const complaint = complaintOf(error);

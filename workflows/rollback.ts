@@ -23,7 +23,7 @@ export async function rollback(request: RollbackRequest): Promise<Outcome> {
         if (isTakenOver(error)) throw error;
         return { kind: 'refused', complaints: [complaintOf(error)] };
       })
-      .finally(() => run.traffic.stop());
+      .finally(async () => void (await run.traffic.stop()));
     await run.end({
       outcome,
       ...(outcome.kind === 'rolled back' ? { live: outcome.live, tally: outcome.tally } : {}),

@@ -6,7 +6,7 @@ import type { Run } from './run.js';
 
 /**
  * Undoes something on servers of an environment, each batch only after another look that the environment gets no traffic.
- * One server that fails does not keep the others of its batch from being tried.
+ * One server that fails does not keep the others from being tried.
  */
 export async function undoOnServers(
   { service }: Run,
@@ -14,10 +14,10 @@ export async function undoOnServers(
   servers: readonly Server[],
   undo: (server: Server) => Promise<void>,
 ): Promise<void> {
+  const failures: unknown[] = [];
   for (const batch of batches(servers, lanes)) {
     await look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic` }, [{ service, color }]);
-    const failures: unknown[] = [];
     await fanOut(batch, lanes, (server) => undo(server).catch((error: unknown) => void failures.push(error)));
-    if (failures.length > 0) throw failures[0];
   }
+  if (failures.length > 0) throw failures[0];
 }

@@ -257,9 +257,8 @@ const Verify = map({
 });
 
 const Approve = map({
-  timeout: duration(100).prefault('72h').describe('After this long without an answer, then happens'),
-  // oxlint-disable-next-line no-thenable -- the word of verdigris.yaml; nobody awaits a section
-  then: z.enum(['reject', 'keep waiting'], needs('reject or keep waiting')).prefault('reject'),
+  timeout: duration(100).prefault('72h').describe('After this long without an answer, onTimeout happens'),
+  onTimeout: z.enum(['reject', 'keep waiting'], needs('reject or keep waiting')).prefault('reject'),
   watchEvery: duration(100).prefault('30s').describe('How often the load balancer is looked at meanwhile'),
 });
 

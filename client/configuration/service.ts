@@ -31,7 +31,7 @@ export function toService(configuration: Configuration, destination: string): Se
       loadBalancerDeadlineMs: verify.loadBalancerDeadline,
     },
     // oxlint-disable-next-line no-thenable -- the domain's word; nobody awaits settings
-    approve: { timeoutMs: approve.timeout, then: approve.then, watchEveryMs: approve.watchEvery },
+    approve: { timeoutMs: approve.timeout, onTimeout: approve.onTimeout, watchEveryMs: approve.watchEvery },
     prober: { path: prober.path, requestsPerSecond: prober.requestsPerSecond, timeoutMs: prober.timeout },
     bake: {
       durationMs: bake.duration,

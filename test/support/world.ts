@@ -22,8 +22,13 @@ import {
   type InMemoryLoadBalancer,
 } from '../../drivers/load-balancers/in-memory.js';
 import { InMemoryPublicAddress, createInMemoryProber } from '../../drivers/traffic/in-memory.js';
-import { statusQuery, updates, workflowTypes, type Answer,
-  type MessageInput } from '../../workflows/messages.js';
+import {
+  statusQuery,
+  updates,
+  workflowTypes,
+  type Answer,
+  type MessageInput,
+} from '../../workflows/messages.js';
 
 Runtime.install({ logger: new DefaultLogger('ERROR') });
 
@@ -283,7 +288,7 @@ const serviceNamed = (name: string): Service => ({
   },
   health: { path: '/health', status: 200, timeoutMs: 500 },
   verify: { passes: 2, everyMs: 50, minimumMs: 300, deadlineMs: 3_000, loadBalancerDeadlineMs: 3_000 },
-  approve: { timeoutMs: 60_000, then: 'reject', watchEveryMs: 200 },
+  approve: { timeoutMs: 60_000, onTimeout: 'reject', watchEveryMs: 200 },
   prober: { path: '/', requestsPerSecond: 100, timeoutMs: 500 },
   bake: {
     durationMs: 800,

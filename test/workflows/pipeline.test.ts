@@ -158,7 +158,7 @@ describe.concurrent('people', () => {
   });
 
   test('do not answer: time rejects', async ({ aWorld }) => {
-    const world = await aWorld({ approve: { timeoutMs: 300, then: 'reject', watchEveryMs: 100 } });
+    const world = await aWorld({ approve: { timeoutMs: 300, onTimeout: 'reject', watchEveryMs: 100 } });
     const handle = await world.start('v2');
     expect(await handle.result()).toMatchObject({ kind: 'rejected', by: 'time' });
   });

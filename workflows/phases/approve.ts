@@ -15,24 +15,30 @@ import { verifyAgain } from './verify.js';
  */
 export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
   const { board } = run;
-  const said = await answer(run, plan);
-  if (said.kind === 'rejected') throw new Rejected(said);
-  board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
-  board.enter('approve', 'approved; every server is verified once more, then the traffic is switched');
-  await verifyAgain(run, plan);
-  return confirmPlan(run, plan, 'live');
+  for (;;) {
+    const said = await answer(run, plan);
+    if (said.kind === 'rejected') throw new Rejected(said);
+    board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
+    board.enter('approve', 'approved; every server is verified once more, then the traffic is switched');
+    const evidence = await verifyAgain(run, plan);
+    if (evidence.hash === board.status.evidence?.hash) return confirmPlan(run, plan, 'live', plan.liveRuns);
+    board.tell({ evidence });
+    board.note(
+      `What ${said.by} approved was started again, or names itself differently, since: it has to be approved once more`,
+    );
+  }
 }
 
 type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: 'approved' | 'rejected' };
 
 async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
   const { board, inbox, service } = run;
-  const { timeoutMs, then } = service.approve;
+  const { timeoutMs, onTimeout } = service.approve;
   let answered: Answered | undefined;
   inbox.on('approve', (said) => (answered ??= { ...said, kind: 'approved' }));
   inbox.on('reject', (said) => (answered ??= { ...said, kind: 'rejected' }));
   const deadline = Date.now() + timeoutMs;
-  const keepWaiting = then === 'keep waiting';
+  const keepWaiting = onTimeout === 'keep waiting';
   for (;;) {
     board.enter(
       'approve',

@@ -16,8 +16,8 @@ export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
 }
 
 /** The same again after the approval, shorter: an approval may take a weekend. */
-export async function verifyAgain(run: DeploymentRun, plan: Plan): Promise<void> {
-  await prove(run, plan, Math.min(run.service.verify.minimumMs, 2 * run.service.verify.everyMs));
+export function verifyAgain(run: DeploymentRun, plan: Plan): Promise<Evidence> {
+  return prove(run, plan, Math.min(run.service.verify.minimumMs, 2 * run.service.verify.everyMs));
 }
 
 async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<Evidence> {
@@ -78,5 +78,6 @@ function evidenceOf(
       ? `blue and green cannot be told apart from outside: both name themselves "${identities.idle.join(', ')}"`
       : `from outside, ${plan.idle} is told by "${identities.idle.join(', ')}"`,
   ];
-  return { lines, hash: hashOf(lines) };
+  // What was started again since is not what was approved, though it may read the same.
+  return { lines, hash: hashOf({ lines, processes: proved.map(({ process }) => process) }) };
 }

@@ -89,8 +89,7 @@ test('a short configuration is completed with defaults', () => {
       deadlineMs: 120_000,
       loadBalancerDeadlineMs: 300_000,
     },
-    // oxlint-disable-next-line no-thenable -- the domain's word; nobody awaits settings
-    approve: { timeoutMs: 72 * 3_600_000, then: 'reject', watchEveryMs: 30_000 },
+    approve: { timeoutMs: 72 * 3_600_000, onTimeout: 'reject', watchEveryMs: 30_000 },
     prober: { path: '/', requestsPerSecond: 20, timeoutMs: 5_000 },
     bake: {
       durationMs: 600_000,
@@ -323,9 +322,9 @@ describe('the complaint names the place, what is and what is needed', () => {
     ],
     [
       'an unknown way out',
-      ['approve', 'then'],
+      ['approve', 'onTimeout'],
       'promote',
-      'approve.then: is "promote", needs reject or keep waiting',
+      'approve.onTimeout: is "promote", needs reject or keep waiting',
     ],
     [
       'an unknown driver',

@@ -1,0 +1,21 @@
+import { writeFile } from 'node:fs/promises';
+import { describe } from 'vitest';
+import { test, type World } from '../support/world.js';
+import { closedScenes, openScenes, type Scene } from './scenes.js';
+import { fileOf, storable } from './stored-history.js';
+
+async function record(world: World, name: string, { bring }: Scene, ends: boolean): Promise<void> {
+  const handle = await bring(world);
+  if (ends) await handle.result().catch(() => 'a take-over ends as a failure');
+  await writeFile(fileOf(name), storable(await handle.fetchHistory()));
+}
+
+describe.concurrent('a history is recorded', () => {
+  test.for(Object.entries(closedScenes))('of a run that has ended: %s', async ([name, scene], { aWorld }) => {
+    await record(await aWorld(scene.changes), name, scene, true);
+  });
+
+  test.for(Object.entries(openScenes))('of a run that waits: %s', async ([name, scene], { aWorld }) => {
+    await record(await aWorld(scene.changes), name, scene, false);
+  });
+});
