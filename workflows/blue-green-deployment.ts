@@ -27,9 +27,7 @@ export async function blueGreenDeployment(request: DeploymentRequest): Promise<O
   try {
     return await promote(run, await run.forward(() => deploy(run)));
   } catch (error) {
-    return await CancellationScope.nonCancellable(() =>
-      endBadly(run, error).finally(async () => void (await run.traffic.stop())),
-    );
+    return await CancellationScope.nonCancellable(() => endBadly(run, error));
   }
 }
 
@@ -55,6 +53,14 @@ function promote(run: DeploymentRun, { release, idle }: Plan): Promise<Outcome> 
 
 /** Everything that is not a promotion ends here. A take-over, and nothing else, leaves as a failure. */
 async function endBadly(run: DeploymentRun, error: unknown): Promise<Outcome> {
+  try {
+    return await outcomeOf(run, error);
+  } finally {
+    await run.traffic.stop();
+  }
+}
+
+async function outcomeOf(run: DeploymentRun, error: unknown): Promise<Outcome> {
   const { phase } = run.board.status;
   if (error instanceof Refused) return conclude(run, { kind: 'refused', complaints: error.complaints });
   const because = reasonOf(run, error);

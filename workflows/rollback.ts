@@ -18,18 +18,24 @@ import { confirmWayBack, seeThrough } from './way-back.js';
 export async function rollback(request: RollbackRequest): Promise<Outcome> {
   const run = new Run({ kind: 'rollback', ...request });
   return await CancellationScope.nonCancellable(async () => {
-    const outcome = await goBack(run)
-      .catch((error: unknown): Outcome => {
-        if (isTakenOver(error)) throw error;
-        return { kind: 'refused', complaints: [complaintOf(error)] };
-      })
-      .finally(async () => void (await run.traffic.stop()));
+    const outcome = await outcomeOf(run);
     await run.end({
       outcome,
       ...(outcome.kind === 'rolled back' ? { live: outcome.live, tally: outcome.tally } : {}),
     });
     return outcome;
   });
+}
+
+async function outcomeOf(run: Run): Promise<Outcome> {
+  try {
+    return await goBack(run);
+  } catch (error) {
+    if (isTakenOver(error)) throw error;
+    return { kind: 'refused', complaints: [complaintOf(error)] };
+  } finally {
+    await run.traffic.stop();
+  }
 }
 
 async function goBack(run: Run): Promise<Outcome> {
