@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
-import type { UpdateDefinition } from '@temporalio/common';
+import { ApplicationFailure, type UpdateDefinition } from '@temporalio/common';
 import type { Message } from '../domain/deployment.js';
 import { shortId, workflowIdOf } from '../domain/names.js';
 import type { MessageName } from '../domain/phase.js';
@@ -63,27 +64,50 @@ export async function send(
 /** The update, sent with its input: the client's types know no optional one. */
 export const withInput = (name: MessageName) => updates[name] as UpdateDefinition<Answer, [MessageInput]>;
 
-/** Puts a refusal by the run, and silence of all workers, in words. */
+/**
+ * Asks until the run has heard it, and puts a refusal by the run, and silence of all workers, in words.
+ * `ask` is made anew each time.
+ */
 export async function answered(
-  { temporal, service, command }: Session,
+  session: Session,
   name: MessageName,
   ask: () => Promise<Answer>,
 ): Promise<Answer> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (error instanceof WorkflowUpdateFailedError) {
-      throw new MessageRefused(error.cause?.message ?? error.message, { cause: error });
+  const giveUpAtMs = Date.now() + answerMs;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isUnheard(error)) throw inWords(session, name, error);
+      if (Date.now() > giveUpAtMs) throw noWorker(session, name, error);
+      await sleep(askAgainMs);
     }
-    if (error instanceof TemporalSilent) {
-      throw new NoWorker(
-        `Cannot ${name} "${service.id}": no worker on task queue "${temporal.taskQueue}" answered within ${describeDuration(answerMs)}, needs one that is alive\n  start one: verdigris worker; it may hear this yet: ${command('status')}`,
-        { cause: error },
-      );
-    }
-    throw error;
   }
 }
+
+/**
+ * A worker that has just come, or is just going, may hand a run back without having looked at its updates. The
+ * server then rejects them, and nothing of them is kept: they can be sent again.
+ */
+const isUnheard = (error: unknown): boolean =>
+  error instanceof WorkflowUpdateFailedError &&
+  error.cause instanceof ApplicationFailure &&
+  error.cause.type === 'UnprocessedUpdate';
+
+const askAgainMs = 300;
+
+function inWords(session: Session, name: MessageName, error: unknown): unknown {
+  if (error instanceof WorkflowUpdateFailedError) {
+    return new MessageRefused(error.cause?.message ?? error.message, { cause: error });
+  }
+  return error instanceof TemporalSilent ? noWorker(session, name, error) : error;
+}
+
+const noWorker = ({ service, temporal, command }: Session, name: MessageName, cause: unknown): NoWorker =>
+  new NoWorker(
+    `Cannot ${name} "${service.id}": no worker on task queue "${temporal.taskQueue}" answered within ${describeDuration(answerMs)}, needs one that is alive\n  start one: verdigris worker; it may hear this yet: ${command('status')}`,
+    { cause },
+  );
 
 /** The run heard the message and said no. */
 export class MessageRefused extends Refusal {}

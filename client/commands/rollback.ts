@@ -88,23 +88,20 @@ async function askForRollback(session: Session, options: RollbackOptions): Promi
     ...(options.force === true ? { force: true } : {}),
     ...(options.deployment === undefined ? {} : { deployment: options.deployment }),
   };
-  const operation = new WithStartWorkflowOperation(run.workflowType, {
-    ...startOptions(session, run),
-    workflowIdConflictPolicy: 'USE_EXISTING',
-  });
-  // What keeps it from a handle keeps the update from an answer too, and is told there.
-  operation.workflowHandle().catch(() => undefined);
   try {
-    const { deployment, next } = await answered(session, 'rollback', () =>
-      temporal.call(
-        () =>
-          temporal.client.workflow.executeUpdateWithStart(withInput('rollback'), {
-            args: [message],
-            startWorkflowOperation: operation,
-          }),
+    const { deployment, next } = await answered(session, 'rollback', () => {
+      const operation = new WithStartWorkflowOperation(run.workflowType, {
+        ...startOptions(session, run),
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      });
+      // What keeps it from a handle keeps the update from an answer too, and is told there.
+      operation.workflowHandle().catch(() => undefined);
+      const request = { args: [message] as [Message], startWorkflowOperation: operation };
+      return temporal.call(
+        () => temporal.client.workflow.executeUpdateWithStart(withInput('rollback'), request),
         answerMs,
-      ),
-    );
+      );
+    });
     return { id: DeploymentId(deployment), next };
   } catch (error) {
     if (error instanceof NoWorker) return leaveWord(session, run, message);
