@@ -27,6 +27,8 @@ export interface ServerEvidence {
   /** How it names itself to visitors. */
   readonly identity: string;
   readonly passes: number;
+  /** Which process it was: another one after every start. */
+  readonly process: string;
 }
 
 export const createHealthActivities = (drivers: Drivers) => ({
@@ -97,7 +99,7 @@ async function proveHealth(
   service: Service,
   minimumMs: number,
   patience: Patience,
-): Promise<Pick<ServerEvidence, 'identity' | 'passes'>> {
+): Promise<Pick<ServerEvidence, 'identity' | 'passes' | 'process'>> {
   const { verify, health } = service;
   const question = { ...healthQuestion(service), identityHeader: service.publicAddress.identify.header };
   const startedAtMs = Date.now();
@@ -112,8 +114,10 @@ async function proveHealth(
     const ranMs = Date.now() - startedAtMs;
     patience.progress(`${describeSample(sample)}, pid ${look.pid} for ${Math.round(ranMs / 1000)} s`);
     if (verdict.kind === 'fail') throw await unhealthy(driver, verdict.because, patience);
-    if (verdict.kind === 'pass' && ranMs >= minimumMs)
-      return { identity: await identityOf(driver, service, patience), passes: verify.passes };
+    if (verdict.kind === 'pass' && ranMs >= minimumMs) {
+      const identity = await identityOf(driver, service, patience);
+      return { identity, passes: verify.passes, process: `${look.pid} since ${look.startedAtUs}` };
+    }
     if (ranMs > verify.deadlineMs) {
       const because = `${health.path} answered "${describeSample(sample)}" ${Math.round(ranMs / 1000)} s after it was started, needs HTTP ${health.status} ${verify.passes} times in a row`;
       throw await unhealthy(driver, because, patience);
@@ -126,7 +130,11 @@ async function proveHealth(
 }
 
 async function unhealthy(driver: ServerDriver, because: string, patience: Patience): Promise<Failure> {
-  const words = await driver.lastWords(10, patience);
+  // The verdict stands without them; a link that breaks now must not lead to another try of what has failed.
+  const words = await driver.lastWords(10, patience).catch((error: unknown) => {
+    if (error instanceof Failure) return [`(cannot be read: ${error.message})`];
+    throw error;
+  });
   const quoted = words.map((line) => `\n  last words of ${driver.server.name}: ${line}`).join('');
   return new Failure('ReleaseUnhealthy', `Cannot verify "${driver.server.name}": ${because}${quoted}`);
 }
@@ -211,7 +219,8 @@ async function illness(
     }
     return undefined;
   } catch (error) {
-    if (error instanceof Failure && error.failure === 'ServerUnreachable') {
+    // Whatever keeps us from looking: unknown is not ill.
+    if (error instanceof Failure) {
       patience.progress(`cannot look: ${error.message}`);
       return undefined;
     }

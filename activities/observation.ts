@@ -42,8 +42,8 @@ export const createObservationActivities = (drivers: Drivers) => ({
       for (;;) {
         await pause(input.everyMs);
         await confirm(drivers, input, patience).catch((error: unknown) => {
-          if (!isUnreachable(error)) throw error;
-          patience.progress(`cannot look: ${(error as Failure).message}`);
+          if (!(error instanceof Failure) || isDrift(error)) throw error;
+          patience.progress(`cannot look: ${error.message}`);
         });
       }
     });
@@ -71,7 +71,7 @@ export const createObservationActivities = (drivers: Drivers) => ({
 
 export interface Confirmation {
   readonly service: Service;
-  readonly plan: Pick<Plan, 'objects'>;
+  readonly plan: Pick<Plan, 'objects'> & Partial<Pick<Plan, 'liveRuns'>>;
   /** Where all traffic has to be. */
   readonly live: Color;
 }
@@ -100,7 +100,35 @@ async function confirm(
       `Cannot go on with "${service.id}": the load balancer was edited since the plan was made (${changed.join('; ')})\n  look at it and deploy again: verdigris plan`,
     );
   }
+  if (plan.liveRuns) await confirmRuns(drivers, service, live, plan.liveRuns, patience);
   return loadBalancer.objects;
+}
+
+/** What runs live must be what ran when the plan was made. A program that has ended is no other program. */
+async function confirmRuns(
+  drivers: Drivers,
+  service: Service,
+  live: Color,
+  planned: Plan['liveRuns'],
+  patience: Patience,
+): Promise<void> {
+  const servers = await pMap(
+    service.environments[live],
+    (server) => look(drivers, service, server, patience),
+    {
+      concurrency: atOnce,
+    },
+  );
+  const others = servers.flatMap((seen) => {
+    if (seen.kind === 'unreachable') throw new Failure('ServerUnreachable', seen.message);
+    const program = seen.facts.runningProgram;
+    return program === undefined || program === planned[seen.server] ? [] : [seen.server];
+  });
+  if (others.length === 0) return;
+  throw new Failure(
+    'PlanDrifted',
+    `Cannot go on with "${service.id}": ${others.join(', ')} runs another program than when the plan was made\n  look at it and deploy again: verdigris plan`,
+  );
 }
 
 const hasTraffic = (color: Color, found: string): Failure =>
@@ -132,9 +160,9 @@ async function answersTheWorld(
   return false;
 }
 
-const isUnreachable = (error: unknown): boolean =>
-  error instanceof Failure &&
-  (error.failure === 'LoadBalancerUnreachable' || error.failure === 'ServerUnreachable');
+/** Anything else only keeps us from looking: a credential that expired says nothing of where the traffic goes. */
+const isDrift = ({ failure }: Failure): boolean =>
+  failure === 'TrafficMoved' || failure === 'LoadBalancerChanged' || failure === 'PlanDrifted';
 
 const observeLoadBalancer = async (
   drivers: Drivers,

@@ -114,7 +114,7 @@ export function computePlan(
     ...(version === undefined ? {} : { version }),
   };
   const liveRuns = runsOf(service, otherColor(idle), observation);
-  const live = Object.keys(liveRuns).length > 0 ? otherColor(idle) : 'nothing';
+  const live = serves(service, otherColor(idle), observation) ? otherColor(idle) : 'nothing';
   const content = {
     release,
     live,
@@ -168,6 +168,15 @@ function runsOf(service: Service, color: Color, observation: Observation): Reado
   );
 }
 
+/** Whether anything runs in an environment, also where its program cannot be read: a process of the unit, or up to the load balancer. */
+function serves(service: Service, color: Color, observation: Observation): boolean {
+  return service.environments[color].some(({ name }) => {
+    const facts = factsOf(observation, name);
+    const backend = observation.loadBalancer.backends.find(({ server }) => server === name);
+    return facts?.runningProgram !== undefined || (facts?.unit.pid ?? 0) > 0 || backend?.state === 'up';
+  });
+}
+
 function warningsOf(
   service: Service,
   { live, servers }: Pick<Plan, 'live' | 'servers'>,
@@ -186,6 +195,11 @@ function warningsOf(
     warnings.push(
       `${live} runs a release that Verdigris did not install: it is the way back, by load balancer alone, and is never touched`,
     );
+  }
+  for (const { name } of live === 'nothing' ? [] : service.environments[live]) {
+    const state = factsOf(observation, name)?.unit.state;
+    if (state !== undefined && state !== 'active')
+      warnings.push(`${name} does not run (${state}): the way back to ${live} carries less`);
   }
   if (servers.some(({ restores }) => restores === 'nothing')) {
     warnings.push(
