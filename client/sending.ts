@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure, type UpdateDefinition } from '@temporalio/common';
 import type { Message } from '../domain/deployment.js';
-import { shortId, workflowIdOf } from '../domain/names.js';
+import { isMeant, shortId, workflowIdOf } from '../domain/names.js';
 import type { MessageName } from '../domain/phase.js';
 import { updates, type Answer, type MessageInput } from '../workflows/messages.js';
 import { Refusal } from './refusal.js';
@@ -28,7 +28,7 @@ export async function openRun(
       `Cannot ${action} "${service.id}": no deployment is open (the last run, a ${kindOf(run)}, ended ${ago(run.endedAtMs, Date.now())}), needs one\n  how it ended: ${command('status')}`,
     );
   }
-  if (meant !== undefined && !run.id.startsWith(meant)) {
+  if (meant !== undefined && !isMeant(run.id, meant)) {
     throw new Refusal(
       `Cannot ${action} "${service.id}": deployment ${shortId(run.id)} is open, needs ${meant} as --deployment says\n  look: ${command('status')}`,
     );

@@ -97,7 +97,7 @@ export const exitCodes = {
 
 /** What a message may carry. Everything is optional: a bare signal from the Temporal UI is valid. */
 export interface Message {
-  /** Ignored by any other deployment. The full run id or its first eight digits or more. */
+  /** Ignored by any other deployment. The full run id, or its last eight digits or more. */
   readonly deployment?: DeploymentId | string;
   readonly by?: string;
   readonly reason?: string;

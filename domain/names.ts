@@ -57,5 +57,11 @@ export function ServiceId(name: string, destination: string): ServiceId {
 /** The workflow of a service. The open one is the lock: there is never more than one. */
 export const workflowIdOf = (service: ServiceId): string => `verdigris/${service}`;
 
-/** Eight digits are enough for a person to tell deployments apart. */
-export const shortId = (id: string): string => id.slice(0, 8);
+/**
+ * What people call a run: the last eight digits of its id. The first ones are a clock, the same for all runs of a minute
+ * (version 7 of RFC 9562).
+ */
+export const shortId = (runId: string): string => runId.slice(-8);
+
+/** Whether a person means this run: by its whole id, or by enough of its end. */
+export const isMeant = (runId: string, meant: string): boolean => meant.length >= 8 && runId.endsWith(meant);

@@ -1,4 +1,5 @@
 import { ApplicationFailure, log, setHandler } from '@temporalio/workflow';
+import { isMeant } from '../domain/names.js';
 import type { Message, Status } from '../domain/deployment.js';
 import { messageNames, refusalOf, type MessageName } from '../domain/phase.js';
 import { signals, statusQuery, updates, type Answer, type MessageInput } from './messages.js';
@@ -92,7 +93,7 @@ export class Inbox {
 }
 
 function whyNotThisRun({ deployment }: Status, { deployment: meant }: Message): string | undefined {
-  if (meant === undefined || (meant.length >= 8 && deployment.startsWith(meant))) return undefined;
+  if (meant === undefined || isMeant(deployment, meant)) return undefined;
   return `the message is for deployment ${meant}, this is ${deployment}`;
 }
 

@@ -1,7 +1,7 @@
 import { setCurrentDetails, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { SearchAttributeType, defineSearchAttributeKey } from '@temporalio/common';
 import type { Status } from '../domain/deployment.js';
-import { DeploymentId, shortId, type ServerName } from '../domain/names.js';
+import { DeploymentId, type ServerName } from '../domain/names.js';
 import { acceptedIn, type Stage } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
 import { emptyTally } from '../domain/traffic.js';
@@ -103,7 +103,9 @@ export class StatusBoard {
       { key: keys.service, value: service },
       { key: keys.phase, value: stage },
       { key: keys.live, value: live },
-      ...(release ? [{ key: keys.release, value: release.version ?? shortId(release.artifact.sha256) }] : []),
+      ...(release
+        ? [{ key: keys.release, value: release.version ?? release.artifact.sha256.slice(0, 12) }]
+        : []),
     ]);
   }
 }

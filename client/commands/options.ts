@@ -36,7 +36,7 @@ export const byOption = () =>
 export const reasonOption = () => new Option('--reason <text>', 'why, for people to read');
 
 export const deploymentOption = () =>
-  new Option('--deployment <id>', 'only if it is this one; eight digits are enough').argParser(
+  new Option('--deployment <id>', 'only if it is this one; its last eight digits are enough').argParser(
     (text: string) => {
       if (!/^[0-9a-f-]{8,36}$/.test(text))
         throw new InvalidArgumentError('Needs eight hexadecimal digits or more.');

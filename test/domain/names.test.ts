@@ -7,6 +7,7 @@ import {
   SecretName,
   ServerName,
   ServiceId,
+  isMeant,
   shortId,
   workflowIdOf,
 } from '../../domain/names.js';
@@ -71,6 +72,12 @@ test('services that differ have workflows that differ: the open one is the lock'
   );
 });
 
-test('people are shown eight digits', () => {
-  expect(shortId('0123456789abcdef')).toBe('01234567');
+test('people are shown the end of a run id: its beginning is a clock, shared by all runs of a minute', () => {
+  const [one, other] = ['01a20744-4a4f-7e34-896c-cbc96fcca6e1', '01a20744-91f0-7bee-856f-d95d224eba24'];
+  expect(shortId(one)).toBe('6fcca6e1');
+  expect(shortId(one)).not.toBe(shortId(other));
+  expect(isMeant(one, '6fcca6e1')).toBe(true);
+  expect(isMeant(one, one)).toBe(true);
+  expect(isMeant(one, '01a20744')).toBe(false);
+  expect(isMeant(one, 'a6e1')).toBe(false);
 });

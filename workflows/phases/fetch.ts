@@ -1,5 +1,4 @@
 import type { ArtifactFacts } from '../../domain/deployment.js';
-import { shortId } from '../../domain/names.js';
 import type { Observation } from '../../domain/observation.js';
 import { computePlan, type Plan } from '../../domain/plan.js';
 import { Refused, type DeploymentRun } from '../deployment-run.js';
@@ -11,7 +10,7 @@ export async function fetch(run: DeploymentRun, observation: Observation): Promi
   const { artifact } = request;
   board.enter('fetch', 'the artifact is fetched and checked; nothing is changed');
   const facts: ArtifactFacts = await step.fetchArtifact.executeWithOptions(
-    { summary: `artifact ${shortId(artifact.sha256)} from ${artifact.url}` },
+    { summary: `artifact ${artifact.sha256.slice(0, 12)} from ${artifact.url}` },
     [{ service: run.service, artifact }],
   );
   const planning = computePlan(request, facts, observation);
