@@ -33,7 +33,8 @@ export async function makeCertificates(): Promise<Certificates> {
   const caKeys = await webcrypto.subtle.generateKey(keys, true, ['sign', 'verify']);
   const ca = await X509CertificateGenerator.createSelfSigned({
     ...validity,
-    name: 'CN=Verdigris sandbox CA',
+    // Of two authorities with one name, trusted side by side, only the first would be tried.
+    name: `CN=Verdigris sandbox CA ${webcrypto.randomUUID()}`,
     keys: caKeys,
     signingAlgorithm: signing,
     extensions: [
