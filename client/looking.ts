@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { workflowIdOf } from '../domain/names.js';
-import { describeDuration } from './configuration/quantities.js';
+import { describeDuration } from '../configuration/quantities.js';
 import { Refusal } from './refusal.js';
 import type { Session } from './session.js';
 import { noticeWithoutWorker } from './starting.js';

@@ -4,7 +4,7 @@ import type { Plan } from '../domain/plan.js';
 import { serversOf, type Service } from '../domain/service.js';
 import { describeSplit } from '../domain/split.js';
 import { columns, count, describeRelease, indented, percentOf } from './words.js';
-import { describeDuration } from './configuration/quantities.js';
+import { describeDuration } from '../configuration/quantities.js';
 
 /** What was seen of a service, and what a deployment would do. Pure. */
 

@@ -1,6 +1,6 @@
 import { exitCodes } from '../domain/deployment.js';
 import { shortId, type DeploymentId } from '../domain/names.js';
-import { describeDuration } from './configuration/quantities.js';
+import { describeDuration } from '../configuration/quantities.js';
 import { follow, type Followed, type FollowOptions } from './following.js';
 import { acceptedLines, approvalReport, endReport } from './report.js';
 import { exitCodeOf, type End } from './service-run.js';

@@ -1,7 +1,7 @@
 import type { Release } from '../domain/deployment.js';
 import { shortId } from '../domain/names.js';
 import { coverage, failureBound, type Tally } from '../domain/traffic.js';
-import { describeDuration } from './configuration/quantities.js';
+import { describeDuration } from '../configuration/quantities.js';
 
 /** How facts read, the same in every report. */
 

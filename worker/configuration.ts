@@ -3,8 +3,8 @@ import { homedir } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../domain/failures.js';
-import { complaintsOf, describeComplaint, describeError } from '../client/configuration/complaints.js';
-import { parseSource } from '../client/configuration/documents.js';
+import { complaintsOf, describeComplaint, describeError } from '../configuration/complaints.js';
+import { parseSource } from '../configuration/documents.js';
 import { SecretsSchema } from './secrets.js';
 
 const Schema = z.strictObject({

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { defaultConfigurationFile, defaultDestination } from '../configuration/configuration.js';
-import { parseDuration } from '../configuration/quantities.js';
+import { parseDuration } from '../../configuration/quantities.js';
 
 /** Options that several commands share, so that each reads the same everywhere. */
 

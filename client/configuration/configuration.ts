@@ -11,9 +11,15 @@ import {
   describeError,
   type ConfigurationComplaint,
   type KnownKeys,
-} from './complaints.js';
+} from '../../configuration/complaints.js';
 import { contradictionsIn, type PlacedServer, type ReadableParts } from './contradictions.js';
-import { isRecord, overlay, parseSource, type Position, type SourceFile } from './documents.js';
+import {
+  isRecord,
+  overlay,
+  parseSource,
+  type Position,
+  type SourceFile,
+} from '../../configuration/documents.js';
 import { Configuration, ServerEntry } from './schema.js';
 import { toService } from './service.js';
 

@@ -1,7 +1,7 @@
-import { describeDuration } from './quantities.js';
+import { describeDuration } from '../../configuration/quantities.js';
 import type { Color } from '../../domain/color.js';
-import type { ConfigurationComplaint } from './complaints.js';
-import type { KeyPath } from './documents.js';
+import type { ConfigurationComplaint } from '../../configuration/complaints.js';
+import type { KeyPath } from '../../configuration/documents.js';
 import type { Configuration, ServerEntry } from './schema.js';
 
 /** A server that could be read, and where it stands. */

@@ -10,7 +10,7 @@ import {
   parseSize,
   percentPattern,
   sizePattern,
-} from './quantities.js';
+} from '../../configuration/quantities.js';
 
 /**
  * `verdigris.yaml`, key by key. Every leaf says what it needs in the words of its complaint, and what

@@ -4,12 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { commands } from '../../client/command-table.js';
-import {
-  parseDuration,
-  parsePercent,
-  parseSize,
-  describeDuration,
-} from '../../client/configuration/quantities.js';
+import { parseDuration, parsePercent, parseSize, describeDuration } from '../../configuration/quantities.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const run = (...words: readonly string[]) =>

@@ -7,7 +7,7 @@ import { bar, narrate, progressOf, stillLine } from '../../client/narration.js';
 
 const at = (stage: Stage, sinceS: number, facts: Partial<Status> = {}): Status => ({
   service: ServiceId('greeter', 'production'),
-  deployment: DeploymentId('3f9c2a1b-0000-0000-0000-000000000000'),
+  deployment: DeploymentId('01a20744-0000-7000-8000-00003f9c2a1b'),
   kind: 'deployment',
   requestedBy: 'bea',
   stage,

@@ -92,7 +92,7 @@ describe('approve', () => {
     expect(await world.status()).toMatchObject({ stage: 'approve' });
 
     const approved = await cli.run(
-      `approve --json --by ann --deployment ${deployment.slice(0, 8)} --plan ${plan?.hash.slice(0, 12)}`,
+      `approve --json --by ann --deployment ${deployment.slice(-8)} --plan ${plan?.hash.slice(0, 12)}`,
     );
     expect(approved.exitCode).toBe(0);
     expect(JSON.parse(approved.stdout)).toMatchObject({ by: 'ann', evidence: evidence?.hash, deployment });

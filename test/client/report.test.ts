@@ -34,7 +34,7 @@ const because = {
 
 const ended = (end: End, type = 'blueGreenDeployment'): EndedRun => ({
   kind: 'ended',
-  id: DeploymentId('3f9c2a1b-0000-0000-0000-000000000000'),
+  id: DeploymentId('01a20744-0000-7000-8000-00003f9c2a1b'),
   type,
   startedAtMs: 0,
   endedAtMs: 730_000,
