@@ -51,21 +51,7 @@ export const createObservationActivities = (drivers: Drivers) => ({
 
   /** Fails with `EnvironmentHasTraffic` unless the environment gets none. Asked before each undo that changes a server. */
   async confirmIdle(input: { readonly service: Service; readonly color: Color }): Promise<void> {
-    return patiently(async (patience) => {
-      const { traffic, staged } = await observeLoadBalancer(drivers, input.service, patience);
-      const idle = traffic.kind === 'split' && traffic.split[input.color] === 0;
-      if (!idle) {
-        const found =
-          traffic.kind === 'split'
-            ? `sends ${describeSplit(traffic.split)}`
-            : `is unclear (${traffic.detail})`;
-        throw hasTraffic(input.color, `the load balancer ${found}`);
-      }
-      // With unpublished edits the API tells what is stored, not what runs: the world has to be asked.
-      if (staged.length > 0 && (await answersTheWorld(drivers, input.service, input.color, patience))) {
-        throw hasTraffic(input.color, `it answers at ${input.service.publicAddress.url}`);
-      }
-    });
+    return patiently((patience) => confirmIdle(drivers, input.service, input.color, patience));
   },
 });
 
@@ -129,6 +115,26 @@ async function confirmRuns(
     'PlanDrifted',
     `Cannot go on with "${service.id}": ${others.join(', ')} runs another program than when the plan was made\n  look at it and deploy again: verdigris plan`,
   );
+}
+
+/** Throws Failure `EnvironmentHasTraffic` unless new traffic goes elsewhere. */
+export async function confirmIdle(
+  drivers: Drivers,
+  service: Service,
+  color: Color,
+  patience: Patience,
+): Promise<void> {
+  const { traffic, staged } = await observeLoadBalancer(drivers, service, patience);
+  const idle = traffic.kind === 'split' && traffic.split[color] === 0;
+  if (!idle) {
+    const found =
+      traffic.kind === 'split' ? `sends ${describeSplit(traffic.split)}` : `is unclear (${traffic.detail})`;
+    throw hasTraffic(color, `the load balancer ${found}`);
+  }
+  // With unpublished edits the API tells what is stored, not what runs: the world has to be asked.
+  if (staged.length > 0 && (await answersTheWorld(drivers, service, color, patience))) {
+    throw hasTraffic(color, `it answers at ${service.publicAddress.url}`);
+  }
 }
 
 const hasTraffic = (color: Color, found: string): Failure =>

@@ -1,9 +1,12 @@
+import { activityInfo } from '@temporalio/activity';
 import type { FencingToken, Release } from '../domain/deployment.js';
 import type { ReleaseId, ServerName } from '../domain/names.js';
 import { serverNamed, type Service } from '../domain/service.js';
 import { renderUnit } from '../domain/unit-template.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { DrainReport } from '../drivers/servers/driver.js';
+import type { Patience } from '../drivers/patience.js';
+import { confirmIdle } from './observation.js';
 import { patiently } from './patience.js';
 
 /** One change on one server. */
@@ -35,22 +38,24 @@ export const createReleaseActivities = (drivers: Drivers) => ({
 
   /** Makes an installed release the active one on one server. */
   async activateRelease(input: ServerChange & { readonly release: ReleaseId }): Promise<void> {
-    return patiently((patience) =>
-      drivers
+    return patiently(async (patience) => {
+      await confirmStillIdle(drivers, input, patience);
+      await drivers
         .server(input.service, input.server)
-        .activate(input.release, input.service.drain.atMostMs, input.token, patience),
-    );
+        .activate(input.release, input.service.drain.atMostMs, input.token, patience);
+    });
   },
 
   /** Puts back what was active before on one server. Harmless when nothing was changed. */
   async restoreRelease(
     input: ServerChange & { readonly release: ReleaseId | 'nothing' },
   ): Promise<DrainReport> {
-    return patiently((patience) =>
-      drivers
+    return patiently(async (patience) => {
+      await confirmStillIdle(drivers, input, patience);
+      return drivers
         .server(input.service, input.server)
-        .restore(input.release, input.service.drain.atMostMs, input.token, patience),
-    );
+        .restore(input.release, input.service.drain.atMostMs, input.token, patience);
+    });
   },
 
   /** Removes an installed release from one server, and keeps its evidence. Harmless when it is not there. */
@@ -71,7 +76,10 @@ export const createReleaseActivities = (drivers: Drivers) => ({
 
   /** Stops the program of one server. */
   async stopServer(input: ServerChange): Promise<void> {
-    return patiently((patience) => drivers.server(input.service, input.server).stop(input.token, patience));
+    return patiently(async (patience) => {
+      await confirmStillIdle(drivers, input, patience);
+      await drivers.server(input.service, input.server).stop(input.token, patience);
+    });
   },
 
   /** Takes over what runs on one server in a flat directory, without restarting it. */
@@ -79,3 +87,16 @@ export const createReleaseActivities = (drivers: Drivers) => ({
     return patiently((patience) => drivers.server(input.service, input.server).adopt(input.token, patience));
   },
 });
+
+/** A look at the load balancer that is older than this proves nothing about a server that is about to be stopped. */
+const freshMs = 10_000;
+
+/** The workflow has looked just before it asked for this step; the step may have waited for a worker since, or be tried again. */
+async function confirmStillIdle(
+  drivers: Drivers,
+  { service, server }: ServerChange,
+  patience: Patience,
+): Promise<void> {
+  if (Date.now() - activityInfo().scheduledTimestampMs < freshMs) return;
+  await confirmIdle(drivers, service, serverNamed(service, server).color, patience);
+}
