@@ -61,6 +61,20 @@ describe.concurrent('a repair', () => {
   });
 });
 
+describe.concurrent('an adoption', () => {
+  test('refuses a rollback, which it could not carry out', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.runForeign('green', 'v0');
+    world.server('green-1').delay('adopt', 2_000);
+    const adoption = await start(world, workflowTypes.adoption);
+    await world.untilStage('install');
+    await expect(world.send('rollback')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/open run is an adoption/) },
+    });
+    expect(await adoption.result()).toMatchObject({ kind: 'adopted', color: 'green' });
+  });
+});
+
 describe.concurrent('an old environment that is being stopped', () => {
   test('is started again, and only then compared and given the traffic back', async ({ aWorld }) => {
     const world = await aWorld({ retire: { old: 'stop' } });
