@@ -32,10 +32,25 @@ export const storedNames = (): readonly string[] =>
 export const readHistory = (name: string): StoredHistory =>
   JSON.parse(readFileSync(fileOf(name), 'utf8')) as StoredHistory;
 
-/** A history as it is stored: nothing in it tells on which machine, or in which folder, it was recorded. */
+/**
+ * A history as it is stored: one event a line, without anything that tells on which machine or in which folder it was recorded.
+ * It ends with what the last completed workflow task led to: replaying a task that was only begun proves nothing.
+ */
 export function storable(history: History): string {
-  const text = JSON.stringify(JSON.parse(historyToJSON(history)), scrubbed, 1);
-  return `${text}\n`;
+  const { events } = JSON.parse(historyToJSON(history)) as StoredHistory;
+  const lines = events.slice(0, endOfLastTask(events)).map((event) => JSON.stringify(event, scrubbed));
+  return `{"events":[\n${lines.join(',\n')}\n]}\n`;
+}
+
+export const isOfTask = (
+  { eventType }: StoredEvent,
+  state: 'SCHEDULED' | 'STARTED' | 'COMPLETED',
+): boolean => eventType === `EVENT_TYPE_WORKFLOW_TASK_${state}`;
+
+function endOfLastTask(events: readonly StoredEvent[]): number {
+  const completed = events.findLastIndex((event) => isOfTask(event, 'COMPLETED'));
+  const next = events.findIndex((event, index) => index > completed && isOfTask(event, 'SCHEDULED'));
+  return next < 0 ? events.length : next;
 }
 
 function scrubbed(key: string, value: unknown): unknown {
