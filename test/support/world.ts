@@ -90,13 +90,17 @@ export class World {
     }
   }
 
-  async startWorker(): Promise<void> {
-    this.#native ??= await NativeConnection.connect({ address: inject('temporalAddress') });
+  /** `instead` replaces activities, for tests of what workflows make of their answers. */
+  async startWorker(
+    address = inject('temporalAddress'),
+    instead: Readonly<Record<string, (...input: never[]) => Promise<unknown>>> = {},
+  ): Promise<void> {
+    this.#native ??= await NativeConnection.connect({ address });
     const worker = await Worker.create({
       connection: this.#native,
       taskQueue: this.taskQueue,
       workflowBundle: { codePath: inject('workflowBundle') },
-      activities: createActivities(this.#drivers),
+      activities: { ...createActivities(this.#drivers), ...instead },
       stickyQueueScheduleToStartTimeout: '2s',
       maxHeartbeatThrottleInterval: '200ms',
       defaultHeartbeatThrottleInterval: '200ms',

@@ -1,0 +1,162 @@
+import { Connection } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, test as base } from 'vitest';
+import { timeSkippingExecutable } from '../../sandbox/temporal/executable.js';
+import type { Outcome } from '../../domain/deployment.js';
+import type { Service } from '../../domain/service.js';
+import { emptyTally, type TrafficReport } from '../../domain/traffic.js';
+import { workflowTypes } from '../../workflows/messages.js';
+import { World } from '../support/world.js';
+
+const hourMs = 3_600_000;
+
+const executable = await timeSkippingExecutable().catch((error: unknown) => {
+  if (process.env['VERDIGRIS_DEMAND_ALL']) throw error;
+  console.error(`Skips the tests of time: ${String(error)}`);
+  return undefined;
+});
+
+let time: TestWorkflowEnvironment;
+
+beforeAll(async () => {
+  if (executable === undefined) return;
+  time = await TestWorkflowEnvironment.createTimeSkipping({
+    server: { executable: { type: 'existing-path', path: executable } },
+  });
+});
+afterAll(() => time?.teardown());
+
+/**
+ * Time does not jump while an activity runs. What is watched for hours in a real world is looked at once in a week here, and finds
+ * nothing; only what the prober has seen is told.
+ */
+const watching = async (): Promise<never> => {
+  throw ApplicationFailure.create({ message: 'nothing is seen yet', nextRetryDelay: '7 days' });
+};
+const instead = {
+  unsettledTakeOver: async () => '', // asks the visibility that this server lacks
+  watchLoadBalancer: watching,
+  watchEnvironment: watching,
+  probeTraffic: async ({ judge }: { readonly judge?: object }): Promise<TrafficReport> => ({
+    tally: { ...emptyTally, sent: 1_000_000, observedMs: 100 * hourMs },
+    windows: [],
+    verdict: { kind: judge ? 'pass' : 'undecided' },
+  }),
+};
+
+const test = base.extend<{ readonly aWorld: (changes?: Partial<Service>) => Promise<World> }>({
+  // oxlint-disable-next-line no-empty-pattern -- the runner reads the pattern to learn what a fixture needs
+  aWorld: async ({}, use) => {
+    const worlds: World[] = [];
+    await use(async (changes = {}) => {
+      const world = new World(await Connection.connect({ address: time.address }), changes);
+      worlds.push(world);
+      world.release('v2');
+      world.runForeign('blue', 'v1');
+      await world.startWorker(time.address, instead);
+      return world;
+    });
+    for (const world of worlds) await world.close();
+  },
+});
+
+async function toApproval(world: World): Promise<void> {
+  await world.client.workflow.start(workflowTypes.deployment, {
+    workflowId: world.workflowId,
+    taskQueue: world.taskQueue,
+    args: [{ ...world.request('v2'), searchAttributes: false }],
+  });
+  await world.untilStage('approve');
+}
+
+/** Lets time jump until the run has ended. */
+const outcomeOf = (world: World): Promise<Outcome> =>
+  time.client.workflow.getHandle(world.workflowId).result() as Promise<Outcome>;
+
+async function lastedMs(world: World): Promise<number> {
+  const { startTime, closeTime } = await world.handle().describe();
+  return (closeTime?.getTime() ?? NaN) - startTime.getTime();
+}
+
+describe.skipIf(executable === undefined)('days in seconds', () => {
+  test('an approval that nobody gives for 72 hours is a rejection', async ({ aWorld }) => {
+    const world = await aWorld({
+      approve: { timeoutMs: 72 * hourMs, onTimeout: 'reject', watchEveryMs: 60_000 },
+    });
+    await toApproval(world);
+
+    expect(await outcomeOf(world)).toMatchObject({
+      kind: 'rejected',
+      by: 'time',
+      reason: 'nobody approved within 72 h',
+      live: 'blue',
+    });
+    expect(await lastedMs(world)).toBeGreaterThanOrEqual(72 * hourMs);
+    expect(world.server('green-1').facts().installedReleases).toEqual([]);
+  });
+
+  test('an approval that may take as long as it takes is still taken after 100 hours', async ({ aWorld }) => {
+    const world = await aWorld({
+      approve: { timeoutMs: 72 * hourMs, onTimeout: 'keep waiting', watchEveryMs: 60_000 },
+    });
+    await toApproval(world);
+    expect((await world.status()).deadline).toBeUndefined();
+
+    await time.sleep(100 * hourMs);
+    expect(await world.status()).toMatchObject({
+      stage: 'approve',
+      accepts: expect.arrayContaining(['approve']),
+    });
+    await world.send('approve', { by: 'ann' });
+
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'promoted', live: 'green' });
+  });
+
+  test('a bake of six hours ends after six hours, and is as long as it was made', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 6 * hourMs } });
+    await toApproval(world);
+    await world.send('approve');
+    await world.untilStage('bake');
+    await time.sleep(5 * hourMs);
+    expect(await world.status()).toMatchObject({ stage: 'bake' });
+    await world.send('extend', { byMs: 3 * hourMs });
+    await time.sleep(3 * hourMs);
+    expect(await world.status()).toMatchObject({ stage: 'bake' });
+
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'promoted', live: 'green' });
+    expect(await lastedMs(world)).toBeGreaterThanOrEqual(9 * hourMs);
+    expect(await lastedMs(world)).toBeLessThan(10 * hourMs);
+  });
+
+  test('an undo that fails is tried again by itself, for hours, until it succeeds', async ({ aWorld }) => {
+    const world = await aWorld();
+    await toApproval(world);
+    world.server('green-2').link = 'refused';
+    await world.send('reject', { by: 'ann' });
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.message).toContain('green-2');
+    const tried = () =>
+      world.servers.calls.filter(({ server, method }) => server === 'green-2' && method === 'restore').length;
+    const before = tried();
+    await time.sleep(6 * hourMs);
+    expect(tried()).toBeGreaterThan(before);
+    expect(await world.status()).toMatchObject({
+      stage: expect.stringMatching(/needs a person|rolling back/),
+    });
+
+    world.server('green-2').link = 'up';
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'rejected', live: 'blue' });
+    expect(world.server('green-2').facts().installedReleases).toEqual([]);
+  });
+});
+
+const bake = {
+  durationMs: 800,
+  maxErrorRate: 0.01,
+  maxLatencyRatio: 2,
+  latencyFloorMs: 50,
+  minRequests: 20,
+  watchEveryMs: 100,
+};
