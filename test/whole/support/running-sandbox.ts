@@ -139,6 +139,11 @@ export class RunningSandbox {
     await this.startWorker();
   }
 
+  /** What a name resolves to is looked up each time: the next use meets the new value. */
+  async rotateSecret(name: string, value: string): Promise<void> {
+    await writeFile(join(this.sandbox.directory, 'secrets', name), value, { mode: 0o600 });
+  }
+
   /** Runs the compiled command about this service to its end. */
   async verdigris(words: readonly string[]): Promise<Finished> {
     const { exitCode, all } = await execa(process.execPath, [commandFile, ...words, ...this.#whereabouts], {
@@ -204,9 +209,8 @@ export class RunningSandbox {
       if (status && test(status)) return status;
       if (Date.now() > deadlineAtMs) {
         const { stage, problem, next, outcome } = status ?? {};
-        throw new Error(`waited in vain: ${JSON.stringify({ stage, problem, next, outcome })}`, {
-          cause: last,
-        });
+        const seen = JSON.stringify({ stage, problem, next, outcome, pending: await this.#pending() });
+        throw new Error(`waited in vain: ${seen}`, { cause: last });
       }
       if (status?.stage === 'ended')
         throw new Error(`it has ended before what was waited for: ${JSON.stringify(status.outcome)}`);
@@ -214,13 +218,9 @@ export class RunningSandbox {
     }
   }
 
-  /** Waits until systemd says this of the unit on a server: `start`, `running`, `dead`, ... */
-  async untilUnitIs(server: string, subState: string): Promise<void> {
-    const { init } = this.server(server).machine;
-    await vi.waitUntil(() => init.unit(this.#unit).status.subState === subState, {
-      timeout: 60_000,
-      interval: 20,
-    });
+  /** Waits until systemd has started the unit on a server; the helper goes on watching it for a while. */
+  async untilStarted(server: string): Promise<void> {
+    await vi.waitUntil(() => this.starts(server) > 0, { timeout: 60_000, interval: 10 });
   }
 
   // What is
@@ -342,6 +342,16 @@ export class RunningSandbox {
   get #whereabouts(): readonly string[] {
     const address = inject('temporalAddress');
     return ['--config', this.sandbox.serviceFile, '--address', address, '--task-queue', this.taskQueue];
+  }
+
+  /** The steps in flight, as Temporal knows them: what a test that waits in vain waits for. */
+  async #pending(): Promise<readonly unknown[]> {
+    const { raw } = await this.handle.describe();
+    return (raw.pendingActivities ?? []).map(({ activityType, attempt, lastFailure }) => ({
+      step: activityType?.name,
+      attempt,
+      because: lastFailure?.message,
+    }));
   }
 
   #calls(): readonly JournalEntry[] {
