@@ -3,7 +3,7 @@ import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure, type UpdateDefinition } from '@temporalio/common';
 import type { Message } from '../domain/deployment.js';
 import { isMeant, shortId, workflowIdOf } from '../domain/names.js';
-import type { MessageName } from '../domain/phase.js';
+import { verbOf, type MessageName } from '../domain/phase.js';
 import { updates, type Answer, type MessageInput } from '../workflows/messages.js';
 import { Refusal } from './refusal.js';
 import { kindOf } from './report.js';
@@ -105,7 +105,7 @@ function inWords(session: Session, name: MessageName, error: unknown): unknown {
 
 const noWorker = ({ service, temporal, command }: Session, name: MessageName, cause: unknown): NoWorker =>
   new NoWorker(
-    `Cannot ${name} "${service.id}": no worker on task queue "${temporal.taskQueue}" answered within ${describeDuration(answerMs)}, needs one that is alive\n  start one: verdigris worker; it may hear this yet: ${command('status')}`,
+    `Cannot ${verbOf(name)} "${service.id}": no worker on task queue "${temporal.taskQueue}" answered within ${describeDuration(answerMs)}, needs one that is alive\n  start one: verdigris worker; it may hear this yet: ${command('status')}`,
     { cause },
   );
 

@@ -28,6 +28,10 @@ export const messageNames = [
 
 export type MessageName = (typeof messageNames)[number];
 
+/** What somebody cannot do who is refused a message: it is read after "Cannot". */
+export const verbOf = (message: MessageName): string =>
+  message === 'take-over' ? 'take over' : message === 'rollback' ? 'roll back' : message;
+
 /** Why a message is refused in a stage, or `undefined` where it is accepted. */
 export function refusalOf(message: MessageName, stage: Stage): string | undefined {
   return accepted[message].includes(stage) ? undefined : refusals[message](stage);

@@ -1,7 +1,7 @@
 import { ApplicationFailure, log, setHandler } from '@temporalio/workflow';
 import { isMeant } from '../domain/names.js';
 import type { Message, Status } from '../domain/deployment.js';
-import { messageNames, refusalOf, type MessageName } from '../domain/phase.js';
+import { messageNames, refusalOf, verbOf, type MessageName } from '../domain/phase.js';
 import { signals, statusQuery, updates, type Answer, type MessageInput } from './messages.js';
 import type { StatusBoard } from './status-board.js';
 
@@ -89,7 +89,7 @@ export class Inbox {
       whyNotInThisKind(name, status) ??
       whyNotAnyMore(name, status) ??
       whyNotThisPlan(name, status, message);
-    return why === undefined ? undefined : `Cannot ${name} "${status.service}": ${why}`;
+    return why === undefined ? undefined : `Cannot ${verbOf(name)} "${status.service}": ${why}`;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Message } from '../../domain/deployment.js';
-import type { MessageName } from '../../domain/phase.js';
+import { verbOf, type MessageName } from '../../domain/phase.js';
 import { openRun, send } from '../sending.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { waitFor } from '../waiting.js';
@@ -52,7 +52,7 @@ export const run = (
 ): Promise<number> =>
   inSession(options, async (session) => {
     const { output } = session;
-    const open = await openRun(session, name, options.deployment);
+    const open = await openRun(session, verbOf(name), options.deployment);
     if (!(await mayGoOn(session))) {
       output.say('Nothing was sent.');
       return 0;
