@@ -3,16 +3,20 @@ import type { Status } from '../domain/deployment.js';
 import type { FollowView } from './following.js';
 import { bar, narrate, progressOf, stillLine } from './narration.js';
 import type { Output } from './output.js';
+import { acceptedLines, type Pointers } from './report.js';
 
 /** Silence is broken after this long, so that a CI log shows that somebody is awake. */
 const silenceMs = 30_000;
 
+/** A person may take a weekend: while one is awaited, silence is broken after ever longer. The last one repeats. */
+const awaitingSilencesMs = [silenceMs, 60_000, 120_000, 300_000];
+
 /** The view that suits where the output goes: documents, a terminal, or plain lines. */
-export function createView(output: Output): FollowView {
+export function createView(output: Output, pointers: Pointers): FollowView {
   if (output.json) return documentView(output);
   // A terminal that does not know its width, as some CI systems give, cannot be drawn on.
   const drawable = output.interactive && process.stdout.columns > 0;
-  return drawable ? terminalView() : plainView(output);
+  return drawable ? terminalView() : plainView(output, pointers);
 }
 
 /** Every change as one line of JSON. */
@@ -29,22 +33,38 @@ function documentView(output: Output): FollowView {
   };
 }
 
-function plainView(output: Output): FollowView {
+function plainView(output: Output, pointers: Pointers): FollowView {
   let previous: Status | undefined;
-  let spokenAtMs = Date.now();
+  let spokenAtMs: number | undefined;
+  let timesStill = 0;
   return {
     show(status, nowMs) {
       const lines = narrate(previous, status);
       previous = status;
-      if (lines.length > 0) output.say(lines);
-      else if (nowMs - spokenAtMs < silenceMs || status.stage === 'ended') return;
-      else output.say(stillLine(status, nowMs));
+      spokenAtMs ??= nowMs;
+      if (lines.length > 0) {
+        output.say(lines);
+        timesStill = 0;
+      } else {
+        if (nowMs - spokenAtMs < silenceIn(status, timesStill) || status.stage === 'ended') return;
+        output.say([stillLine(status, nowMs), ...whatCanBeDone(status, pointers)]);
+        timesStill += 1;
+      }
       spokenAtMs = nowMs;
     },
     notice: (text) => output.say(text),
     close: () => undefined,
   };
 }
+
+const silenceIn = ({ awaits }: Status, timesStill: number): number =>
+  awaits === undefined
+    ? silenceMs
+    : (awaitingSilencesMs[timesStill] ?? awaitingSilencesMs.at(-1) ?? silenceMs);
+
+/** Who reads that a person is awaited may be that person. */
+const whatCanBeDone = (status: Status, pointers: Pointers): readonly string[] =>
+  status.awaits === undefined ? [] : acceptedLines(status, pointers);
 
 /** Finished phases stay as lines, the present one turns below them. */
 function terminalView(): FollowView {

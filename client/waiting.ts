@@ -16,7 +16,10 @@ export interface Waiting extends Pick<FollowOptions, 'untilApproval' | 'pastNeed
 /** Follows a run, says how it went, and gives the exit code of the command that waited. */
 export async function waitFor(session: Session, id: DeploymentId, waiting: Waiting = {}): Promise<number> {
   const { temporal, service, output } = session;
-  const followed = await follow(temporal, service.id, id, { ...waiting, view: createView(output) });
+  const followed = await follow(temporal, service.id, id, {
+    ...waiting,
+    view: createView(output, session.pointers(id)),
+  });
   const exitCode = exitCodeAfter(followed, waiting);
   output.say(['', ...linesAfter(followed, session, id, waiting)]);
   output.documentLine({
