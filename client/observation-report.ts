@@ -31,8 +31,10 @@ function wayBackRow({
   loadBalancer: { recentSwitchesMs },
 }: Observation): readonly (readonly [string, string])[] {
   if (recentSwitchesMs.length === 0) return [];
-  const times = recentSwitchesMs.map(describeDuration).join(', ');
-  return [['a switch took', `${times} lately; the way back takes as long`]];
+  const fastest = describeDuration(Math.min(...recentSwitchesMs));
+  const slowest = describeDuration(Math.max(...recentSwitchesMs));
+  const range = fastest === slowest ? fastest : `${fastest} to ${slowest}`;
+  return [['a switch took', `${range} lately; the way back takes as long`]];
 }
 
 function serverLine(seen: ServerObservation): string {
