@@ -1,6 +1,7 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { defineSearchAttributeKey, TypedSearchAttributes } from '@temporalio/common';
 import type { Status } from '../domain/deployment.js';
+import type { Complaint } from '../domain/failures.js';
 import { DeploymentId, shortId, workflowIdOf, type ServiceId } from '../domain/names.js';
 import { acceptedIn } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
@@ -93,20 +94,25 @@ async function whyHeld({ temporal, service, pointers }: Session, action: string)
 }
 
 /** After a take-over nothing but `repair` is accepted: nobody knows what the person left behind. */
-export async function refuseUnsettled(
+export async function refuseUnsettled(session: Session, action: string): Promise<void> {
+  const [left] = await complaintsUnsettled(session, action);
+  if (left) throw new Refusal(left.message);
+}
+
+/** The take-over that nobody has settled yet, as what stands in the way; empty where there is none. */
+export async function complaintsUnsettled(
   { temporal, service, command }: Session,
   action: string,
-): Promise<void> {
+): Promise<readonly Complaint[]> {
   const run = await unsettled(temporal, service.id);
-  if (run?.end.kind !== 'taken over') return;
+  if (run?.end.kind !== 'taken over') return [];
   const { by, reason, undone } = run.end.takenOver;
-  throw new Refusal(
-    [
-      `Cannot ${action} "${service.id}": deployment ${shortId(run.id)} was taken over by ${by}${reason ? ` (${reason})` : ''}, needs to be settled first`,
-      ...undone.map((left) => `  left undone: ${left}`),
-      `  settle it: ${command('repair')}`,
-    ].join('\n'),
-  );
+  const message = [
+    `Cannot ${action} "${service.id}": deployment ${shortId(run.id)} was taken over by ${by}${reason ? ` (${reason})` : ''}, needs to be settled first`,
+    ...undone.map((left) => `  left undone: ${left}`),
+    `  settle it: ${command('repair')}`,
+  ].join('\n');
+  return [{ failure: 'RepairNeeded', message }];
 }
 
 /** Says so when nobody would take a run up; following it goes on all the same. */

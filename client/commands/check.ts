@@ -7,8 +7,9 @@ import { lookWith } from '../looking.js';
 import { complaintLines, observationReport, readyLine } from '../observation-report.js';
 import { createOutput } from '../output.js';
 import { inSession, type ServiceOptions } from '../session.js';
+import { complaintsUnsettled } from '../starting.js';
 import { count } from '../words.js';
-import { durationArgument, jsonOption, teach, withService } from './options.js';
+import { jsonOption, lookingTimeoutOption, teach, withService } from './options.js';
 
 interface CheckOptions extends ServiceOptions {
   readonly offline?: boolean;
@@ -21,7 +22,7 @@ export function define(command: Command): void {
       'Checks the configuration, then looks at everything it names: load balancer, servers, units, releases.',
     )
     .option('--offline', 'the configuration only, without Temporal')
-    .option('--timeout <duration>', 'give up looking after this long', durationArgument, 120_000)
+    .addOption(lookingTimeoutOption('2m'))
     .addOption(jsonOption());
   teach(
     withService(command),
@@ -34,12 +35,15 @@ export function run(options: CheckOptions): Promise<number> {
   if (options.offline === true) return Promise.resolve(checkConfiguration(options));
   return inSession(options, async (session) => {
     const { service, output } = session;
-    const { observation, complaints } = await lookWith<Inspection>(session, {
+    const left = await complaintsUnsettled(session, 'deploy');
+    const inspection = await lookWith<Inspection>(session, {
       action: 'look at',
       workflowType: workflowTypes.inspection,
       input: service,
       timeoutMs: options.timeout,
     });
+    const { observation } = inspection;
+    const complaints = [...left, ...inspection.complaints];
     output.say(observationReport(service, observation));
     output.say(complaints.length > 0 ? ['', ...complaintLines(complaints)] : ['', readyLine(service)]);
     output.document({ service: service.id, ready: complaints.length === 0, complaints, observation });

@@ -51,6 +51,12 @@ export function durationArgument(text: string): number {
   return ms;
 }
 
+/** How long a look may take. The default is given as people write it, and help shows it so. */
+export const lookingTimeoutOption = (usual: string) =>
+  new Option('--timeout <duration>', 'give up looking after this long')
+    .argParser(durationArgument)
+    .default(durationArgument(usual), usual);
+
 /** Who asks: the person behind a CI job where CI tells, else the user of the system. */
 export function whoAsks(by: string | undefined): string {
   const { GITLAB_USER_LOGIN, GITHUB_ACTOR, BUILD_USER } = process.env;

@@ -1,11 +1,14 @@
 import type { Command } from 'commander';
 import { exitCodes, type DeploymentRequest } from '../../domain/deployment.js';
+import type { Complaint } from '../../domain/failures.js';
+import type { Planning } from '../../domain/plan.js';
 import { workflowTypes, type PlanningResult } from '../../workflows/messages.js';
 import { resolveArtifact } from '../artifact.js';
 import { lookWith } from '../looking.js';
 import { complaintLines, observationReport, planReport } from '../observation-report.js';
 import { inSession, type ServiceOptions } from '../session.js';
-import { durationArgument, jsonOption, teach, whoAsks, withService } from './options.js';
+import { complaintsUnsettled } from '../starting.js';
+import { jsonOption, lookingTimeoutOption, teach, whoAsks, withService } from './options.js';
 
 interface PlanOptions extends ServiceOptions {
   readonly artifact?: string;
@@ -20,7 +23,7 @@ export function define(command: Command): void {
     .option('-a, --artifact <url|path>', 'the tar.gz that was built')
     .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
     .option('--version <name>', 'what people call it')
-    .option('--timeout <duration>', 'give up looking after this long', durationArgument, 600_000)
+    .addOption(lookingTimeoutOption('10m'))
     .addOption(jsonOption());
   teach(
     withService(command),
@@ -39,23 +42,31 @@ export const run = (options: PlanOptions): Promise<number> =>
       searchAttributes: false,
       ...(options.version === undefined ? {} : { version: options.version }),
     };
+    const left = await complaintsUnsettled(session, 'deploy');
     const result = await lookWith<PlanningResult>(session, {
       action: 'plan',
       workflowType: workflowTypes.planning,
       input: request,
       timeoutMs: options.timeout,
     });
-    const { observation, planning } = result;
-    const complaints = planning?.kind === 'refused' ? planning.complaints : result.complaints;
+    const { observation } = result;
+    const planning = withLeft(left, result);
     output.say(observationReport(service, observation));
     output.say([
       '',
-      ...(planning?.kind === 'planned' ? planReport(service, planning.plan) : complaintLines(complaints)),
+      ...(planning.kind === 'planned'
+        ? planReport(service, planning.plan)
+        : complaintLines(planning.complaints)),
     ]);
-    output.document({
-      service: service.id,
-      planning: planning ?? { kind: 'refused', complaints },
-      observation,
-    });
-    return planning?.kind === 'planned' ? 0 : exitCodes.refused;
+    output.document({ service: service.id, planning, observation });
+    return planning.kind === 'planned' ? 0 : exitCodes.refused;
   });
+
+/** What was planned, unless something else is left to settle first. */
+function withLeft(left: readonly Complaint[], { planning, complaints }: PlanningResult): Planning {
+  if (left.length === 0 && planning?.kind === 'planned') return planning;
+  return {
+    kind: 'refused',
+    complaints: [...left, ...(planning?.kind === 'refused' ? planning.complaints : complaints)],
+  };
+}

@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { colors, type Color } from '../../domain/color.js';
+import type { Complaint } from '../../domain/failures.js';
 import { shortId } from '../../domain/names.js';
 import { liveColor } from '../../domain/observation.js';
 import { workflowTypes, type Inspection, type RepairRequest } from '../../workflows/messages.js';
@@ -10,7 +11,7 @@ import { Refusal } from '../refusal.js';
 import { heldReport } from '../report.js';
 import { lookAt } from '../service-run.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
-import { runSummary, startRun } from '../starting.js';
+import { complaintsUnsettled, runSummary, startRun } from '../starting.js';
 import { waitFor } from '../waiting.js';
 import { byOption, durationArgument, jsonOption, teach, whoAsks, withService } from './options.js';
 
@@ -68,20 +69,22 @@ export const run = (options: RepairOptions): Promise<number> =>
 /** Shows what is and what would be done, and settles with the person on the environment. */
 async function settleOn(session: Session, options: RepairOptions): Promise<Color | undefined> {
   const { service, output, command } = session;
-  const { observation, complaints } = await lookWith<Inspection>(session, {
+  const left = await complaintsUnsettled(session, 'deploy');
+  const inspection = await lookWith<Inspection>(session, {
     action: 'look at',
     workflowType: workflowTypes.inspection,
     input: service,
     timeoutMs: 120_000,
   });
-  const live = options.live ?? liveColor(observation.loadBalancer);
+  const { observation } = inspection;
+  const complaints = [...left, ...inspection.complaints];
+  const current = liveColor(observation.loadBalancer);
+  const live = options.live ?? current;
   output.say([
     ...observationReport(service, observation),
-    '',
-    ...(complaints.length > 0
-      ? complaintLines(complaints)
-      : ['Nothing stands in the way of a deployment now.']),
+    ...(complaints.length > 0 ? ['', ...complaintLines(complaints)] : []),
   ]);
+  if (!complaints.some(isSettledByRepair)) throw nothingToSettle(session, current, live);
   if (live === undefined) {
     throw new Refusal(
       `Cannot repair "${service.id}": the load balancer does not send all traffic to one environment, needs your choice\n  ${command('repair --live blue')}, or ${command('repair --live green')}`,
@@ -101,3 +104,21 @@ async function settleOn(session: Session, options: RepairOptions): Promise<Color
   output.say('Nothing was changed.');
   return undefined;
 }
+
+/** A server that is unreachable, or runs something foreign, stays so whatever the load balancer does. */
+const isSettledByRepair = ({ failure }: Complaint): boolean =>
+  failure === 'RepairNeeded' || failure === 'StateUnclear' || failure === 'StagedEditsFound';
+
+const nothingToSettle = (
+  { service, command }: Session,
+  current: Color | undefined,
+  wanted: Color | undefined,
+): Refusal =>
+  new Refusal(
+    [
+      `Cannot repair "${service.id}": there is nothing to settle (all traffic goes to ${current}, nothing is left of a take-over), needs a state that no deployment may start from`,
+      wanted === current
+        ? `  look again: ${command('check')}`
+        : `  send the traffic to ${wanted}: ${command('rollback')}`,
+    ].join('\n'),
+  );

@@ -28,6 +28,8 @@ test('the help of every command has an example and says what happens next', asyn
     taught.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
     expect(help).toMatch(new RegExp(`Example:\\n {2}\\$ verdigris ${name}`));
     expect(help).toMatch(/What happens next:\n {2}\S/);
+    // Durations as people write them: the milliseconds stay inside.
+    expect(help).not.toMatch(/default: \d+\)/);
   }
 });
 

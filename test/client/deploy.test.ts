@@ -156,12 +156,32 @@ describe('deploy leaves the deployment going', () => {
       expect(refused.stderr).toMatch(/settle it: verdigris repair/);
     }
 
+    for (const words of ['check', `plan ${cli.artifact('v2')}`]) {
+      expect(await cli.run(words)).toMatchObject({
+        exitCode: 2,
+        stdout: expect.stringMatching(
+          /\nCannot deploy "shop-\w+@test": deployment \w{8} was taken over by ann \(by hand\), needs to be settled first\n/,
+        ),
+      });
+    }
+
     const repaired = await cli.run('repair --live blue --yes');
     expect(repaired).toMatchObject({
       exitCode: 0,
       stdout: expect.stringContaining('all traffic goes to blue'),
     });
     expect(world.loadBalancer.split).toEqual({ blue: 100, green: 0 });
+    for (const [words, instead] of [
+      ['repair --yes', /look again: verdigris check/],
+      ['repair --live green --yes', /send the traffic to green: verdigris rollback/],
+    ] as const) {
+      const again = await cli.run(words);
+      expect(again.exitCode).toBe(2);
+      expect(again.stderr).toMatch(
+        /^Cannot repair "shop-\w+@test": there is nothing to settle \(all traffic goes to blue,/,
+      );
+      expect(again.stderr).toMatch(instead);
+    }
     expect(await cli.run(`deploy ${cli.artifact('v2')}`)).toMatchObject({ exitCode: 0, stderr: '' });
   });
 });
