@@ -55,16 +55,18 @@ export function stageLine(stage: Stage, fact: string, tookMs?: number): string {
 
 /** What is true once a phase is over, in a few words. */
 export function factOf(stage: Stage, status: Status): string {
-  const { live, idle, release, servers, split, tally } = status;
+  const { kind, live, idle, release, servers, split, tally } = status;
   const onIdle = servers.filter(({ color }) => color === (status.plan?.idle ?? idle)).length;
   const fleet = `${count(onIdle, 'server')} of ${status.plan?.idle ?? idle}`;
   switch (stage) {
     case 'inspect':
       return status.plan
         ? `${status.plan.live} is live, ${status.plan.idle} is idle`
-        : live === 'unknown'
-          ? ''
-          : `${live} is live`;
+        : live !== 'unknown'
+          ? `${live} is live`
+          : kind === 'repair'
+            ? 'asked both environments who they are'
+            : 'looked at load balancer and servers';
     case 'fetch':
       return release ? `release ${describeRelease(release)}` : 'artifact verified';
     case 'install':

@@ -46,7 +46,7 @@ function endLines(end: End, run: EndedRun, { service }: Pointers): readonly stri
     case 'adopted':
       return [
         `Adopted ${service}: what runs there is a release that can be gone back to.`,
-        ...columns(Object.entries(end.releases)),
+        ...columns(Object.entries(end.releases).sort(([one], [other]) => byName(one, other))),
       ];
     case 'repaired':
       return [`Repaired ${service}: all traffic goes to ${end.live}.`];
@@ -99,6 +99,9 @@ function outcomeLines(outcome: Outcome, { type, status }: EndedRun, service: str
   }
 }
 
+/** `green-2` before `green-10`. */
+const byName = (one: string, other: string): number => one.localeCompare(other, 'en', { numeric: true });
+
 const liveLine = (live: string): string =>
   live === 'nothing' ? 'nothing is live, as before' : `${live} is live, as before`;
 
@@ -114,7 +117,7 @@ function nextCommand(end: End, { command }: Pointers): string {
         ? `${command('rollback')} takes it back`
         : end.outcome.kind === 'refused'
           ? `${command('check')} looks again`
-          : command('status');
+          : `${command('deploy')} ${end.outcome.kind === 'rejected' ? 'once it is wanted' : 'with the mended version'}; ${command('plan')} shows what that would do`;
     case 'adopted':
       return command('plan');
     case 'repaired':
@@ -191,8 +194,14 @@ const factRows = (run: OpenRun, status: Status, nowMs: number): readonly (readon
   ['next', status.next],
   ...(status.plan ? [['plan', status.plan.hash.slice(0, 12)] as const] : []),
   ...(status.evidence ? [['evidence', status.evidence.hash.slice(0, 12)] as const] : []),
-  ['traffic', tallyLines(status.tally).join('\n')],
+  ['traffic', trafficLines(status).join('\n')],
 ];
+
+/** What the prober counts is added when a stretch of probing ends: until then, nothing counted is not nothing sent. */
+const trafficLines = ({ kind, tally }: Status): readonly string[] =>
+  tally.sent === 0 && (kind === 'deployment' || kind === 'rollback')
+    ? ['counted when this phase ends']
+    : tallyLines(tally);
 
 const linkRow = ({ link }: Pointers): readonly (readonly [string, string])[] =>
   link === undefined ? [] : [['look', link]];

@@ -65,6 +65,14 @@ describe('a phase that is over', () => {
   });
 });
 
+test.each([
+  ['adoption', 'looked at load balancer and servers'],
+  ['repair', 'asked both environments who they are'],
+] as const)('the first look of a run that has not said what is live has words too: %s', (kind, fact) => {
+  const of = (stage: Stage) => at(stage, 1, { kind, live: 'unknown' });
+  expect(words(narrate(of('inspect'), of('switch')))).toEqual([`inspect | ${fact} | 0 ms`]);
+});
+
 test('notes are told once', () => {
   const noted = at('bake', 10, { notes: ['a', 'b'] });
   expect(narrate(at('bake', 10, { notes: ['a'] }), noted)).toEqual(['  - b']);

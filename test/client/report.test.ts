@@ -65,6 +65,7 @@ describe('the report at the end', () => {
         '31 of 400 requests failed',
         'last words: pool exhausted',
         'blue is live, as before',
+        /next +verdigris deploy with the mended version; verdigris plan shows what that would do/,
       ],
     ],
     [
@@ -95,7 +96,7 @@ describe('the report at the end', () => {
       'of a rejection',
       ended(outcome({ kind: 'rejected', by: 'ann', reason: 'not today', live: 'blue', notes: [], tally })),
       11,
-      ['Rejected by ann: not today.', 'blue is live, as before'],
+      ['Rejected by ann: not today.', 'blue is live, as before', /next +verdigris deploy once it is wanted;/],
     ],
     [
       'of a refusal',
@@ -121,9 +122,9 @@ describe('the report at the end', () => {
     ],
     [
       'of an adoption',
-      ended({ kind: 'adopted', releases: { 'green-1': 'abc' } }),
+      ended({ kind: 'adopted', releases: { 'green-10': 'ghi', 'green-2': 'def', 'green-1': 'abc' } }),
       0,
-      ['Adopted greeter@production', /green-1 {2}abc/],
+      ['Adopted greeter@production', /green-1 {3}abc\n +green-2 {3}def\n +green-10 {2}ghi/],
     ],
     ['of a repair', ended({ kind: 'repaired', live: 'blue' }), 0, ['all traffic goes to blue']],
     [
