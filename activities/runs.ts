@@ -26,11 +26,35 @@ export const createRunActivities = () => ({
       return '';
     });
   },
+
+  /** Tells when the last run of this service rolled it back, and to which environment; nothing when it did not. */
+  async lastRollback(input: { readonly workflowId: string }): Promise<RolledBack | undefined> {
+    return patiently(async () => {
+      const { client } = Context.current();
+      const runs = client.workflow.list({
+        query: `WorkflowId = "${input.workflowId}" AND ExecutionStatus = "Completed"`,
+        pageSize: 20,
+      });
+      for await (const run of runs) {
+        const ended = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
+        if (ended.kind === 'refused' || run.type === 'adopt') continue;
+        if (ended.kind !== 'rolled back' || run.type !== 'rollback') return undefined;
+        return { at: (run.closeTime ?? run.startTime).toISOString(), live: ended.live ?? 'unknown' };
+      }
+      return undefined;
+    });
+  },
 });
+
+export interface RolledBack {
+  readonly at: string;
+  readonly live: string;
+}
 
 /** What a run came to. A repair that was done, or a deployment that was let begin, shows that all is settled; a refusal shows nothing. */
 interface Ended {
   readonly kind: string;
+  readonly live?: string;
 }
 
 /** Workflows under the same id that are let run whatever was left, and settle nothing. */

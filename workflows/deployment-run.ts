@@ -1,5 +1,6 @@
 import type { DeploymentRequest } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
+import type { Plan } from '../domain/plan.js';
 import type { Baseline } from '../domain/traffic.js';
 import type { Said } from './inbox.js';
 import { Run } from './run.js';
@@ -9,6 +10,8 @@ export class DeploymentRun extends Run {
   readonly request: DeploymentRequest;
   /** How the servers of each side name themselves to visitors. */
   identities: { readonly idle: readonly string[]; readonly live: readonly string[] } = { idle: [], live: [] };
+  /** Every object of the load balancer, as it was last found in order: just before the switch, or as a person left it. */
+  objects: Plan['objects'] | undefined;
   /** What the service was like before the switch. */
   baseline: Baseline = { requests: 0, errorRate: 0, p99Ms: 0 };
 

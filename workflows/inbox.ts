@@ -38,13 +38,17 @@ export class Inbox {
 
   constructor(board: StatusBoard) {
     this.#board = board;
-    setHandler(statusQuery, () => board.status, { description: 'Everything about this run' });
-    for (const name of messageNames) this.#register(name);
   }
 
   /** Who is told of a message that was accepted. */
   on(name: MessageName, listener: Listener): void {
     this.#listeners.set(name, listener);
+  }
+
+  /** Begins to hear. What was sent before the run began is heard at once, so whoever has to be told of it must be known by now. */
+  open(): void {
+    setHandler(statusQuery, () => this.#board.status, { description: 'Everything about this run' });
+    for (const name of messageNames) this.#register(name);
   }
 
   #register(name: MessageName): void {

@@ -1,4 +1,5 @@
 import { otherColor, type Color } from '../domain/color.js';
+import type { LoadBalancerObservation } from '../domain/observation.js';
 import { allTo } from '../domain/split.js';
 import { route } from './patience.js';
 import type { Run } from './run.js';
@@ -12,12 +13,20 @@ export interface Names {
   readonly others: readonly string[];
 }
 
-/** Sends all traffic to an environment whatever the load balancer did before, and proves it from outside. May be repeated. */
-export async function moveTraffic(run: Run, to: Color, names: Names | 'nobody answers there'): Promise<void> {
+/**
+ * Sends all traffic to an environment whatever the load balancer did before, and proves it from outside. May be repeated. With
+ * `expected`, somebody else's stored edits of our objects are not published by it: it fails, and a person decides.
+ */
+export async function moveTraffic(
+  run: Run,
+  to: Color,
+  names: Names | 'nobody answers there',
+  expected?: LoadBalancerObservation['objects'],
+): Promise<void> {
   const { service, board } = run;
   const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
     { summary: `all to ${to}` },
-    [{ service, to: allTo(to), purpose: 'rollback' }],
+    [{ service, to: allTo(to), purpose: 'rollback', ...(expected ? { expected } : {}) }],
   );
   board.tell({ live: to, idle: otherColor(to), split: allTo(to) });
   if (changed) board.note(`Sending all traffic to ${to} took ${(tookMs / 1000).toFixed(1)} s`);

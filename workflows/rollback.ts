@@ -1,4 +1,4 @@
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
@@ -48,7 +48,10 @@ async function goBack(run: Run): Promise<Outcome> {
   if (!live) throw asFailure(unclear(run, observation));
   const old = otherColor(live);
   board.tell({ live, idle: old, split: allTo(live) });
-  const complaints = complaintsAboutOld(run, old, observation);
+  const complaints = [
+    ...(await complaintsAboutRepeating(run, live)),
+    ...complaintsAboutOld(run, old, observation),
+  ];
   if (complaints.length > 0) return { kind: 'refused', complaints };
   await run.traffic.next('during the rollback');
   board.enter('switch', `all new traffic goes back to ${old}, and that is proved from outside`);
@@ -73,6 +76,16 @@ async function goBack(run: Run): Promise<Outcome> {
     notes: board.status.notes,
     tally: run.traffic.tally,
   };
+}
+
+/** Whoever asks twice at night wants to be where the first time led, not back again. */
+async function complaintsAboutRepeating(run: Run, live: Color): Promise<readonly Complaint[]> {
+  const last = await look.lastRollback.executeWithOptions({ summary: 'was it rolled back already' }, [
+    { workflowId: workflowInfo().workflowId },
+  ]);
+  if (last?.live !== live || run.rollback?.force) return [];
+  const message = `Cannot roll back "${run.service.id}" again: it was rolled back to ${live} at ${last.at}, and ${live} serves since; the other way is forward\n  if that is meant: verdigris rollback --force`;
+  return [{ failure: 'StateUnclear', message }];
 }
 
 /** Where nothing runs there is no way back. Where only some servers run, the comparison and a person decide. */

@@ -47,6 +47,7 @@ export class Run {
       this.rollback = said;
       this.#forward?.cancel();
     });
+    this.inbox.open();
     this.board.publish();
   }
 

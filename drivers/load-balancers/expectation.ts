@@ -1,3 +1,5 @@
+import type { RouteChange } from './driver.js';
+
 type Digests = Readonly<Record<string, string>>;
 
 /**
@@ -24,6 +26,13 @@ export function foreignDifferences(
   if (before.length === 0 && now.length > 0) return undefined;
   return differences(only(expected, before), only(objects, now));
 }
+
+/**
+ * The change with what is really expected of it. On the way back only stored edits matter, which it would publish: what is
+ * published already goes on as it is, whether traffic goes back or not.
+ */
+export const expectingOfStaged = (change: RouteChange, anythingStaged: boolean): RouteChange =>
+  change.purpose === 'rollback' && !anythingStaged ? { ...change, expected: undefined } : change;
 
 /** How two sets of objects differ, in words, by name. `absent` counts as not being there. */
 export function differences(before: Digests, now: Digests): readonly string[] {

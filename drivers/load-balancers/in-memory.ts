@@ -14,7 +14,7 @@ import type { Server } from '../../domain/service.js';
 import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
-import { foreignDifferences, oursDiffer } from './expectation.js';
+import { foreignDifferences, oursDiffer, expectingOfStaged } from './expectation.js';
 
 /** All load balancers of a world without a network, by name. */
 export class InMemoryLoadBalancers {
@@ -219,10 +219,11 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     };
   }
 
-  async route(change: RouteChange, { signal, progress }: Patience): Promise<RouteReport> {
+  async route(asked: RouteChange, { signal, progress }: Patience): Promise<RouteReport> {
     signal.throwIfAborted();
     const startedAt = performance.now();
     const before = await this.#link.read();
+    const change = expectingOfStaged(asked, before.stagedByOthers.length > 0);
     this.#refuseIfChanged(change, before);
     const edits = this.#edits(change, before);
     const staged = before.stagedByUs.length + before.stagedByOthers.length;

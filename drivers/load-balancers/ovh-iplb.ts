@@ -10,7 +10,7 @@ import { OvhError } from '../../ovh/error.js';
 import { pause } from '../../ovh/rate-limit.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
-import { differences, foreignDifferences, oursDiffer } from './expectation.js';
+import { differences, expectingOfStaged, foreignDifferences, oursDiffer } from './expectation.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
 import type { Pending } from './ovh-iplb/documents.js';
@@ -102,13 +102,14 @@ class OvhIplbDriver implements LoadBalancerDriver {
     say: Say,
   ): Promise<RouteReport> {
     const startedAtMs = performance.now();
-    const moving: Moving = { color, change, refuse: refusing(action) };
+    const asked: Moving = { color, change, refuse: refusing(action) };
 
     await this.#refreshes.settled(say, signal);
     const [before, { last }] = await Promise.all([
-      this.#look(moving, signal),
+      this.#look(asked, signal),
       this.#refreshes.history(1, signal),
     ]);
+    const moving = { ...asked, change: expectingOfStaged(change, before.pending.length > 0) };
     this.#requireAsExpected(moving, before);
     const edits = this.#edits(moving, before);
     if (edits.length === 0 && before.pending.length === 0 && !endedBadly(last)) {

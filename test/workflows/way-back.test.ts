@@ -4,6 +4,35 @@ import { Failure } from '../../domain/failures.js';
 import { workflowTypes } from '../../workflows/messages.js';
 import { test, type World } from '../support/world.js';
 
+describe.concurrent('a way back over what somebody else has stored', () => {
+  test('does not publish edits of our objects by itself: a person decides', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...quickBake, durationMs: 600_000, watchEveryMs: 60_000 } });
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    await world.send('approve');
+    await world.untilStage('bake');
+    world.loadBalancer.stageAsSomebodyElse('farm/blue');
+    await world.signal('rollback');
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.message).toContain('farm/blue was changed');
+    expect(world.servedBy()).toBe('v2');
+    await world.send('rollback', { by: 'ann', force: true });
+
+    expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(world.servedBy()).toBe('v1');
+  });
+});
+
+const quickBake = {
+  durationMs: 800,
+  maxErrorRate: 0.01,
+  maxLatencyRatio: 2,
+  latencyFloorMs: 50,
+  minRequests: 20,
+  watchEveryMs: 100,
+};
+
 describe.concurrent('a rollback when no deployment is open', () => {
   test('never says that nothing was changed while the traffic may have moved: it waits and is tried again', async ({
     aWorld,
@@ -36,6 +65,18 @@ describe.concurrent('a rollback when no deployment is open', () => {
       live: 'blue',
       notes: expect.arrayContaining([expect.stringContaining('blue-2 does not run')]),
     });
+  });
+
+  test('does not go forward again when it is asked for twice', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    await (await start(world, workflowTypes.rollback)).result();
+    expect(world.servedBy()).toBe('v1');
+
+    await expect
+      .poll(async () => (await start(world, workflowTypes.rollback)).result(), { timeout: 20_000 })
+      .toMatchObject({ kind: 'refused' });
+    expect(world.servedBy()).toBe('v1');
   });
 
   test('is refused where nothing runs that it could go back to', async ({ aWorld }) => {

@@ -10,7 +10,7 @@ import {
   type TrafficReport,
 } from '../../domain/traffic.js';
 import { asFailure, complaintOf } from '../complaint.js';
-import { expectedColor } from '../confirmation.js';
+import { confirmPlan, expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { look, watch } from '../patience.js';
 
@@ -35,6 +35,19 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
     }
     if (trouble) throw asFailure(trouble);
     await judge(run, plan, report, clock);
+    if (clock.leftMs <= 0 || clock.early) await lookOnceMore(run, plan, objects);
+  }
+}
+
+/** The watch over the load balancer may have been blind for a while: what it would have found is looked for once more. */
+async function lookOnceMore(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
+  try {
+    await confirmPlan(run, { ...plan, objects }, 'new');
+  } catch (error) {
+    const complaint = complaintOf(error);
+    if (!isForPeople(complaint)) throw error;
+    await run.askPerson(complaint);
+    await lookOnceMore(run, plan, await asItIsNow(run));
   }
 }
 
@@ -185,6 +198,10 @@ async function judge(
 }
 
 /** A person let it go on: the load balancer as it is now is what the rest of the bake is held against. */
-async function asItIsNow({ service }: DeploymentRun): Promise<Plan['objects']> {
-  return oursOf(await look.observe.executeWithOptions({ summary: 'as a person left it' }, [{ service }]));
+async function asItIsNow(run: DeploymentRun): Promise<Plan['objects']> {
+  const observation = await look.observe.executeWithOptions({ summary: 'as a person left it' }, [
+    { service: run.service },
+  ]);
+  run.objects = observation.loadBalancer.objects;
+  return oursOf(observation);
 }

@@ -12,6 +12,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   const { service, board, identities } = run;
   const { idle } = plan;
   board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
+  run.objects = objects;
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   const old = otherColor(idle);
   run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
@@ -49,6 +50,7 @@ async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const { board, identities } = run;
   const nobody = plan.live === 'nothing';
   const names = { own: identities.live, others: identities.idle };
-  await moveTraffic(run, otherColor(plan.idle), nobody ? 'nobody answers there' : names);
+  const expected = run.rollback?.force ? undefined : run.objects;
+  await moveTraffic(run, otherColor(plan.idle), nobody ? 'nobody answers there' : names, expected);
   if (nobody) board.tell({ live: 'nothing' });
 }

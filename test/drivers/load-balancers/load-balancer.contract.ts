@@ -151,6 +151,14 @@ export function keepsLoadBalancerPromises(name: string, aWorld: () => Promise<Lo
       expect(await world.published()).toEqual(allTo('green'));
     });
 
+    test('goes back although an object of ours was changed, once that is published', async () => {
+      await route('green');
+      const expected = await expectation();
+      await world.edit('ours', 'published');
+      await route('blue', { expected, purpose: 'rollback' });
+      expect(await world.published()).toEqual(allTo('blue'));
+    });
+
     test('goes back over anything when nothing is expected', async () => {
       await route('green');
       await world.edit('ours', 'stored');
