@@ -4,9 +4,11 @@ import type { Message } from '../../domain/deployment.js';
 import { DeploymentId, shortId } from '../../domain/names.js';
 import { signals, workflowTypes, type RollbackRequest } from '../../workflows/messages.js';
 import { answerMs, answered, MessageRefused, NoWorker, openRun, withInput } from '../sending.js';
+import { kindOf } from '../report.js';
 import { exitCodeOf, lookAt, type End } from '../service-run.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { refuseUnsettled, runSummary, startOptions, type RunToStart } from '../starting.js';
+import { TemporalUnreachable } from '../temporal.js';
 import { waitFor } from '../waiting.js';
 import { messageOf } from './message.js';
 import {
@@ -54,7 +56,10 @@ export const run = (options: RollbackOptions): Promise<number> =>
     if (options.deployment !== undefined) await openRun(session, 'roll back', options.deployment);
     await refuseUnsettled(session, 'roll back');
     const { id, next } = await askForRollback(session, options);
-    output.say(`Rollback of ${session.service.id} (${shortId(id)}): ${next}`);
+    output.say([
+      `Rollback of ${session.service.id} (${shortId(id)}): ${next}`,
+      ...(options.reason === undefined ? [] : [`  reason: ${options.reason}`]),
+    ]);
     if (!options.wait) {
       output.document({ service: session.service.id, deployment: id, next });
       return 0;
@@ -102,7 +107,8 @@ async function askForRollback(session: Session, options: RollbackOptions): Promi
         answerMs,
       );
     });
-    return { id: DeploymentId(deployment), next };
+    const id = DeploymentId(deployment);
+    return { id, next: (await whatMoves(session, id)) ?? next };
   } catch (error) {
     if (error instanceof NoWorker) return leaveWord(session, run, message);
     const already = error instanceof MessageRefused ? await rollingBack(session) : undefined;
@@ -110,6 +116,21 @@ async function askForRollback(session: Session, options: RollbackOptions): Promi
     throw error;
   }
 }
+
+/** With no deployment to undo there is only traffic to move, and the run's answer is worded for both. */
+async function whatMoves({ temporal, service }: Session, id: DeploymentId): Promise<string | undefined> {
+  try {
+    const run = await lookAt(temporal, service.id, id);
+    return run && kindOf(run) === 'rollback' ? onlyTraffic : undefined;
+  } catch (error) {
+    // The rollback was heard: how it is worded is not worth failing for.
+    if (error instanceof TemporalUnreachable) return undefined;
+    throw error;
+  }
+}
+
+const onlyTraffic =
+  'the other environment is asked whether it is able; then all new traffic goes back to it, and that is proved from outside. No server is changed';
 
 /** Somebody was faster: what was asked for is under way. */
 async function rollingBack({ temporal, service }: Session): Promise<Asked | undefined> {

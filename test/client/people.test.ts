@@ -109,6 +109,19 @@ describe('approve', () => {
     expect(stderr).toMatch(/no worker on task queue "test-.*" answered within 15 s, needs one that is alive/);
   });
 
+  test('reads like a sentence where it, or another message, is refused', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    expect((await cli.run('take-over --yes')).stderr).toMatch(
+      /^Cannot take over "shop-\w+@test": it has never/,
+    );
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    expect((await cli.run('take-over --yes')).stderr).toMatch(
+      /^Cannot take over "shop-\w+@test": it goes on by itself \(it is at "approve"/,
+    );
+    expect((await cli.run('status')).stdout).toMatch(/traffic +counted when this phase ends/);
+  });
+
   test('is refused at another stage with the reason', async ({ aWorld }) => {
     const world = await aWorld();
     await world.deploy('v2');
@@ -146,7 +159,14 @@ describe('rollback', () => {
     const cli = await aCommandLine(world);
     const { exitCode, stdout } = await cli.run('rollback --by ann --reason "too slow"');
     expect(exitCode).toBe(0);
-    expect(stdout).toContain('blue is live again');
+    const [asked, report] = stdout.split('\nRolled back ');
+    expect(asked).toContain(
+      'all new traffic goes back to it, and that is proved from outside. No server is changed',
+    );
+    expect(asked).not.toContain('in flight');
+    expect(report).toContain('Rollback asked for by ann: too slow');
+    expect(report).toContain('blue is live again');
+    expect(report).toMatch(/next +verdigris deploy .* with the mended version/);
     expect(world.servedBy()).toBe('v1');
     expect(JSON.parse((await cli.run('status --json')).stdout)).toMatchObject({
       run: { end: { outcome: { kind: 'rolled back', live: 'blue' } } },
@@ -168,11 +188,28 @@ describe('rollback', () => {
   });
 });
 
+describe('a rollback that was sent before any worker took the deployment up', () => {
+  test('stops it before it begins, with its reason', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.stopWorker();
+    const handle = await world.start('v2');
+    await world.signal('rollback', { by: 'ann', reason: 'wrong one' });
+    await world.startWorker();
+    expect(await handle.result()).toMatchObject({
+      kind: 'rolled back',
+      because: { message: expect.stringContaining('ann: wrong one') },
+    });
+    expect(world.servedBy()).toBe('v1');
+  });
+});
+
 describe('check and plan', () => {
   test('tell what is, what stands in the way and what would be done', async ({ aWorld }) => {
     const world = await aWorld();
     const cli = await aCommandLine(world);
+    world.loadBalancer.recentSwitchesMs.push(1_000, 1_000, 1_000);
     const checked = await cli.run('check');
+    expect(checked.stdout).toMatch(/a switch took +1 s lately/);
     expect(checked).toMatchObject({ exitCode: 0, stderr: '' });
     expect(checked.stdout).toMatch(/^shop-\w+@test: all to blue\n/);
     expect(checked.stdout).toMatch(/blue-1 +blue +active, a release that Verdigris did not install/);
