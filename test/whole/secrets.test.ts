@@ -28,10 +28,8 @@ describe('secrets of the worker', () => {
     const crashing = await running.build('4.0.0', 'crashes-at-start');
     const said: string[] = [];
     const deploy = async (url: string, sha256: string, ...words: readonly string[]) => {
-      const { exitCode, output } = await running.verdigris([
-        ...['deploy', '--artifact', url, '--sha256', sha256],
-        ...words,
-      ]);
+      const given = ['--artifact', url, '--sha256', sha256];
+      const { exitCode, output } = await running.verdigris(['deploy', ...given, ...words]);
       said.push(output);
       return exitCode;
     };

@@ -46,7 +46,7 @@ describe.concurrent('a worker that is killed, with another one started', () => {
     aSandbox,
   }) => {
     const running = await aSandbox({ before: 'nothing', settings: { retire: { old: 'stop' } } });
-    expect(await running.deploy('2.0.0')).toMatchObject({ kind: 'promoted', live: 'green' });
+    await running.promote('2.0.0');
     const refreshes = running.refreshes();
     running.sandbox.api.admin.behave({ doingMs: 3_000 });
     const { machine } = running.server('blue-1');
