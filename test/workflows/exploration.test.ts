@@ -266,16 +266,11 @@ const isPhase = (stage: Status['stage']): boolean => (phases as readonly string[
 const hasEnded = async (world: World): Promise<boolean> =>
   (await world.handle().describe()).status.name !== 'RUNNING';
 
+/** More often than a story has failures: what asks still has no end of its own. */
+const patience = 12;
+
 /** What people do who are asked: they approve or reject, try again, force the way back, and take over in the end. */
 async function attend(world: World, witness: Witness, { answer }: Story): Promise<void> {
-  const answers: readonly [MessageName, Message?][] = [
-    ['retry'],
-    ['retry'],
-    ['rollback', { force: true }],
-    ['retry'],
-    ['retry'],
-    ['take-over', { by: 'ann' }],
-  ];
   let asked = 0;
   while (!(await hasEnded(world))) {
     await sleep(250);
@@ -288,7 +283,13 @@ async function attend(world: World, witness: Witness, { answer }: Story): Promis
     }
     if (status.stage === 'needs a person') {
       for (const name of ['green-1', 'green-2']) world.server(name).link = 'up';
-      const [name, input] = answers[Math.min(asked++, answers.length - 1)]!;
+      asked += 1;
+      const [name, input] =
+        asked > patience
+          ? (['take-over', { by: 'ann' }] as const)
+          : asked % 3 === 0
+            ? (['rollback', { force: true }] as const)
+            : (['retry', undefined] as const);
       await enact(world, witness, { kind: 'update', name, input });
     }
   }
@@ -334,7 +335,7 @@ describe.concurrent(`whatever happens (VERDIGRIS_EXPLORE_SEED=${seed}), a deploy
       expect(witness.wrongs, told).toEqual([]);
       expect(await failedTasks(world), told).toEqual([]);
       if (outcome === 'taken over') {
-        expect(witness.accepted.length + story.deeds.length, told).toBeGreaterThan(0);
+        expect(told, 'every failure passes: nobody has to take over').toContain('"name":"take-over"');
         return;
       }
       if (story.old === 'keep running') {
