@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { CancelledFailure, Context, activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { Failure } from '../domain/failures.js';
 import type { Patience } from '../drivers/patience.js';
@@ -11,6 +12,7 @@ export async function patiently<T>(step: (patience: Patience) => Promise<T>): Pr
   const timer = setInterval(() => heartbeat(now), beatMs);
   heartbeat(now);
   const signal = cancellationSignal();
+  setMaxListeners(0, signal); // one for each server and question that is waited for side by side
   try {
     return await step({ signal, progress: (what) => heartbeat((now = what)) });
   } catch (error) {
