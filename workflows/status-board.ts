@@ -77,6 +77,13 @@ export class StatusBoard {
     setCurrentDetails(describe(this.#status));
   }
 
+  /** What was awaited has come: from now on nothing is awaited. Shown at once, like what is told. */
+  awaitNothing(): void {
+    const { awaits: _awaits, deadline: _deadline, ...kept } = this.#status;
+    this.#status = kept;
+    this.tell({});
+  }
+
   tellServer(server: ServerName, state: string, detail?: string): void {
     this.tell({
       servers: this.#status.servers.map((known) =>

@@ -204,6 +204,18 @@ describe.concurrent('people', () => {
     expect(await handle.result()).toMatchObject({ kind: 'promoted' });
   });
 
+  test('cannot take an answer back by another one: what is accepted happens', async ({ aWorld }) => {
+    const world = await aWorld();
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    world.server('green-1').delay('watch', 700);
+    await world.send('approve', { by: 'ann' });
+    await expect(world.send('reject', { by: 'bob' })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/answered already.*verdigris rollback/) },
+    });
+    expect(await handle.result()).toMatchObject({ kind: 'promoted' });
+  });
+
   test('cancel the workflow: that is a rollback', async ({ aWorld }) => {
     const world = await aWorld();
     const handle = await world.start('v2');

@@ -38,23 +38,30 @@ const instead = {
   unsettledTakeOver: async () => '', // asks the visibility that this server lacks
   watchLoadBalancer: watching,
   watchEnvironment: watching,
-  probeTraffic: async ({ judge }: { readonly judge?: object }): Promise<TrafficReport> => ({
-    tally: { ...emptyTally, sent: 1_000_000, observedMs: 100 * hourMs },
-    windows: [],
-    verdict: { kind: judge ? 'pass' : 'undecided' },
-  }),
+  probeTraffic: proberThatSees(100 * hourMs),
 };
 
-const test = base.extend<{ readonly aWorld: (changes?: Partial<Service>) => Promise<World> }>({
+/** Every stretch of probing tells of as much observed time. */
+function proberThatSees(observedMs: number) {
+  return async ({ judge }: { readonly judge?: object }): Promise<TrafficReport> => ({
+    tally: { ...emptyTally, sent: 1_000_000, observedMs },
+    windows: [],
+    verdict: { kind: judge ? 'pass' : 'undecided' },
+  });
+}
+
+const test = base.extend<{
+  readonly aWorld: (changes?: Partial<Service>, more?: Partial<typeof instead>) => Promise<World>;
+}>({
   // oxlint-disable-next-line no-empty-pattern -- the runner reads the pattern to learn what a fixture needs
   aWorld: async ({}, use) => {
     const worlds: World[] = [];
-    await use(async (changes = {}) => {
+    await use(async (changes = {}, more = {}) => {
       const world = new World(await Connection.connect({ address: time.address }), changes);
       worlds.push(world);
       world.release('v2');
       world.runForeign('blue', 'v1');
-      await world.startWorker(time.address, instead);
+      await world.startWorker(time.address, { ...instead, ...more });
       return world;
     });
     for (const world of worlds) await world.close();
@@ -127,6 +134,23 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     expect(await outcomeOf(world)).toMatchObject({ kind: 'promoted', live: 'green' });
     expect(await lastedMs(world)).toBeGreaterThanOrEqual(9 * hourMs);
     expect(await lastedMs(world)).toBeLessThan(10 * hourMs);
+  });
+
+  test('a bake that was watched half of the time lasts as much longer as is missing, and no more', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld(
+      { bake: { ...bake, durationMs: 6 * hourMs } },
+      { probeTraffic: proberThatSees(3 * hourMs) },
+    );
+    await toApproval(world);
+    await world.send('approve');
+
+    const outcome = await outcomeOf(world);
+    expect(outcome).toMatchObject({ kind: 'promoted', live: 'green' });
+    expect(outcome.kind === 'promoted' && outcome.notes.join()).toContain('were not watched');
+    expect(await lastedMs(world)).toBeGreaterThanOrEqual(7 * hourMs);
+    expect(await lastedMs(world)).toBeLessThan(9 * hourMs);
   });
 
   test('an undo that fails is tried again by itself, for hours, until it succeeds', async ({ aWorld }) => {

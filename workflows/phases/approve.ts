@@ -35,8 +35,12 @@ async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
   const { board, inbox, service } = run;
   const { timeoutMs, onTimeout } = service.approve;
   let answered: Answered | undefined;
-  inbox.on('approve', (said) => (answered ??= { ...said, kind: 'approved' }));
-  inbox.on('reject', (said) => (answered ??= { ...said, kind: 'rejected' }));
+  const hear = (said: Said, kind: Answered['kind']) => {
+    answered = { ...said, kind };
+    board.awaitNothing(); // the first answer stands: another one is refused from now on
+  };
+  inbox.on('approve', (said) => hear(said, 'approved'));
+  inbox.on('reject', (said) => hear(said, 'rejected'));
   const deadline = Date.now() + timeoutMs;
   const keepWaiting = onTimeout === 'keep waiting';
   for (;;) {
