@@ -45,5 +45,6 @@ export function differences(before: Digests, now: Digests): readonly string[] {
   });
 }
 
-const only = (digests: Digests, names: readonly string[]): Digests =>
+/** The named ones; one that is not there counts as absent. */
+export const only = (digests: Digests, names: readonly string[]): Digests =>
   Object.fromEntries(names.map((name) => [name, digests[name] ?? 'absent']));

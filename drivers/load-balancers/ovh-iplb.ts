@@ -10,7 +10,7 @@ import { OvhError } from '../../ovh/error.js';
 import { pause } from '../../ovh/rate-limit.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
-import { differences, expectingOfStaged, foreignDifferences, oursDiffer } from './expectation.js';
+import { differences, expectingOfStaged, foreignDifferences, only, oursDiffer } from './expectation.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
 import type { Pending } from './ovh-iplb/documents.js';
@@ -36,6 +36,8 @@ export const createOvhIplb = (iplb: OvhIplb): LoadBalancerDriver => new OvhIplbD
 interface Look {
   readonly configuration: Configuration;
   readonly pending: Pending;
+  /** Every object was read, and not only what traffic is moved with. */
+  readonly isWhole: boolean;
 }
 
 type Say = (what: string) => void;
@@ -259,7 +261,10 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   #differences(earlier: Look, later: Look): readonly string[] {
-    return differences(this.#view.digests(earlier.configuration), this.#view.digests(later.configuration));
+    const was = this.#view.digests(earlier.configuration);
+    const is = this.#view.digests(later.configuration);
+    // What a quick look has not read is not gone.
+    return differences(earlier.isWhole && !later.isWhole ? only(was, Object.keys(is)) : was, is);
   }
 
   /** Whether edits are pending where none of ours would show. */
@@ -279,10 +284,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
   /** What is pending is read last, so that no edit hides between the two reads. */
   async #look({ color, change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
     const servers = earlier?.configuration.servers ?? (change.leaveOut.length > 0 ? 'all' : 'inactive');
-    const configuration = change.expected
+    const isWhole = change.expected !== undefined;
+    const configuration = isWhole
       ? await this.#reader.everything(signal)
       : await this.#reader.levers(color, servers, signal);
-    return { configuration, pending: await this.#reader.pending(signal) };
+    return { configuration, pending: await this.#reader.pending(signal), isWhole };
   }
 
   async #doing<Result>(
