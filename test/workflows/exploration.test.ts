@@ -317,7 +317,7 @@ async function failedTasks(world: World): Promise<readonly string[]> {
 describe.concurrent(`whatever happens (VERDIGRIS_EXPLORE_SEED=${seed}), a deployment ends stable`, () => {
   test.for(fc.sample(stories, { numRuns: runs, seed }).map((story, index) => ({ index, story })))(
     'story $index',
-    { timeout: 90_000 },
+    { timeout: 300_000 },
     async ({ story }, { aWorld }) => {
       const world = await aWorld({ retire: { old: story.old } });
       const told = JSON.stringify(story);

@@ -2,13 +2,13 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import ssh2 from 'ssh2';
 import { SecretName, ServerName, ServiceId } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
 import type { Server, Service } from '../../../domain/service.js';
 import type { ServerDriver } from '../../../drivers/servers/driver.js';
 import { SshConnections, type SshPolicy } from '../../../drivers/servers/ssh-connection.js';
 import { createSshServer } from '../../../drivers/servers/ssh.js';
+import { newKeyPair } from '../../../sandbox/machines/host-key.js';
 import { startMachine, type Machine } from '../../../sandbox/machines/machine.js';
 import { digestOf, type Programs } from './programs.js';
 import type { ServerWorld } from './server.contract.js';
@@ -19,7 +19,7 @@ export interface Keys {
   readonly public: string;
 }
 
-export const makeKeys = (): Keys => ssh2.utils.generateKeyPairSync('ed25519');
+export const makeKeys = (): Keys => newKeyPair();
 
 /** One sandbox machine with one server on it, as the SSH driver reaches it. */
 export interface SshWorld extends ServerWorld {
