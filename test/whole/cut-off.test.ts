@@ -1,8 +1,10 @@
 import { describe, expect, onTestFinished, vi } from 'vitest';
 import { startRelay } from './support/relay.js';
 import { lost, test, underLoad } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
 vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('a worker whose own network is cut during the bake', () => {
   test('moves no traffic while both environments look dead to it, asks a person, and goes on once healed', async ({

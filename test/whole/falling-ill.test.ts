@@ -2,8 +2,10 @@ import { describe, expect, vi } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import type { GreeterVariant } from '../../sandbox/programs.js';
 import { lost, test, type RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('a program that falls ill under traffic', () => {
   test.for<[GreeterVariant, RegExp]>([
@@ -28,6 +30,7 @@ describe('a program that falls ill under traffic', () => {
       live: 'blue',
       because: { failure: 'IllUnderTraffic', message: expect.stringMatching(words) },
     });
+    expect(outcome.kind === 'rolled back' && outcome.notes.join()).not.toContain('omebody else');
     // What the program itself answers is its own; nothing is cut or left unanswered by us.
     expect(during.streams.cut).toBe(0);
     expect(Object.keys(during.failures).filter((kind) => kind !== 'HTTP 500')).toEqual([]);

@@ -10,8 +10,10 @@ import type { Load } from '../../sandbox/load.js';
 import type { GreeterVariant } from '../../sandbox/programs.js';
 import { artifactAt, programEntry, tarball, unitEntry } from '../drivers/artifacts/tarball.js';
 import { lost, RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
+takeTurns();
 
 /** One sandbox for all: each ending leaves it as it was, which is what is tested. Visitors come all the time. */
 describe('a deployment that fails leaves the live environment untouched, and the idle one empty', () => {

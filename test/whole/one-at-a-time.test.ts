@@ -1,7 +1,9 @@
 import { describe, expect, vi } from 'vitest';
 import { test } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('two deployments of one service at once', () => {
   test('the second command is refused with 2, and told who holds the service and since when', async ({

@@ -1,7 +1,9 @@
 import { describe, expect, vi } from 'vitest';
 import { lost, test, underLoad } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('a release of a real program', () => {
   test('goes live without losing a request, with one refresh, one start and one installation per server', async ({

@@ -5,8 +5,10 @@ import { describe, expect, onTestFinished, vi } from 'vitest';
 import { startArtifactServer } from './support/artifact-server.js';
 import { watchProcesses } from './support/process-list.js';
 import { test, type RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000 });
+takeTurns();
 
 const token = 'marker-5f1c0a7d-of-the-artifact-store';
 const wrongToken = 'marker-93b1e2c4-that-the-store-refuses';

@@ -1,8 +1,10 @@
 import { describe, expect, vi } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import { lost, test, underLoad, type RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('somebody else at the load balancer', () => {
   test('edits a farm of ours before the activation: undone, and the farm is named', async ({ aSandbox }) => {

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, vi } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import { lost, test, underLoad, type RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
 vi.setConfig({ testTimeout: 180_000 });
+takeTurns();
 
 describe('verdigris rollback', () => {
   test('takes a promoted release back, and an open deployment too, without losing a request', async ({

@@ -1,13 +1,16 @@
-import { describe, expect, onTestFinished, vi } from 'vitest';
+import { describe, expect, vi } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import { startArtifactServer } from './support/artifact-server.js';
 import { lost, test, underLoad, type RunningSandbox } from './support/running-sandbox.js';
+import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 240_000 });
+vi.setConfig({ testTimeout: 300_000 });
+takeTurns();
 
 describe.concurrent('a worker that is killed, with another one started', () => {
   test('in fetch, activate, approve and bake costs no request, and no step is taken twice', async ({
     aSandbox,
+    onTestFinished,
   }) => {
     const artifacts = await startArtifactServer();
     onTestFinished(() => artifacts.close());
