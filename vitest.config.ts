@@ -8,5 +8,7 @@ export default defineConfig({
     maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // A machine that checks changes is shared: what fails there is tried once more, and is told as retried.
+    retry: process.env['CI'] ? 1 : 0,
   },
 });
