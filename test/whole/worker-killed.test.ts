@@ -34,6 +34,7 @@ describe.concurrent('a worker that is killed, with another one started', () => {
 
       await running.untilStage('bake');
       await running.replaceWorker();
+      await running.untilStage('ended');
       return (await handle.result()) as Outcome;
     });
 
@@ -70,6 +71,7 @@ describe.concurrent('a worker that is killed, with another one started', () => {
 
       await running.untilStage('retire');
       await running.replaceWorker();
+      await running.untilStage('ended');
       return (await handle.result()) as Outcome;
     });
 
