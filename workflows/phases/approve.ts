@@ -94,7 +94,8 @@ async function untilAnswered(
     ]),
   );
   const ended = watching.catch((error: unknown) => {
-    if (!isCancellation(error)) trouble = complaintOf(error);
+    // Once it is ended, a watch whose worker was lost meanwhile fails and says nothing.
+    if (!isCancellation(error) && !scope.consideredCancelled) trouble = complaintOf(error);
   });
   try {
     const done = () => answered() || trouble !== undefined;

@@ -124,7 +124,8 @@ function watchAll(
   const { service, traffic } = run;
   const scope = new CancellationScope();
   const asTrouble = (error: unknown) => {
-    if (!isCancellation(error)) onTrouble(complaintOf(error));
+    // Once it is ended, a watch whose worker was lost meanwhile fails and says nothing.
+    if (!isCancellation(error) && !scope.consideredCancelled) onTrouble(complaintOf(error));
   };
   const requests = traffic.ended().then(({ verdict }) => {
     if (verdict.kind === 'fail') onTrouble(ill(run, plan, verdict.because));
