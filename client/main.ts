@@ -6,4 +6,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
 
-process.exitCode = await runCommandLine(process.argv.slice(2));
+const code = await runCommandLine(process.argv.slice(2));
+for (const stream of [process.stdout, process.stderr])
+  await new Promise((resolve) => stream.write('', resolve));
+// Not left to Node: its clean-up spins for ever when a TLS connection was cut in the middle of a write, as a killed worker's is
+// (nodejs/node, Environment::CleanupHandles, seen with 20.20).
+process.exit(code);
