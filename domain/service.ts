@@ -83,12 +83,25 @@ export interface OvhIplbSettings {
   readonly refreshDeadlineMs: number;
 }
 
-export interface OvhApiSettings {
+/** How the OVHcloud API is reached, and as whom. */
+export type OvhApiSettings = {
   /** `ovh-eu`, `ovh-ca`, `ovh-us`, or the base URL of an emulator such as `https://localhost:8443/1.0`. */
   readonly endpoint: string;
+} & (OvhApplicationKeyReferences | OvhServiceAccountReferences);
+
+/** An application key, and the consumer key that somebody has validated for it. */
+export interface OvhApplicationKeyReferences {
   readonly applicationKey: SecretReference;
   readonly applicationSecret: SecretReference;
   readonly consumerKey: SecretReference;
+}
+
+/** A service account (OAuth2 client credentials). */
+export interface OvhServiceAccountReferences {
+  readonly clientId: SecretReference;
+  readonly clientSecret: SecretReference;
+  /** Where it gets its tokens, when it is not where the endpoint's name tells. */
+  readonly tokenUrl?: string;
 }
 
 /** Where the world reaches the service, and how blue and green are told apart from there. */

@@ -7,6 +7,8 @@ export interface Call {
   /** Below the endpoint's base path, with the query. */
   readonly path: string;
   readonly body?: Readonly<Record<string, unknown>> | undefined;
+  /** Sent instead of `body`, as forms are. */
+  readonly form?: URLSearchParams | undefined;
   /** When to give up, from now. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;

@@ -13,7 +13,9 @@ export type OvhTrouble =
   /** Something answered that is not the API: a proxy's page, half a document. */
   | 'garbled'
   /** The server's time could not be read, so that nothing could be signed. */
-  | 'clock';
+  | 'clock'
+  /** A service account's token could not be fetched. */
+  | 'token';
 
 export interface OvhErrorFacts {
   readonly trouble: OvhTrouble;
@@ -92,6 +94,7 @@ function leavesDoubt({ trouble, status = 0 }: OvhErrorFacts): boolean {
       return status === 408 || status >= 500;
     case 'unreachable':
     case 'clock':
+    case 'token':
       return false;
     case 'cut':
     case 'late':
@@ -102,7 +105,7 @@ function leavesDoubt({ trouble, status = 0 }: OvhErrorFacts): boolean {
   }
 }
 
-/** What the two known shapes of error documents say. Anything may be missing. */
+/** What the known shapes of error documents say. Anything may be missing. */
 export function saidBy(
   document: unknown,
 ): Pick<OvhErrorFacts, 'class' | 'errorCode' | 'deniedActions'> & { readonly message: string | undefined } {
@@ -110,9 +113,10 @@ export function saidBy(
   const details = fieldsOf(fields['details']);
   const denied = [details['unauthorizedActionsByIAM'], details['unauthorizedActionsByAuthentication']];
   return {
-    message: text(fields['message']),
+    message: text(fields['message']) ?? text(fields['error_description']) ?? text(fields['error']),
     class: text(fields['class']),
-    errorCode: text(fields['errorCode']),
+    // The last is how token servers name what is wrong.
+    errorCode: text(fields['errorCode']) ?? text(fields['error']),
     deniedActions: denied.map(text).filter(Boolean).join(', ') || undefined,
   };
 }

@@ -1,35 +1,46 @@
 import https from 'node:https';
 import type { Agents } from './agents.js';
 import { broken, judged, withDeadline, type Answer, type Call } from './call.js';
-import type { OvhEndpoint } from './endpoint.js';
-import { signatureOf } from './signature.js';
 import { Exchange } from './wire.js';
 
-export interface Signer {
-  readonly applicationKey: string;
-  readonly applicationSecret: string;
-  readonly consumerKey: string;
-  /** Seconds, by the server's clock. */
-  readonly timestamp: number;
+/** Where one call goes. `path` is whole, with base path and query. */
+export interface Destination {
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
 }
 
-/** One call for what the npm package `ovh` cannot do: sign paths with `/auth`, write null. Unsigned without a `signer`. */
+/** The bytes that are about to be sent; what a signature is over. */
+export interface Outgoing {
+  readonly method: string;
+  /** Absolute, with the query exactly as it is sent. */
+  readonly url: string;
+  readonly body: string;
+}
+
+/** What one caller is recognised by, in the headers of a call. */
+export type Authorization = (outgoing: Outgoing) => Readonly<Record<string, string>>;
+
+export const nobody: Authorization = () => ({});
+
+/**
+ * One call for what the npm package `ovh` cannot do: sign paths with `/auth`, reach `/v2`, write null, carry a bearer
+ * token, send a form.
+ */
 export async function callDirectly(
-  endpoint: OvhEndpoint,
+  { host, port, path }: Destination,
   agents: Agents,
   call: Call,
-  signer?: Signer,
+  authorization: Authorization = nobody,
 ): Promise<Answer> {
   const exchange = new Exchange();
-  const { host, port, basePath } = endpoint;
   const { method } = call;
-  const path = basePath + call.path;
-  const body = call.body ? JSON.stringify(call.body) : '';
+  const { body, type } = contentOf(call);
   const origin = port === 443 ? `https://${host}` : `https://${host}:${port}`;
   const headers = {
     Accept: 'application/json',
-    ...(body === '' ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }),
-    ...(signer ? signed(method, origin + path, body, signer) : {}),
+    ...(body === '' ? {} : { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }),
+    ...authorization({ method, url: origin + path, body }),
   };
   const agent = method === 'GET' ? agents.reads : agents.writes;
   return withDeadline(
@@ -55,9 +66,7 @@ export async function callDirectly(
   );
 }
 
-const signed = (method: string, url: string, body: string, signer: Signer): Record<string, string> => ({
-  'X-Ovh-Application': signer.applicationKey,
-  'X-Ovh-Consumer': signer.consumerKey,
-  'X-Ovh-Timestamp': String(signer.timestamp),
-  'X-Ovh-Signature': signatureOf({ method, url, body, timestamp: signer.timestamp }, signer),
-});
+function contentOf({ body, form }: Call): { readonly body: string; readonly type: string } {
+  if (form) return { body: form.toString(), type: 'application/x-www-form-urlencoded' };
+  return { body: body ? JSON.stringify(body) : '', type: 'application/json' };
+}

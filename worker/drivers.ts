@@ -17,8 +17,8 @@ import { createSshServer } from '../drivers/servers/ssh.js';
 import type { TrafficProber } from '../drivers/traffic/driver.js';
 import { createHttpProber } from '../drivers/traffic/http.js';
 import { createOvhApi, type OvhCall, type OvhClient } from '../ovh/api.js';
-import { ovhEndpoint } from '../ovh/endpoint.js';
 import type { WorkerConfiguration } from './configuration.js';
+import { ovhKeys } from './ovh-keys.js';
 
 /** Configuration in, drivers out: the only place that has met every technology. */
 export class WorkerDrivers implements Drivers {
@@ -76,15 +76,10 @@ export class WorkerDrivers implements Drivers {
 
   async #makeApi(service: Service, settings: OvhApiSettings): Promise<OvhClient> {
     const { ovh, trust } = this.#configuration;
-    const use = { service: service.id, host: ovhEndpoint(settings.endpoint).host };
-    const [applicationKey, applicationSecret, consumerKey] = await Promise.all([
-      this.#secrets.resolve(settings.applicationKey, use),
-      this.#secrets.resolve(settings.applicationSecret, use),
-      this.#secrets.resolve(settings.consumerKey, use),
-    ]);
     return createOvhApi({
       endpoint: settings.endpoint,
-      keys: { applicationKey, applicationSecret, consumerKey },
+      ...('tokenUrl' in settings ? { tokenUrl: settings.tokenUrl } : {}),
+      keys: await ovhKeys(settings, service.id, this.#secrets),
       rate: { perSecond: ovh.requestsPerSecond, burst: ovh.burst },
       onCall: (call) => this.#logCall(service, call),
       ...(trust === undefined ? {} : { caFile: trust }),
@@ -92,10 +87,10 @@ export class WorkerDrivers implements Drivers {
   }
 
   /** Support asks for the query id of a call: every one is logged. */
-  #logCall(service: Service, { method, path, tookMs, status, queryId, error }: OvhCall): void {
-    const facts = { service: service.id, method, path, tookMs: Math.round(tookMs), status, queryId };
+  #logCall(service: Service, { tookMs, error, ...call }: OvhCall): void {
+    const facts = { service: service.id, ...call, tookMs: Math.round(tookMs) };
     if (error) this.#log.warn({ ...facts, error: error.message }, 'OVHcloud API call failed');
-    else this.#log.debug(facts, 'OVHcloud API call');
+    else this.#log[call.method === 'GET' ? 'debug' : 'info'](facts, 'OVHcloud API call');
   }
 
   readonly #forget = (error: unknown): void => {

@@ -26,6 +26,7 @@ export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationCo
   ...amongServers(parts),
   ...incompleteServers(parts),
   ...inLoadBalancer(parts.sections),
+  ...inOvhApi(parts.sections),
   ...inVerify(parts.sections),
   ...betweenBakeAndProber(parts.sections),
   ...inPublicAddress(parts.sections),
@@ -121,6 +122,32 @@ function incompleteServers({ sections, servers }: ReadableParts): readonly Confi
     }
     return missing;
   });
+}
+
+/** One credential: an application key with its consumer key, or a service account. */
+function inOvhApi({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {
+  const api = loadBalancer?.api;
+  if (!api) return [];
+  const has = (key: keyof typeof api): boolean => key in api;
+  const account = (['clientId', 'clientSecret', 'tokenUrl'] as const).filter(has);
+  const [first] = account;
+  if (first === undefined) return [];
+  const missing = (['clientId', 'clientSecret'] as const).filter((key) => !has(key));
+  const keys = (['applicationKey', 'applicationSecret', 'consumerKey'] as const).filter(has);
+  return [
+    ...missing.map((key) =>
+      complain(
+        ['loadBalancer', 'api', key],
+        `is missing, needs to stand beside ${first}: a service account has both`,
+      ),
+    ),
+    ...keys.map((key) =>
+      complain(
+        ['loadBalancer', 'api', key],
+        `is given beside ${first}, needs one of the two: an application key with its consumer key, or a service account`,
+      ),
+    ),
+  ];
 }
 
 function inLoadBalancer({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {

@@ -106,21 +106,21 @@ const secretReference = () => {
 };
 
 /** Never repeats a URL that carries credentials. */
-const plainUrl = (what: string) => {
+const plainUrl = (what: string, protocols: readonly string[] = ['http:', 'https:']) => {
   const hushed = {
     error: ({ input }: Issue) =>
       `${carriesCredentials(input) ? 'carries credentials' : describeValue(input)}, needs ${what}`,
   };
-  return z.string(hushed).refine((written) => isPlainUrl(written), hushed);
+  return z.string(hushed).refine((written) => isPlainUrl(written, protocols), hushed);
 };
 
 const carriesCredentials = (value: unknown): boolean =>
   typeof value === 'string' && /^[a-z]+:\/\/[^/]*@/i.test(value);
 
-function isPlainUrl(written: string): boolean {
+function isPlainUrl(written: string, protocols: readonly string[]): boolean {
   if (carriesCredentials(written) || !URL.canParse(written)) return false;
   const url = new URL(written);
-  return ['http:', 'https:'].includes(url.protocol) && url.search === '' && url.hash === '';
+  return protocols.includes(url.protocol) && url.search === '' && url.hash === '';
 }
 
 const map = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape, needs('a map'));
@@ -174,7 +174,26 @@ const environment = (color: string) =>
 
 const Environments = map({ blue: environment('blue'), green: environment('green') });
 
-const endpointNeeds = 'ovh-eu, ovh-ca, ovh-us or a URL without credentials, query or fragment';
+const endpointNeeds = 'ovh-eu, ovh-ca, ovh-us or an https URL without credentials, query or fragment';
+
+const OvhApi = map({
+  endpoint: z
+    .union(
+      [z.enum(['ovh-eu', 'ovh-ca', 'ovh-us']), plainUrl(endpointNeeds, ['https:'])],
+      needs(endpointNeeds),
+    )
+    .prefault('ovh-eu'),
+  applicationKey: secretReference().optional().describe('Default: secret:ovh-application-key'),
+  applicationSecret: secretReference().optional().describe('Default: secret:ovh-application-secret'),
+  consumerKey: secretReference().optional().describe('Default: secret:ovh-consumer-key'),
+  clientId: secretReference()
+    .optional()
+    .describe('Of a service account (OAuth2), which then stands instead of the three keys'),
+  clientSecret: secretReference().optional().describe("The service account's secret"),
+  tokenUrl: plainUrl('an https URL without credentials, query or fragment', ['https:'])
+    .optional()
+    .describe('Where the service account gets its tokens. Default: as the endpoint has it'),
+});
 
 const LoadBalancer = map({
   driver: z.literal('ovh-iplb', needs('ovh-iplb')),
@@ -195,16 +214,7 @@ const LoadBalancer = map({
   ),
   farms: map({ blue: apiId('a farm'), green: apiId('a farm') }),
   refreshDeadline: duration(1_000).prefault('10m').describe('How long a published change may take'),
-  api: map({
-    endpoint: z
-      .union([z.enum(['ovh-eu', 'ovh-ca', 'ovh-us']), plainUrl(endpointNeeds)], needs(endpointNeeds))
-      .prefault('ovh-eu'),
-    applicationKey: secretReference().prefault('secret:ovh-application-key'),
-    applicationSecret: secretReference().prefault('secret:ovh-application-secret'),
-    consumerKey: secretReference().prefault('secret:ovh-consumer-key'),
-  })
-    .prefault({})
-    .describe('How the OVHcloud API is reached'),
+  api: OvhApi.prefault({}).describe('How the OVHcloud API is reached'),
 });
 
 const Program = map({

@@ -1,6 +1,12 @@
 import type { Color } from '../../domain/color.js';
-import { ServiceId } from '../../domain/names.js';
-import type { LoadBalancerSettings, Server, ServerConnection, Service } from '../../domain/service.js';
+import { SecretName, ServiceId } from '../../domain/names.js';
+import type {
+  LoadBalancerSettings,
+  OvhApiSettings,
+  Server,
+  ServerConnection,
+  Service,
+} from '../../domain/service.js';
 import type { Configuration, ServerEntry } from './schema.js';
 
 /** Completes a configuration without complaints. */
@@ -73,11 +79,27 @@ const toConnection = (entry: ServerEntry, defaults: Configuration['ssh']): Serve
 
 const toLoadBalancer = ({
   refreshDeadline,
+  api,
   ...settings
 }: Configuration['loadBalancer']): LoadBalancerSettings => ({
   ...settings,
+  api: toOvhApi(api),
   refreshDeadlineMs: refreshDeadline,
 });
+
+/** With a service account there are no keys: the contradictions have refused both together. */
+export function toOvhApi({ endpoint, ...api }: Configuration['loadBalancer']['api']): OvhApiSettings {
+  const { clientId, clientSecret, tokenUrl } = api;
+  if (clientId !== undefined && clientSecret !== undefined) {
+    return { endpoint, clientId, clientSecret, ...(tokenUrl === undefined ? {} : { tokenUrl }) };
+  }
+  return {
+    endpoint,
+    applicationKey: api.applicationKey ?? { secret: SecretName('ovh-application-key') },
+    applicationSecret: api.applicationSecret ?? { secret: SecretName('ovh-application-secret') },
+    consumerKey: api.consumerKey ?? { secret: SecretName('ovh-consumer-key') },
+  };
+}
 
 /** The contradictions were looked for before: what is missing here is our own mistake. */
 function required<Value>(value: Value | undefined, key: string): Value {

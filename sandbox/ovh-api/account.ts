@@ -39,13 +39,12 @@ export interface Credentials {
   readonly clientSecret: string;
 }
 
-/** As long as the real ones. */
-const tokenLifetimeS = 3599;
-
 /** The customer's account: applications, consumer keys, service accounts and their tokens. */
 export class Account {
   readonly nichandle = 'xx00000-ovh';
   readonly credentials: Credentials;
+  /** Of the tokens that are issued from now on; at first as long as the real ones. */
+  tokenLifetimeS = 3599;
 
   readonly #clock: () => number;
   readonly #applications = new Map<string, Application>();
@@ -117,8 +116,8 @@ export class Account {
     const owner = this.#serviceAccounts.get(clientId);
     if (owner === undefined || owner.clientSecret !== clientSecret) return undefined;
     const token = randomBytes(24).toString('base64url');
-    this.#tokens.set(token, { owner, expiresAt: this.#clock() + tokenLifetimeS * 1000 });
-    return { token, expiresInS: tokenLifetimeS };
+    this.#tokens.set(token, { owner, expiresAt: this.#clock() + this.tokenLifetimeS * 1000 });
+    return { token, expiresInS: this.tokenLifetimeS };
   }
 
   /** Whom a bearer token stands for while it is valid. */

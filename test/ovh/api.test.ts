@@ -94,6 +94,39 @@ describe('calls', () => {
     expect(await aClient().get('/auth/currentCredential')).toMatchObject({ status: 'validated' });
   });
 
+  test('reach /v2, which stands beside /1.0', async () => {
+    const urn = `urn:v1:eu:resource:loadbalancer:${emulator.serviceName}`;
+    const actions = ['loadbalancer:apiovh:refresh'];
+    const checked = await aClient().post(`/v2/iam/resource/${urn}/authorization/check`, { actions });
+    expect(checked).toEqual({ authorizedActions: actions, unauthorizedActions: [] });
+  });
+
+  test('of one credential share its rate, whoever makes them', async () => {
+    const { applicationKey, applicationSecret } = emulator.credentials;
+    const application = emulator.admin.account.application(applicationKey);
+    if (!application) throw new Error('the emulator has lost its application');
+    const everything = [{ method: 'GET', path: '/*' }];
+    const [busy, idle] = [0, 1].map(
+      () =>
+        emulator.admin.account.addCredential(application, { rules: everything, state: 'validated' })
+          .consumerKey,
+    );
+    const withKey = (consumerKey = ''): OvhClient =>
+      aClient({
+        keys: {
+          applicationKey: new Secret(applicationKey),
+          applicationSecret: new Secret(applicationSecret),
+          consumerKey: new Secret(consumerKey),
+        },
+        rate: { perSecond: 0.001, burst: 3 },
+      });
+    // Each asks for the time once. The three turns of this key are then used up, by two clients together.
+    await withKey(busy).get('/me');
+    const impatient = AbortSignal.timeout(300);
+    await expect(withKey(busy).get('/me', { signal: impatient })).rejects.toThrow(/timeout|aborted/i);
+    expect(await withKey(idle).get('/me')).toMatchObject({ nichandle: expect.any(String) });
+  });
+
   test('ask for the time once, however many start at once', async () => {
     const client = aClient();
     emulator.journal.clear();
@@ -112,7 +145,15 @@ describe('calls', () => {
       ['/nowhere', 404],
     ]);
     expect(calls.every(({ queryId }) => queryId?.startsWith('EU.ext'))).toBe(true);
+    await client.post('/auth/credential', {
+      accessRules: [{ method: 'GET', path: '/me' }],
+      consumerKey: 'hunter2',
+    });
+    expect(calls.at(-1)).toMatchObject({
+      sent: { accessRules: [{ method: 'GET', path: '/me' }], consumerKey: '[secret]' },
+    });
     const told = JSON.stringify(calls);
+    expect(told).not.toContain('hunter2');
     for (const secret of Object.values(emulator.credentials)) expect(told).not.toContain(secret);
   });
 

@@ -361,7 +361,7 @@ describe('the complaint names the place, what is and what is needed', () => {
       'an endpoint of another cloud',
       ['loadBalancer', 'api', 'endpoint'],
       'aws',
-      /api\.endpoint: is "aws", needs ovh-eu, ovh-ca, ovh-us or a URL without credentials/,
+      /api\.endpoint: is "aws", needs ovh-eu, ovh-ca, ovh-us or an https URL without credentials/,
     ],
     [
       'a URL with a query',
@@ -542,6 +542,46 @@ test('a file that is not there is refused with the option that names another', (
   expect(() => readService(join(folder, 'nowhere.yaml'))).toThrow(
     /^Cannot read ".*nowhere\.yaml": there is no such file, needs a configuration \(--config FILE\)$/,
   );
+});
+
+describe('a service account', () => {
+  const account = { clientId: 'secret:id', clientSecret: 'secret:password' };
+
+  test('stands instead of the three keys', () => {
+    expect(readService(write(edited(['loadBalancer', 'api'], account))).loadBalancer).toMatchObject({
+      api: { endpoint: 'ovh-eu', clientId: { secret: 'id' }, clientSecret: { secret: 'password' } },
+    });
+  });
+
+  test.each([
+    [
+      'without its secret',
+      { clientId: 'secret:id' },
+      /clientSecret: is missing, needs to stand beside clientId/,
+    ],
+    [
+      'without its id',
+      { clientSecret: 'secret:x' },
+      /clientId: is missing, needs to stand beside clientSecret/,
+    ],
+    [
+      'beside a key',
+      { ...account, consumerKey: 'secret:x' },
+      /consumerKey: is given beside clientId, needs one of the two/,
+    ],
+    [
+      'with a token URL alone',
+      { tokenUrl: 'https://x/token' },
+      /clientId: is missing, needs to stand beside tokenUrl/,
+    ],
+    [
+      'with a plain token URL',
+      { ...account, tokenUrl: 'http://x/token' },
+      /tokenUrl: is "http.*needs an https URL/,
+    ],
+  ])('%s is refused', (_what, api, complaint) => {
+    expect(complaintsAbout(edited(['loadBalancer', 'api'], api)).join('\n')).toMatch(complaint);
+  });
 });
 
 test('anchors and merge keys work', () => {

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -31,9 +33,27 @@ test('the annotated example names every key of the schema', () => {
   const example: unknown = parse(readFileSync(examplePath, 'utf8'));
   // Servers of blue and green have the same keys: once is enough.
   const keys = keysOf(jsonSchema()).filter(([first, color]) => first !== 'environments' || color !== 'blue');
-  const missing = keys.filter((path) => !has(example, path));
+  const other: unknown = parse(withServiceAccount(readFileSync(examplePath, 'utf8')));
+  const missing = keys.filter((path) => !has(example, path) && !has(other, path));
   expect(missing).toEqual([]);
 });
+
+test('the annotated example is good with a service account too, as its comments show it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'verdigris-example-'));
+  try {
+    const path = join(folder, 'verdigris.yaml');
+    writeFileSync(path, withServiceAccount(readFileSync(examplePath, 'utf8')));
+    expect(readService(path).loadBalancer).toMatchObject({ api: { clientId: { secret: 'ovh-client-id' } } });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+/** The example with the other kind of credential, which it can only have as comments. */
+const withServiceAccount = (example: string): string =>
+  example
+    .replaceAll(/^ +(applicationKey|applicationSecret|consumerKey):.*\n/gm, '')
+    .replaceAll(/# (?=(clientId|clientSecret|tokenUrl):)/g, '');
 
 test('the annotated example tells the default of every key that has one', () => {
   const lines = readFileSync(examplePath, 'utf8').split('\n');
