@@ -67,6 +67,24 @@ export const createReleaseActivities = (drivers: Drivers) => ({
     );
   },
 
+  /** Writes down on one server that a release must not run again. */
+  async markUnfit(
+    input: ServerChange & { readonly release: ReleaseId; readonly because: string },
+  ): Promise<void> {
+    return patiently((patience) =>
+      drivers
+        .server(input.service, input.server)
+        .markUnfit(input.release, input.because, input.token, patience),
+    );
+  },
+
+  /** Takes such a mark back. Harmless where there is none. */
+  async markFit(input: ServerChange & { readonly release: ReleaseId }): Promise<void> {
+    return patiently((patience) =>
+      drivers.server(input.service, input.server).markFit(input.release, input.token, patience),
+    );
+  },
+
   /** Waits until nothing lingers on one server's port, and tells what still did at the end. */
   async drainServer(input: { readonly service: Service; readonly server: ServerName }): Promise<DrainReport> {
     return patiently((patience) =>

@@ -15,6 +15,8 @@ export interface DeploymentRequest {
   readonly requestedBy: string;
   /** For people, for example a tag; the digest is what counts. */
   readonly version?: string;
+  /** Why an artifact that was taken back as unfit is deployed once more. */
+  readonly again?: string;
   /** Search attributes may only be written where the client found them registered. */
   readonly searchAttributes: boolean;
 }

@@ -26,6 +26,7 @@ export const failures = {
   StartFailed: { transient: false },
   ReleaseUnhealthy: { transient: false },
   WrongProgramRuns: { transient: false },
+  ReleaseUnfit: { transient: false },
   // load balancer
   LoadBalancerUnreachable: { transient: true },
   CredentialRefused: { transient: false },

@@ -1,6 +1,7 @@
 import type { Color } from './color.js';
 import type { Digest, ReleaseId, ServerName } from './names.js';
 import type { Split } from './split.js';
+import type { Unfit } from './unfit.js';
 
 /** Everything that was seen in one look at a service. Decisions are made from this and nothing else. */
 export interface Observation {
@@ -70,8 +71,8 @@ export interface ServerFacts {
   /** The release that was active before it. */
   readonly previousRelease?: ReleaseId;
   readonly installedReleases: readonly ReleaseId[];
-  /** Releases that must not run again, each with why. */
-  readonly unfitReleases: Readonly<Record<string, string>>;
+  /** Releases that must not run again, by id. */
+  readonly unfitReleases: Readonly<Record<string, Unfit>>;
   /** Something runs, or is set up to run, that Verdigris did not install. */
   readonly foreign: boolean;
   /** Established connections from elsewhere to the program's port. */

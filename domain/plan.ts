@@ -6,6 +6,7 @@ import { ReleaseId, type Digest, type ServerName } from './names.js';
 import { factsOf, type Observation } from './observation.js';
 import type { Server, Service } from './service.js';
 import { allTo, describeSplit, type Split } from './split.js';
+import { describeMarks, unfitMarksOf } from './unfit.js';
 
 /** What a deployment will do. The hash covers everything in it that the deployment does not change before the switch. */
 export interface Plan {
@@ -85,6 +86,27 @@ function complaintsAboutIdle(server: Server, observation: Observation): readonly
   return complaints;
 }
 
+/** What was taken back because it was ill is not tried again by mistake. */
+function complaintsAboutUnfit(
+  { service, artifact, again }: DeploymentRequest,
+  observation: Observation,
+): readonly Complaint[] {
+  const marks = unfitMarksOf(artifact.sha256, observation);
+  if (marks.length === 0 || again !== undefined) return [];
+  const message = `Cannot deploy "${service.id}": artifact ${artifact.sha256.slice(0, 12)} ${describeMarks(marks)}\n  deploy one that is mended, or say why this one once more: verdigris deploy --again "why"`;
+  return [{ failure: 'ReleaseUnfit', message }];
+}
+
+function warningsAboutUnfit(
+  { artifact, again, requestedBy }: DeploymentRequest,
+  observation: Observation,
+): readonly string[] {
+  const marks = unfitMarksOf(artifact.sha256, observation);
+  return marks.length === 0 || again === undefined
+    ? []
+    : [`This artifact ${describeMarks(marks)}`, `It is deployed again by ${requestedBy}: ${again}`];
+}
+
 /**
  * The environment that gets no new traffic. When nothing is live yet (a first deployment: neither
  * environment runs anything), the one that the load balancer does not point at.
@@ -103,7 +125,10 @@ export function computePlan(
   observation: Observation,
 ): Planning {
   const { service, artifact, version } = request;
-  const complaints = complaintsAbout(service, observation);
+  const complaints = [
+    ...complaintsAbout(service, observation),
+    ...complaintsAboutUnfit(request, observation),
+  ];
   const idle = idleOf(observation);
   if (complaints.length > 0 || idle === undefined) return { kind: 'refused', complaints };
 
@@ -128,7 +153,7 @@ export function computePlan(
     kind: 'planned',
     plan: {
       ...content,
-      warnings: warningsOf(service, content, observation),
+      warnings: [...warningsAboutUnfit(request, observation), ...warningsOf(service, content, observation)],
       hash: hashOf({ ...content, service }),
     },
   };

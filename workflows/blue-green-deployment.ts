@@ -13,6 +13,7 @@ import { install } from './phases/install.js';
 import { retire } from './phases/retire.js';
 import { switchTraffic } from './phases/switch.js';
 import { verify } from './phases/verify.js';
+import { liftMarks } from './unfit-marks.js';
 import { takeBack } from './way-back.js';
 
 /**
@@ -42,6 +43,7 @@ async function deploy(run: DeploymentRun): Promise<Plan> {
   await switchTraffic(run, plan, objects);
   await bake(run, plan);
   await retire(run, plan, observation);
+  await liftMarks(run, observation);
   await run.traffic.stop();
   return plan;
 }

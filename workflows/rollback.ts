@@ -3,6 +3,7 @@ import { otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
 import { factsOf, liveColor, type Observation } from '../domain/observation.js';
+import type { Server } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import type { RollbackRequest } from './messages.js';
@@ -90,7 +91,7 @@ async function complaintsAboutRepeating(run: Run, live: Color): Promise<readonly
 
 /** Where nothing runs there is no way back. Where only some servers run, the comparison and a person decide. */
 function complaintsAboutOld(
-  { service, board }: Run,
+  { service, board, rollback }: Run,
   old: Color,
   observation: Observation,
 ): readonly Complaint[] {
@@ -102,9 +103,23 @@ function complaintsAboutOld(
     const message = `Cannot roll back "${service.id}" to ${old}: ${stopped.join(', ')}\n  release the earlier version again: verdigris deploy`;
     return [{ failure: 'StateUnclear', message }];
   }
+  const unfit = unfitOn(service.environments[old], observation);
+  if (unfit.length > 0 && !rollback?.force) {
+    const message = `Cannot roll back "${service.id}" to ${old}: ${unfit.join(', ')}\n  if that is meant: verdigris rollback --force; else release a version that is fit: verdigris deploy`;
+    return [{ failure: 'ReleaseUnfit', message }];
+  }
+  for (const what of unfit) board.note(`Gone back all the same: ${what}`);
   if (stopped.length > 0) board.note(`The way back carries less: ${stopped.join(', ')}`);
   return [];
 }
+
+/** What is active there and must not run again. */
+const unfitOn = (servers: readonly Server[], observation: Observation): readonly string[] =>
+  servers.flatMap(({ name }) => {
+    const { activeRelease, unfitReleases } = factsOf(observation, name) ?? {};
+    const unfit = activeRelease && unfitReleases?.[activeRelease];
+    return unfit ? [`${name} runs ${activeRelease}, marked unfit on ${unfit.at} (${unfit.because})`] : [];
+  });
 
 function unclear({ service }: Run, { loadBalancer: { traffic } }: Observation): Complaint {
   const found = traffic.kind === 'split' ? 'traffic is divided' : traffic.detail;

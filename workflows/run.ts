@@ -29,6 +29,8 @@ export class Run {
   readonly inbox: Inbox;
   readonly undo = new UndoStack();
   readonly traffic: TrafficWatch;
+  /** Why everything is put back, once that is decided. */
+  because: Complaint | undefined;
   /** Who asked for a rollback, last. */
   rollback: Said | undefined;
   #retry: Said | undefined;

@@ -8,6 +8,7 @@ import type { Undo } from './undo.js';
 
 /** Puts everything back, traffic first. Never gives up; what cannot succeed by itself waits for a person. */
 export async function takeBack(run: Run, because: Complaint): Promise<void> {
+  run.because = because;
   run.board.tell({ problem: because });
   run.board.enter('rolling back', nextOf(run));
   await seeThrough(run);

@@ -8,7 +8,15 @@ import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { noticeWithoutWorker, refuseUnsettled, runSummary, startRun } from '../starting.js';
 import { waitFor } from '../waiting.js';
 import { describeRelease } from '../words.js';
-import { byOption, durationArgument, jsonOption, teach, whoAsks, withService } from './options.js';
+import {
+  againOption,
+  byOption,
+  durationArgument,
+  jsonOption,
+  teach,
+  whoAsks,
+  withService,
+} from './options.js';
 
 interface DeployOptions extends ServiceOptions {
   readonly artifact?: string;
@@ -18,6 +26,7 @@ interface DeployOptions extends ServiceOptions {
   readonly until?: 'approve';
   readonly timeout?: number;
   readonly by?: string;
+  readonly again?: string;
 }
 
 export function define(command: Command): void {
@@ -35,6 +44,7 @@ export function define(command: Command): void {
       'stop following after this long (exit 21); the deployment goes on',
       durationArgument,
     )
+    .addOption(againOption())
     .addOption(byOption())
     .addOption(jsonOption());
   teach(
@@ -84,6 +94,7 @@ async function requestFor(
     requestedBy: whoAsks(options.by),
     searchAttributes: await temporal.searchable(),
     ...(options.version === undefined ? {} : { version: options.version }),
+    ...(options.again === undefined ? {} : { again: options.again }),
   };
 }
 
@@ -100,13 +111,14 @@ function sayHowToFollow(
   return 0;
 }
 
-const detailsOf = ({ service, artifact, version, requestedBy }: DeploymentRequest): string =>
+const detailsOf = ({ service, artifact, version, requestedBy, again }: DeploymentRequest): string =>
   [
     `Deploys **${version ?? artifact.sha256.slice(0, 12)}** of **${service.name}** to **${service.destination}**.`,
     '',
     `- artifact: ${displayUrl(artifact.url)}`,
     `- sha256: \`${artifact.sha256}\``,
     `- asked for by: ${requestedBy}`,
+    ...(again === undefined ? [] : [`- again, although it was taken back as unfit: ${again}`]),
     '',
     'Send `approve`, `reject` or `rollback` as a signal from this page (no input needed), or use the command line. Cancelling is a rollback. Never terminate it: nothing would be put back.',
   ].join('\n');

@@ -35,6 +35,15 @@ export const byOption = () =>
 
 export const reasonOption = () => new Option('--reason <text>', 'why, for people to read');
 
+export const againOption = () =>
+  new Option(
+    '--again <reason>',
+    'deploy an artifact once more that was taken back as unfit; why, for people to read',
+  ).argParser((text: string) => {
+    if (text.trim() === '') throw new InvalidArgumentError('Needs a reason.');
+    return text.trim();
+  });
+
 export const deploymentOption = () =>
   new Option('--deployment <id>', 'only if it is this one; its last eight digits are enough').argParser(
     (text: string) => {

@@ -8,13 +8,14 @@ import { lookWith } from '../looking.js';
 import { complaintLines, observationReport, planReport } from '../observation-report.js';
 import { inSession, type ServiceOptions } from '../session.js';
 import { complaintsUnsettled } from '../starting.js';
-import { jsonOption, lookingTimeoutOption, teach, whoAsks, withService } from './options.js';
+import { againOption, jsonOption, lookingTimeoutOption, teach, whoAsks, withService } from './options.js';
 
 interface PlanOptions extends ServiceOptions {
   readonly artifact?: string;
   readonly sha256?: string;
   readonly version?: string;
   readonly timeout: number;
+  readonly again?: string;
 }
 
 export function define(command: Command): void {
@@ -23,6 +24,7 @@ export function define(command: Command): void {
     .option('-a, --artifact <url|path>', 'the tar.gz that was built')
     .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
     .option('--version <name>', 'what people call it')
+    .addOption(againOption())
     .addOption(lookingTimeoutOption('10m'))
     .addOption(jsonOption());
   teach(
@@ -41,6 +43,7 @@ export const run = (options: PlanOptions): Promise<number> =>
       requestedBy: whoAsks(undefined),
       searchAttributes: false,
       ...(options.version === undefined ? {} : { version: options.version }),
+      ...(options.again === undefined ? {} : { again: options.again }),
     };
     const left = await complaintsUnsettled(session, 'deploy');
     const result = await lookWith<PlanningResult>(session, {

@@ -57,6 +57,15 @@ export interface ServerDriver {
   remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void>;
 
   /**
+   * Writes down that a release must not run again; installed or not, it is never chosen as a way back.
+   * Nothing is stopped or removed.
+   */
+  markUnfit(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void>;
+
+  /** Takes such a mark back. Harmless where there is none. */
+  markFit(release: ReleaseId, token: FencingToken, patience: Patience): Promise<void>;
+
+  /**
    * Takes over what runs under its own unit in a flat directory: it becomes a release of its own (id from its program's
    * digest), with the old files kept and nothing restarted. Does nothing when nothing foreign is there.
    * @returns the release that is active now.

@@ -11,6 +11,8 @@ export type HelperCommand =
   | 'drain'
   | 'stop'
   | 'remove'
+  | 'mark-unfit'
+  | 'mark-fit'
   | 'adopt'
   | 'watch'
   | 'last-words';

@@ -41,6 +41,8 @@ main() {
     drain) drain ;;
     stop) stop ;;
     remove) remove ;;
+    mark-unfit) mark_unfit ;;
+    mark-fit) mark_fit ;;
     adopt) adopt ;;
     watch) watch ;;
     last-words) last_words ;;
@@ -66,7 +68,7 @@ observe() {
   say previousRelease "$previous"
   for number_and_id in $(installed_releases); do say installed "${number_and_id#*/}"; done
   for file in "$state"/unfit/*; do
-    [ -f "$file" ] && say unfit "${file##*/} $(cat "$file")"
+    [ -f "$file" ] && say unfit "${file##*/} $(date -u -r "$file" +%Y-%m-%dT%H:%M:%SZ) $(cat "$file")"
   done
   if is_foreign; then say foreign yes; else say foreign no; fi
   say connections "$(connections | grep -c '')"
@@ -163,6 +165,16 @@ remove() {
   [ -d "$releases/$release" ] || return
   locked open_incoming
   locked commit_remove
+}
+
+mark_unfit() {
+  need_release
+  locked commit_unfit
+}
+
+mark_fit() {
+  need_release
+  locked commit_fit
 }
 
 adopt() {
@@ -291,6 +303,29 @@ commit_remove() {
   guard
   must mv "$releases/$release" "$incoming/removed"
   note_in_journal "removed $release: $because"
+}
+
+# The file's own time tells since when, so the same told twice leaves it as it is.
+commit_unfit() {
+  fence
+  must mkdir -p "$state/unfit"
+  printf '%s\n' "$because" >"$state/unfit.new" || fail_writing "$state/unfit.new"
+  if cmp -s "$state/unfit.new" "$state/unfit/$release"; then
+    rm -f "$state/unfit.new"
+    return
+  fi
+  sync_path "$state/unfit.new"
+  guard
+  must mv -f "$state/unfit.new" "$state/unfit/$release"
+  note_in_journal "marked $release unfit: ${because%%"$line_end"*}"
+}
+
+commit_fit() {
+  fence
+  [ -f "$state/unfit/$release" ] || return 0
+  guard
+  must rm -f "$state/unfit/$release"
+  note_in_journal "marked $release fit"
 }
 
 commit_adopt() {

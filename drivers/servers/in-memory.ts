@@ -10,6 +10,7 @@ import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
 import type { ServerFacts, UnitFacts } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
+import type { Unfit } from '../../domain/unfit.js';
 import type { Patience } from '../patience.js';
 import type { DrainReport, Installation, ServerDriver } from './driver.js';
 import { answerAt, lifeAt, type Behaviour, type ImaginedProgram, type Life } from './imagined-program.js';
@@ -97,7 +98,7 @@ export class InMemoryServer {
   freeBytes = 10 * 1024 ** 3;
   /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
   readonly journal: string[] = [];
-  readonly unfit = new Map<ReleaseId, string>();
+  readonly unfit = new Map<ReleaseId, Unfit>();
   readonly #installed = new Map<ReleaseId, InstalledRelease>();
   readonly #failures: PlannedFailure[] = [];
   readonly #delaysMs = new Map<ServerMethod, number>();
@@ -332,6 +333,16 @@ export class InMemoryServer {
     this.journal.push(`removed ${release}: ${because}`);
   }
 
+  markUnfit(release: ReleaseId, because: string): void {
+    if (this.unfit.get(release)?.because === because) return;
+    this.unfit.set(release, { because, at: new Date().toISOString() });
+    this.journal.push(`marked ${release} unfit: ${because}`);
+  }
+
+  markFit(release: ReleaseId): void {
+    if (this.unfit.delete(release)) this.journal.push(`marked ${release} fit`);
+  }
+
   adopt(): ReleaseId | 'nothing' {
     if (!this.#foreign) return this.#active ?? 'nothing';
     const { executable } = this.#foreign;
@@ -495,6 +506,16 @@ class InMemoryServerDriver implements ServerDriver {
     return this.#change({ method: 'remove', release }, token, patience, () =>
       this.#there.remove(release, because),
     );
+  }
+
+  markUnfit(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
+    return this.#change({ method: 'markUnfit', release }, token, patience, () =>
+      this.#there.markUnfit(release, because),
+    );
+  }
+
+  markFit(release: ReleaseId, token: FencingToken, patience: Patience): Promise<void> {
+    return this.#change({ method: 'markFit', release }, token, patience, () => this.#there.markFit(release));
   }
 
   adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'> {

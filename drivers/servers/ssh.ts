@@ -7,6 +7,7 @@ import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js
 import { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
 import type { Server, ServerConnection, Service } from '../../domain/service.js';
+import type { Unfit } from '../../domain/unfit.js';
 import type { Patience } from '../patience.js';
 import type { Secrets } from '../secrets.js';
 import type { DrainReport, Installation, ServerDriver } from './driver.js';
@@ -162,6 +163,29 @@ class SshServer implements ServerDriver {
     });
   }
 
+  async markUnfit(
+    release: ReleaseId,
+    because: string,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<void> {
+    await this.#run(patience, {
+      doing: `mark "${release}" unfit on ${this.#quoted}`,
+      command: 'mark-unfit',
+      words: { token: formatToken(token), release, because: because.slice(0, 2000) },
+      deadlineMs: deadlinesMs.change,
+    });
+  }
+
+  async markFit(release: ReleaseId, token: FencingToken, patience: Patience): Promise<void> {
+    await this.#run(patience, {
+      doing: `mark "${release}" fit on ${this.#quoted}`,
+      command: 'mark-fit',
+      words: { token: formatToken(token), release },
+      deadlineMs: deadlinesMs.change,
+    });
+  }
+
   async adopt(token: FencingToken, patience: Patience): Promise<ReleaseId | 'nothing'> {
     const reply = await this.#run(patience, {
       doing: `adopt what runs under "${this.server.unit}" on ${this.#quoted}`,
@@ -305,7 +329,7 @@ function factsFrom(reply: HelperReply): ServerFacts {
     ...(active === '' ? {} : { activeRelease: ReleaseId(active) }),
     ...(previous === '' ? {} : { previousRelease: ReleaseId(previous) }),
     installedReleases: reply.all('installed').map(ReleaseId),
-    unfitReleases: Object.fromEntries(reply.all('unfit').map(splitAtSpace)),
+    unfitReleases: Object.fromEntries(reply.all('unfit').map(unfitFrom)),
     foreign: reply.one('foreign') === 'yes',
     connections: Number(reply.one('connections')),
     freeBytes: Number(reply.one('freeKilobytes')) * 1024,
@@ -313,9 +337,10 @@ function factsFrom(reply: HelperReply): ServerFacts {
   };
 }
 
-function splitAtSpace(text: string): readonly [string, string] {
-  const space = text.indexOf(' ');
-  return space < 0 ? [text, ''] : [text.slice(0, space), text.slice(space + 1)];
+/** `release at because` */
+function unfitFrom(text: string): readonly [string, Unfit] {
+  const [, release = '', at = '', because = ''] = /^(\S*) (\S*) ?(.*)$/s.exec(text) ?? [];
+  return [release, { because, at }];
 }
 
 /** `state subState pid startedAtUs restarts` */

@@ -52,6 +52,32 @@ describe('deploy --wait', () => {
     expect(stdout).toContain('blue is live, as before');
   });
 
+  test('refuses what was taken back as ill, and deploys it again with a reason, which is in the report', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    world.release('bad', { kind: 'crashes at start' });
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --wait ${cli.artifact('bad')}`);
+
+    const refused = await cli.run(`deploy --wait ${cli.artifact('bad')}`);
+    expect(refused.exitCode).toBe(2);
+    expect(refused.stdout).toMatch(
+      /was taken back as unfit on \d{4}-\d\d-\d\dT.* from green-1, green-2: Cannot/,
+    );
+    expect(refused.stdout).toContain('verdigris deploy --again "why"');
+    expect((await cli.run(`plan ${cli.artifact('bad')}`)).exitCode).toBe(2);
+    expect((await cli.run(`deploy --again " " ${cli.artifact('bad')}`)).exitCode).toBe(2);
+
+    const planned = await cli.run(`plan --again "the port is free now" ${cli.artifact('bad')}`);
+    expect(planned).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('the port is free now') });
+    const again = await cli.run(
+      `deploy --wait --by bea --again "the port is free now" ${cli.artifact('bad')}`,
+    );
+    expect(again.exitCode).toBe(10);
+    expect(again.stdout).toContain('Deployed again by bea: the port is free now');
+  });
+
   test('ends with 11 when a person said no', async ({ aWorld }) => {
     const world = await aWorld();
     const cli = await aCommandLine(world);

@@ -18,6 +18,7 @@ import { serverNamed, serversOf, type Server, type Service } from '../../domain/
 import { allTo } from '../../domain/split.js';
 
 const earlier = ReleaseId('0123456789ab-01234567');
+const someTime = '2026-11-26T23:10:00Z';
 const oldProgram = hashOf('the program before');
 
 const serverOf = (color: Color, number: number): Server => ({
@@ -249,8 +250,48 @@ describe('a plan', () => {
     ]);
   });
 
+  describe('of an artifact that was taken back because it was ill', () => {
+    const ill = ReleaseId(`${request.artifact.sha256.slice(0, 12)}-99999999`);
+    const because = 'Cannot keep it: 30 % of requests fail\nits last words';
+    const marked = observed({
+      facts: on('green', { ...running, unfitReleases: { [ill]: { because, at: someTime } } }),
+    });
+
+    test('is refused, with the reason and since when', () => {
+      expect(computePlan(request, artifactFacts, marked)).toEqual({
+        kind: 'refused',
+        complaints: [
+          {
+            failure: 'ReleaseUnfit',
+            message: expect.stringMatching(
+              /was taken back as unfit on 2026-11-26T23:10:00Z from green-1, green-2: Cannot keep it: 30 % of requests fail\n.*deploy --again/,
+            ),
+          },
+        ],
+      });
+    });
+
+    test('goes ahead where somebody says why, and everybody is told', () => {
+      const planning = planned(marked, { ...request, again: 'the database was slow' });
+      expect(planning.warnings).toEqual(
+        expect.arrayContaining([
+          expect.stringContaining('This artifact was taken back as unfit'),
+          'It is deployed again by ann: the database was slow',
+        ]),
+      );
+    });
+
+    test('says nothing about other artifacts', () => {
+      const other = { ...request, artifact: { ...request.artifact, sha256: hashOf('a mended one') } };
+      expect(planned(marked, other).warnings.join()).not.toContain('unfit');
+    });
+  });
+
   test('does not put back what is marked unfit', () => {
-    const unfit = { ...running, unfitReleases: { [earlier]: 'the contract broke it' } };
+    const unfit = {
+      ...running,
+      unfitReleases: { [earlier]: { because: 'the contract broke it', at: someTime } },
+    };
     expect(planned(observed({ facts: on('green', unfit) })).servers[0]?.restores).toBe('nothing');
   });
 

@@ -126,7 +126,7 @@ export class World {
     await this.#connection.close();
   }
 
-  request(release: string): DeploymentRequest {
+  request(release: string, again?: string): DeploymentRequest {
     const artifact = this.#releases.get(release) ?? hashOf('no such release');
     return {
       service: this.service,
@@ -134,14 +134,15 @@ export class World {
       requestedBy: 'a test',
       version: release,
       searchAttributes: true,
+      ...(again === undefined ? {} : { again }),
     };
   }
 
-  async start(release: string): Promise<WorkflowHandle> {
+  async start(release: string, again?: string): Promise<WorkflowHandle> {
     return this.client.workflow.start(workflowTypes.deployment, {
       workflowId: this.workflowId,
       taskQueue: this.taskQueue,
-      args: [this.request(release)],
+      args: [this.request(release, again)],
     });
   }
 

@@ -4,6 +4,7 @@ import type { DeploymentRun } from '../deployment-run.js';
 import { fanOut, lanes } from '../fan-out.js';
 import { step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
+import { markIfIll } from '../unfit-marks.js';
 
 /** Puts the release on all idle servers, beside what runs there. */
 export async function install(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
@@ -15,8 +16,11 @@ export async function install(run: DeploymentRun, plan: Plan, observation: Obser
     ({ name }) => !factsOf(observation, name)?.installedReleases.includes(release.id),
   );
   run.undo.push(`remove ${release.id} from ${idle}`, () =>
-    undoOnServers(run, idle, fresh, async ({ name }) => {
-      const because = board.status.problem?.message ?? 'undone';
+    undoOnServers(run, idle, service.environments[idle], async (server) => {
+      const { name } = server;
+      await markIfIll(run, release, name);
+      if (!fresh.includes(server)) return;
+      const because = run.because?.message ?? 'undone';
       await step.removeRelease.executeWithOptions({ summary: `${release.id} from ${name}` }, [
         { service, server: name, release: release.id, because, token: run.token() },
       ]);

@@ -159,6 +159,25 @@ describe('killed before any of the commands that it starts, and told again', { t
     expect(points).toBeGreaterThan(5);
   });
 
+  test('it marks unfit and fit the same', async () => {
+    const words = { release: v2.release, because: 'it was ill\nand said so' };
+    const points = await killEverywhere(
+      (how) => world.run('mark-unfit', { token: token(3), ...words }, how),
+      currentIsWhole,
+      async () => {
+        expect(await world.read(`srv/greeter/.verdigris/unfit/${v2.release}`)).toBe(`${words.because}\n`);
+        expect(await world.list('.verdigris')).not.toContain('unfit.new');
+      },
+    );
+    expect(points).toBeGreaterThan(3);
+    await world.run('mark-unfit', { token: token(3), ...words });
+    await killEverywhere(
+      (how) => world.run('mark-fit', { token: token(4), release: v2.release }, how),
+      currentIsWhole,
+      async () => expect(await world.list('.verdigris/unfit')).toEqual([]),
+    );
+  });
+
   test('it adopts the same, and what runs goes on', async () => {
     const program = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
     try {

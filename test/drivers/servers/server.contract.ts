@@ -250,6 +250,21 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
       expect(await observe()).toMatchObject({ installedReleases: [v1.id], runningProgram: v1.executable });
     });
 
+    test('remembers why a release must not run again, installed or not, until it is told otherwise', async () => {
+      const v1 = await serving('v1');
+      const { id } = await world.release('v2');
+      const before = (await observe()).unit;
+      await driver.markUnfit(id, 'it was ill\nthese were its last words', next(), endless);
+      const { [id]: unfit } = (await observe()).unfitReleases;
+      expect(unfit?.because).toBe('it was ill\nthese were its last words');
+      expect(Date.parse(unfit?.at ?? '')).not.toBeNaN();
+      await driver.markUnfit(v1.id, 'so was this one', next(), endless);
+      await driver.markFit(id, next(), endless);
+      await driver.markFit(id, next(), endless);
+      expect(Object.keys((await observe()).unfitReleases)).toEqual([v1.id]);
+      expect((await observe()).unit, 'nothing is stopped').toEqual(before);
+    });
+
     test('keeps as many old releases as it is told, beside the active and the previous one', async () => {
       const all: BuiltRelease[] = [];
       for (const version of ['v1', 'v2', 'v3', 'v4', 'v5', 'v6']) {
@@ -275,6 +290,8 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
           () => restore('nothing'),
           () => driver.stop(next(), endless),
           () => driver.remove(v2.id, 'no reason', next(), endless),
+          () => driver.markUnfit(v2.id, 'no reason', next(), endless),
+          () => driver.markFit(v2.id, next(), endless),
           () => driver.adopt(next(), endless),
         ]) {
           const failure = await failureOf(change());

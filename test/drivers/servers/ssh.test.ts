@@ -243,7 +243,10 @@ describe('a server over SSH', () => {
     await mkdir(world.path('.verdigris/unfit'));
     await writeFile(world.path('.verdigris/unfit', release.id), 'the schema has moved on\n');
     expect((await world.driver.observe(endless)).unfitReleases).toEqual({
-      [release.id]: 'the schema has moved on',
+      [release.id]: {
+        because: 'the schema has moved on',
+        at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+      },
     });
   });
 
