@@ -26,6 +26,8 @@ export interface LoadBalancerObservation {
   readonly backends: readonly BackendObservation[];
   /** What the last published changes took, in milliseconds: what a way back costs. Empty when unknown. */
   readonly recentSwitchesMs: readonly number[];
+  /** What a deployment would need and the credential may not do, each as it has to be granted. Absent when nothing is known to lack. */
+  readonly lacking?: readonly string[];
 }
 
 /** Where new traffic goes. */

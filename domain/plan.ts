@@ -1,3 +1,4 @@
+import { credentialLacks } from './credential-lacks.js';
 import { otherColor, type Color } from './color.js';
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
 import type { Complaint } from './failures.js';
@@ -62,6 +63,12 @@ export function complaintsAbout(service: Service, observation: Observation): rea
     add(
       'StagedEditsFound',
       `Cannot deploy "${service.id}": the load balancer holds edits that are not published (${loadBalancer.staged.join('; ')}), and a switch would publish them\n  apply or take them back in the control panel, or settle them: verdigris repair`,
+    );
+  }
+  if (loadBalancer.lacking && loadBalancer.lacking.length > 0) {
+    add(
+      'CredentialRefused',
+      credentialLacks(`deploy "${service.id}"`, service.loadBalancer, loadBalancer.lacking),
     );
   }
   for (const seen of observation.servers) {

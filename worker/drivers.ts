@@ -9,6 +9,7 @@ import { createHttpsArtifacts } from '../drivers/artifacts/https.js';
 import type { ArtifactStore } from '../drivers/artifacts/store.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
+import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
 import type { Secrets } from '../drivers/secrets.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
@@ -48,7 +49,7 @@ export class WorkerDrivers implements Drivers {
     const settings = service.loadBalancer;
     if (settings.driver !== 'ovh-iplb') throw notHere(settings.driver);
     const api = await this.#api(service, settings.api);
-    return createOvhIplb({ api, settings, servers: serversOf(service) });
+    return knowingRights(createOvhIplb({ api, settings, servers: serversOf(service) }), api, settings);
   }
 
   server(service: Service, name: ServerName): ServerDriver {

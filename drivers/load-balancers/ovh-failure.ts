@@ -16,7 +16,7 @@ export function ovhFailure(error: OvhError, action: string): Failure {
       options,
     );
   }
-  if (error.status === 401 || error.status === 403) {
+  if (error.status === 401 || error.status === 403 || error.errorCode === 'NO_TOKEN') {
     return new Failure('CredentialRefused', `Cannot ${action}: ${forbidden(error)}${asked}`, options);
   }
   return new Failure('StateUnclear', `Cannot ${action}: ${meaningOf(error)}`, options);
@@ -34,24 +34,31 @@ const refusals: readonly Refusal[] = [
     code: 'NOT_GRANTED_CALL',
     words: /call has not been granted/i,
     means: ({ method, path }) =>
-      `the consumer key may not ${method} ${path}, needs this access rule\n  make a consumer key that has it: ${method} ${path}`,
+      `the consumer key may not ${method} ${path}, needs this access rule\n  make a consumer key that has it: verdigris ovh login`,
   },
   {
     code: 'INVALID_CREDENTIAL',
     words: /credential is not valid/i,
     means: () =>
-      'the consumer key is not valid, it is pending, expired or revoked, needs one that somebody has validated\n  open its validation URL and log in, or make another with POST /auth/credential',
+      'the consumer key is not valid: it is pending, was refused, has expired or was revoked, needs one that somebody has validated\n  pending: open its validation link and log in\n  refused, expired or revoked: make another with verdigris ovh login',
   },
   {
     code: 'NOT_CREDENTIAL',
     words: /credential does not exist/i,
     means: () =>
-      'the consumer key is unknown or was made for another application key, needs the two to belong together',
+      'the consumer key is unknown or was made for another application key, needs the two to belong together\n  make one for this application key: verdigris ovh login',
   },
   {
     code: 'INVALID_KEY',
     words: /application key is invalid/i,
-    means: () => 'the application key is unknown at this endpoint, needs one of the same region',
+    means: () =>
+      "the application key is unknown at this endpoint, needs one that was made there: ovh-eu, ovh-ca and ovh-us do not know each other's keys\n  look at loadBalancer.api.endpoint, or make an application key at that endpoint",
+  },
+  {
+    code: 'invalid_client',
+    words: /invalid_client/,
+    means: () =>
+      'the service account is unknown to its token server or its secret is wrong, needs the two to belong together and to this endpoint\n  look at loadBalancer.api: clientId, clientSecret, endpoint, tokenUrl',
   },
   {
     code: 'QUERY_TIME_OUT',
@@ -70,7 +77,7 @@ const refusals: readonly Refusal[] = [
 const forbidden = ({ deniedActions, method, path }: OvhError): string =>
   deniedActions === undefined
     ? `the credential may not ${method} ${path}, needs the right to`
-    : `the account is not allowed ${deniedActions}, needs an IAM policy that allows it`;
+    : `the account is not allowed ${deniedActions}, needs an IAM policy that allows it\n  print one that has all that is needed: verdigris ovh rules --policy`;
 
 const meaningOf = (error: OvhError): string =>
   error.status === 460

@@ -197,6 +197,21 @@ describe('a state that no deployment may start from', () => {
     ]);
   });
 
+  test('names everything that the credential lacks, and how it is granted', () => {
+    const { loadBalancer, servers } = observed();
+    const lacking = ['PUT /ipLoadbalancing/lb/http/frontend/1', 'POST /ipLoadbalancing/lb/refresh'];
+    expect(complaintsAbout(service, { servers, loadBalancer: { ...loadBalancer, lacking } })).toEqual([
+      {
+        failure: 'CredentialRefused',
+        message: [
+          `Cannot deploy "${service.id}": the consumer key may not do all of it, needs these 2 access rules`,
+          ...lacking,
+          'make a consumer key that has them: verdigris ovh login',
+        ].join('\n  '),
+      },
+    ]);
+  });
+
   test('does not blame servers while it is not clear which ones are idle', () => {
     const torn: Traffic = { kind: 'torn', detail: 'frontends 1 and 2 disagree' };
     const observation = observed({ traffic: torn, facts: () => ({ ...running, foreign: true }) });

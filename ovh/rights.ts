@@ -1,0 +1,126 @@
+import type { OvhIplbSettings } from '../domain/service.js';
+import type { OvhMethod } from './error.js';
+
+/** One call that a credential must be able to make. */
+export interface Right {
+  readonly method: OvhMethod;
+  /** In which `*` stands for any characters, as in the access rules of a consumer key. */
+  readonly path: string;
+  /** The same as IAM names it, for service accounts. None where IAM does not ask. */
+  readonly actions: readonly string[];
+}
+
+/** The rule as people grant it. */
+export const describeRight = ({ method, path }: Pick<Right, 'method' | 'path'>): string =>
+  `${method} ${path}`;
+
+/** What every consumer key needs so that it can be told what it lacks. Without secrets, and nothing of IAM's. */
+export const selfRights: readonly Right[] = [
+  { method: 'GET', path: '/auth/currentCredential', actions: [] },
+  { method: 'GET', path: '/auth/details', actions: [] },
+];
+
+/** What of an OVHcloud Load Balancer the rights depend on. */
+export type IplbUse = Pick<
+  OvhIplbSettings,
+  'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms'
+>;
+
+/** What a deployment calls: reads of the whole load balancer, writes of the service's own objects only. */
+export function deployRights({
+  serviceName,
+  protocol,
+  frontends,
+  stagingFrontend,
+  farms,
+}: IplbUse): readonly Right[] {
+  const edits = [
+    ...[...frontends, stagingFrontend].map((id) => [`frontend/${id}`, 'frontend/edit'] as const),
+    ...[farms.blue, farms.green].map((id) => [`farm/${id}/server/*`, 'farm/server/edit'] as const),
+  ];
+  return [
+    ...readRights(serviceName),
+    ...edits.map(([path, action]) =>
+      right(serviceName, 'PUT', `${protocol}/${path}`, `${protocol}/${action}`),
+    ),
+    right(serviceName, 'POST', 'refresh', 'refresh'),
+  ];
+}
+
+/** What looking for load balancers and their objects calls. Changes nothing. */
+export const discoverRights = (): readonly Right[] => [
+  { method: 'GET', path: '/ipLoadbalancing', actions: ['loadbalancer:apiovh:get'] },
+  ...readRights('*'),
+];
+
+/** What creating farms, servers and a staging frontend calls. Deletes nothing. */
+export const provisionRights = ({
+  serviceName,
+  protocol,
+}: Pick<IplbUse, 'serviceName' | 'protocol'>): readonly Right[] => [
+  ...readRights(serviceName),
+  right(serviceName, 'POST', `${protocol}/farm`, `${protocol}/farm/create`),
+  right(serviceName, 'POST', `${protocol}/farm/*/server`, `${protocol}/farm/server/create`),
+  right(serviceName, 'POST', `${protocol}/frontend`, `${protocol}/frontend/create`),
+  right(serviceName, 'POST', 'refresh', 'refresh'),
+];
+
+/**
+ * Named one by one: `GET /ipLoadbalancing/<name>/*` would give away more than is needed. Objects of every protocol are read,
+ * because a refresh publishes what is stored in any of them.
+ */
+function readRights(serviceName: string): readonly Right[] {
+  const told = [
+    'definedFarms',
+    'definedFrontends',
+    'definedRoutes',
+    'pendingChanges',
+    'status',
+    'instancesState',
+    'natIp',
+    'serviceInfos',
+    'zone',
+    'task',
+  ];
+  const read = (path: string, ...actions: readonly string[]): Right =>
+    right(serviceName, 'GET', path, ...actions.map((action) => `${action}/get`));
+  return [
+    { method: 'GET', path: `/ipLoadbalancing/${serviceName}`, actions: ['loadbalancer:apiovh:get'] },
+    ...told.map((name) => read(name, name)),
+    read('zone/*', 'zone'),
+    read('task/*', 'task'),
+    ...['http', 'tcp', 'udp'].flatMap((protocol) => [
+      read(`${protocol}/frontend`, `${protocol}/frontend`),
+      read(`${protocol}/frontend/*`, `${protocol}/frontend`),
+      read(`${protocol}/farm`, `${protocol}/farm`),
+      read(`${protocol}/farm/*`, `${protocol}/farm`, `${protocol}/farm/server`),
+    ]),
+    ...['http', 'tcp'].flatMap((protocol) => [
+      read(`${protocol}/route`, `${protocol}/route`),
+      read(`${protocol}/route/*`, `${protocol}/route`, `${protocol}/route/rule`),
+    ]),
+  ];
+}
+
+const right = (
+  serviceName: string,
+  method: OvhMethod,
+  path: string,
+  ...actions: readonly string[]
+): Right => ({
+  method,
+  path: `/ipLoadbalancing/${serviceName}/${path}`,
+  actions: actions.map((action) => `loadbalancer:apiovh:${action}`),
+});
+
+/** IAM's names of what is needed, each once. */
+export const actionsOf = (rights: readonly Right[]): readonly string[] => [
+  ...new Set(rights.flatMap(({ actions }) => actions)),
+];
+
+/** Whether an access rule covers a right whole. A `*` in the right is anything, so only a `*` in the rule covers it. */
+export function covers(rule: { readonly method: string; readonly path: string }, needed: Right): boolean {
+  if (rule.method !== needed.method) return false;
+  const literal = rule.path.split('*').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`));
+  return new RegExp(`^${literal.join('.*')}$`, 's').test(needed.path);
+}
