@@ -1,13 +1,13 @@
 import type { Account, Credential } from './account.js';
 import { globMatches, type AccessRule } from './access-rules.js';
-import { badRequest, invalidCredential } from './api-error.js';
-import { isObject, shownAs, textsOf, type Json, type JsonObject } from './json.js';
+import { badRequest, invalidCredential, invalidUrn } from './api-error.js';
+import { isObject, shownAs, textOf, textsOf, type Json, type JsonObject } from './json.js';
 import { isoDate, signed, type Caller, type Resource } from './resource.js';
 
 /** Clock, credentials and customer: what every client asks before anything else. */
 export function accountResources(
   account: Account,
-  validationUrlOf: (token: string) => string,
+  validationUrlOf: (consumerKey: string, redirection: string | null) => string,
 ): readonly Resource[] {
   return [
     {
@@ -24,11 +24,21 @@ export function accountResources(
       action: null,
       answer: ({ caller, body }) => requested(account, caller, body, validationUrlOf),
     },
-    signed('GET', '/auth/currentCredential', 'account', ({ caller }) => currentCredential(caller)),
-    signed('GET', '/auth/details', 'account', ({ caller }) => details(account, caller)),
+    aboutItself('GET', '/auth/currentCredential', ({ caller }) => currentCredential(caller)),
+    aboutItself('GET', '/auth/details', ({ caller }) => details(account, caller)),
+    aboutItself('POST', '/auth/logout', ({ caller }) => loggedOut(caller)),
     signed('GET', '/me', 'account', () => customer(account)),
   ];
 }
+
+/** What a credential asks about itself: IAM has no say in it, the access rules of a consumer key have. */
+const aboutItself = (method: Resource['method'], path: string, answer: Resource['answer']): Resource => ({
+  method,
+  path,
+  access: 'signed',
+  action: null,
+  answer,
+});
 
 /** The branch `/v2`, of which only the check of rights is here. */
 export function iamResources(): readonly Resource[] {
@@ -38,7 +48,11 @@ export function iamResources(): readonly Resource[] {
       path: '/iam/resource/:urn/authorization/check',
       access: 'signed',
       action: null,
-      answer: ({ caller, body }) => checked(caller, textsOf(body['actions'])),
+      answer: ({ caller, body, parameters: { urn = '' } }) => {
+        if (!/^urn:v1:(eu|ca|us):[\w-]+:[\w-]+:[\w./-]+$/.test(urn))
+          throw invalidUrn(`Invalid resource urn ${urn}`);
+        return checked(caller, textsOf(body['actions']));
+      },
     },
   ];
 }
@@ -56,8 +70,8 @@ function checked(caller: Caller, actions: readonly string[]): Json {
 function requested(
   account: Account,
   caller: Caller,
-  { accessRules, allowedIPs = null }: JsonObject,
-  validationUrlOf: (token: string) => string,
+  { accessRules, allowedIPs = null, redirection = null }: JsonObject,
+  validationUrlOf: (consumerKey: string, redirection: string | null) => string,
 ): Json {
   const isRules = Array.isArray(accessRules) && accessRules.length > 0 && accessRules.every(isAccessRule);
   if (!isRules || caller.kind !== 'application')
@@ -67,7 +81,7 @@ function requested(
     allowedIPs: Array.isArray(allowedIPs) ? allowedIPs.map(String) : null,
     state: 'pendingValidation',
   });
-  return { consumerKey, state, validationUrl: validationUrlOf(consumerKey) };
+  return { consumerKey, state, validationUrl: validationUrlOf(consumerKey, textOf(redirection)) };
 }
 
 const isAccessRule = (rule: Json): boolean =>
@@ -85,10 +99,16 @@ function currentCredential(caller: Caller): Json {
     rules: rulesOf(credential),
     allowedIPs: credential.allowedIPs,
     creation: isoDate(credential.createdAt),
-    expiration: null,
+    expiration: credential.expiresAt === null ? null : isoDate(credential.expiresAt),
     lastUse: credential.lastUsedAt === null ? null : isoDate(credential.lastUsedAt),
     ovhSupport: false,
   };
+}
+
+function loggedOut(caller: Caller): null {
+  if (caller.kind !== 'consumer') throw invalidCredential('This credential is not valid');
+  caller.credential.state = 'expired';
+  return null;
 }
 
 const rulesOf = ({ rules }: Credential): Json => rules.map(({ method, path }) => ({ method, path }));

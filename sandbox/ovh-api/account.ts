@@ -20,6 +20,8 @@ export interface Credential {
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   state: CredentialState;
+  /** Milliseconds since 1970; null is never. */
+  expiresAt: number | null;
   lastUsedAt: number | null;
 }
 
@@ -69,6 +71,11 @@ export class Account {
     return this.#consumerKeys.get(consumerKey);
   }
 
+  /** Every consumer key that there ever was. */
+  list(): readonly Credential[] {
+    return [...this.#consumerKeys.values()];
+  }
+
   addApplication(): Application {
     const application = {
       applicationId: 100_001 + this.#applications.size,
@@ -95,6 +102,7 @@ export class Account {
       allowedIPs: wanted.allowedIPs ?? null,
       createdAt: this.#clock(),
       state: wanted.state,
+      expiresAt: null,
       lastUsedAt: null,
     };
     this.#consumerKeys.set(credential.consumerKey, credential);

@@ -49,6 +49,7 @@ const refusal =
     new ApiError(status, { errorCode, errorClass }, message, details);
 
 export const badRequest = refusal(400, 'BAD_REQUEST', 'Client::BadRequest');
+export const invalidUrn = refusal(400, 'INVALID_RESOURCE_URN', 'Client::BadRequest');
 export const invalidSignature = refusal(400, 'INVALID_SIGNATURE', 'Client::BadRequest');
 export const outOfTime = refusal(400, 'QUERY_TIME_OUT', 'Client::BadRequest');
 export const notLoggedIn = refusal(401, 'NOT_AUTHENTICATED', 'Client::Unauthorized');

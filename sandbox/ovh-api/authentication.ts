@@ -54,6 +54,7 @@ export function authenticate(
   if (credential === undefined || credential.application !== application) {
     throw unknownCredential('This credential does not exist');
   }
+  if (credential.expiresAt !== null && received.now >= credential.expiresAt) credential.state = 'expired';
   if (credential.state !== 'validated' || received.pretendExpired) {
     throw invalidCredential('This credential is not valid');
   }

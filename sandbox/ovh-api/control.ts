@@ -12,12 +12,8 @@ import type { Journal } from './journal.js';
  *   `{"method":"POST","path":"/ipLoadbalancing/*\/refresh","times":1,"action":"drop-after"}`
  * - `GET /sandbox/journal` tells the calls so far
  * - `POST /auth/oauth2/token` gives service accounts their token, as `www.ovh.com` does
- * - `GET /sandbox/validate?token=...` is where a customer grants a consumer key
  */
-export function mountControl(
-  app: FastifyInstance,
-  { account, faults, journal, consumerKeyOf }: ControlParts,
-): void {
+export function mountControl(app: FastifyInstance, { account, faults, journal }: ControlParts): void {
   app.get('/sandbox/faults', () => faults.list());
   app.post('/sandbox/faults', (request, reply) => {
     const wanted = Fault.safeParse(jsonIn(request.body));
@@ -37,13 +33,6 @@ export function mountControl(
   );
 
   app.get('/sandbox/journal', () => journal.entries);
-
-  app.get<{ Querystring: { token?: string } }>('/sandbox/validate', (request, reply) => {
-    const credential = account.credential(consumerKeyOf(request.query.token ?? '') ?? '');
-    if (credential === undefined) return refuse(reply, 404, 'There is no such request');
-    credential.state = 'validated';
-    return reply.type('text/plain').send('The application may now use your account.\n');
-  });
 
   app.post('/auth/oauth2/token', (request, reply) => {
     const form = new URLSearchParams(Buffer.isBuffer(request.body) ? request.body.toString('utf8') : '');
@@ -65,8 +54,6 @@ interface ControlParts {
   readonly account: Account;
   readonly faults: Faults;
   readonly journal: Journal;
-  /** The consumer key that a validation page was made for. */
-  readonly consumerKeyOf: (token: string) => string | undefined;
 }
 
 const refuse = (reply: FastifyReply, status: number, message: string): FastifyReply =>

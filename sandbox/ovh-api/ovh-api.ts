@@ -11,6 +11,7 @@ import { Account, type Credentials, type CredentialState } from './account.js';
 import { accountResources, iamResources } from './account-resources.js';
 import { makeCertificates } from './certificate-authority.js';
 import { mountControl } from './control.js';
+import { mountCredentialControl } from './credential-control.js';
 import { Faults } from './faults.js';
 import { Front, type FrontOptions } from './front.js';
 import { Iplb, type Owned } from './iplb/iplb.js';
@@ -22,6 +23,7 @@ import type { Json, JsonObject } from './json.js';
 import type { Method, Product } from './resource.js';
 import { SilentDataPlane } from './silent-data-plane.js';
 import { waitingBy } from './timeline.js';
+import { Validations } from './validation.js';
 
 /** Every habit of the real API that is not certain, and every time that a test would not wait for. */
 export type OvhApiBehaviour = EditingRules & RefreshOptions & Omit<FrontOptions, 'clock'>;
@@ -104,15 +106,14 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
   const certificates = await makeCertificates();
   const somebodyElse = { header: 'x-sandbox-somebody-else', token: randomBytes(16).toString('hex') };
   const front = new Front(account, faults, journal, behaviour, somebodyElse);
-  const validations = new Map<string, string>();
+  const validations = new Validations(account, clock);
 
   const app = bareServer(certificates);
-  mountControl(app, { account, faults, journal, consumerKeyOf: (token) => validations.get(token) });
-  const validationUrlOf = (consumerKey: string): string => {
-    const token = randomBytes(16).toString('hex');
-    validations.set(token, consumerKey);
-    return `https://127.0.0.1:${portOf(app)}/sandbox/validate?token=${token}`;
-  };
+  mountControl(app, { account, faults, journal });
+  mountCredentialControl(app, account);
+  validations.mount(app);
+  const validationUrlOf = (consumerKey: string, redirection: string | null): string =>
+    `https://127.0.0.1:${portOf(app)}${validations.add(consumerKey, redirection)}`;
   const v1 = [
     ...accountResources(account, validationUrlOf),
     ...products.flatMap(({ resources }) => resources),

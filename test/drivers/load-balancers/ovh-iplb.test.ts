@@ -369,7 +369,9 @@ describe('an OVHcloud Load Balancer on its API', () => {
         world.emulator.admin.setCredentialState(consumerKey, state);
         const failure = await failureOf(withKeys({ consumerKey }).observe(endless));
         expect(failure).toMatchObject({ failure: 'CredentialRefused' });
-        expect(failure.message).toMatch(/pending, was refused, has expired or was revoked, .*\n {2}pending: open its validation link/);
+        expect(failure.message).toMatch(
+          /pending, was refused, has expired or was revoked, .*\n {2}pending: open its validation link/,
+        );
       });
     }
 

@@ -104,7 +104,11 @@ test('grants a consumer key what its rules name, and nothing else', async () => 
   const path = `/ipLoadbalancing/${api.serviceName}`;
   expect((await client.call('GET', path, undefined, { consumerKey })).status).toBe(403);
 
-  await client.plain('GET', new URL(validationUrl).pathname + new URL(validationUrl).search);
+  const page = new URL(validationUrl).pathname + new URL(validationUrl).search;
+  expect((await client.plain('GET', page)).text).toContain('<code>GET /ipLoadbalancing/*</code>');
+  expect((await client.call('GET', path, undefined, { consumerKey })).status).toBe(403);
+  expect(await client.plain('POST', page, 'answer=validate&validity=3600')).toMatchObject({ status: 200 });
+  expect(await client.plain('POST', page, 'answer=refuse')).toMatchObject({ status: 404 });
 
   expect((await client.call('GET', path, undefined, { consumerKey })).status).toBe(200);
   expect((await client.call('GET', '/ipLoadbalancing', undefined, { consumerKey })).body).toMatchObject({
@@ -112,6 +116,72 @@ test('grants a consumer key what its rules name, and nothing else', async () => 
     message: 'This call has not been granted',
   });
   expect((await client.call('POST', `${path}/refresh`, {}, { consumerKey })).status).toBe(403);
+});
+
+describe('a consumer key that was asked for', () => {
+  const asked = async () => {
+    const application = { 'X-Ovh-Application': api.credentials.applicationKey };
+    const wanted = {
+      accessRules: [
+        { method: 'GET', path: '/auth/*' },
+        { method: 'POST', path: '/auth/logout' },
+      ],
+      redirection: 'https://example.com/?a=1&b="2"',
+    };
+    const { body } = await client.plain('POST', '/1.0/auth/credential', JSON.stringify(wanted), application);
+    const url = new URL(body.validationUrl);
+    return { page: url.pathname + url.search, consumerKey: body.consumerKey as string };
+  };
+  const current = (consumerKey: string) =>
+    client.call('GET', '/auth/currentCredential', undefined, { consumerKey });
+
+  test('may be refused, and stays so', async () => {
+    const { page, consumerKey } = await asked();
+    const { text } = await client.plain('POST', page, 'answer=refuse');
+    expect(text).toContain('may not use your account');
+    expect(text).toContain('href="https://example.com/?a=1&#38;b=&#34;2&#34;"');
+    expect(await current(consumerKey)).toMatchObject({
+      status: 403,
+      body: { errorCode: 'INVALID_CREDENTIAL' },
+    });
+  });
+
+  test('ends when the time is over that it was granted for', async () => {
+    const { page, consumerKey } = await asked();
+    await client.plain('POST', page, 'answer=validate&validity=3600');
+    const { expiration } = (await current(consumerKey)).body;
+    expect(Date.parse(expiration) - Date.now()).toBeGreaterThan(3_500_000);
+    api.faults.add({ path: '/auth/currentCredential', times: 1, action: 'clock-skew', skewMs: 3_700_000 });
+    expect(await current(consumerKey)).toMatchObject({ status: 403 });
+    expect(await current(consumerKey)).toMatchObject({
+      status: 403,
+      body: { errorCode: 'INVALID_CREDENTIAL' },
+    });
+  });
+
+  test('ends itself by logging out', async () => {
+    const { page, consumerKey } = await asked();
+    await client.plain('POST', page, 'answer=validate');
+    expect(await client.call('POST', '/auth/logout', {}, { consumerKey })).toMatchObject({ text: 'null' });
+    expect(await current(consumerKey)).toMatchObject({ status: 403 });
+  });
+
+  test('changes its state at run time, by number', async () => {
+    const { page, consumerKey } = await asked();
+    await client.plain('POST', page, 'answer=validate');
+    const { credentialId } = (await current(consumerKey)).body;
+    const { body: listed, text } = await client.plain('GET', '/sandbox/credentials');
+    expect(listed).toContainEqual(expect.objectContaining({ credentialId, state: 'validated' }));
+    expect(text).not.toContain(consumerKey);
+    for (const state of ['pendingValidation', 'expired', 'refused', 'validated'] as const) {
+      await client.plain('PUT', `/sandbox/credentials/${credentialId}`, JSON.stringify({ state }));
+      expect((await current(consumerKey)).status).toBe(state === 'validated' ? 200 : 403);
+    }
+    expect(await client.plain('PUT', '/sandbox/credentials/1', '{}')).toMatchObject({ status: 404 });
+    expect(await client.plain('PUT', `/sandbox/credentials/${credentialId}`, '{')).toMatchObject({
+      status: 400,
+    });
+  });
 });
 
 test.each([
@@ -194,5 +264,11 @@ describe('service accounts', () => {
       { ...bearer, 'Content-Type': 'application/json' },
     );
     expect(check.body).toEqual({ authorizedActions: [actions[0]], unauthorizedActions: [actions[1]] });
+    expect(
+      await client.plain('POST', '/v2/iam/resource/lb-1/authorization/check', '{"actions":[]}', bearer),
+    ).toMatchObject({ status: 400, body: { errorCode: 'INVALID_RESOURCE_URN' } });
+
+    await client.plain('DELETE', '/sandbox/tokens');
+    expect(await client.plain('GET', path, '', bearer)).toMatchObject({ status: 401 });
   });
 });
