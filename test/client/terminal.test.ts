@@ -19,8 +19,7 @@ function atTerminal(cli: CommandLine, words: string, size = wide) {
   return {
     terminal,
     type: (text: string) => terminal.stdin.write(text),
-    shows: (text: string | RegExp) =>
-      expect.poll(() => screen, { timeout: 30_000, interval: 50 }).toMatch(text),
+    shows: (text: string | RegExp) => expect.poll(() => screen, { timeout: 120_000 }).toMatch(text),
   };
 }
 

@@ -94,7 +94,7 @@ async function secretsOf({ sandbox }: RunningSandbox) {
 async function toldByTemporal({ client, service }: RunningSandbox): Promise<string> {
   const texts: string[] = [];
   const query = `WorkflowId STARTS_WITH "verdigris/${service.id}"`;
-  await vi.waitUntil(async () => (await client.workflow.count(query)).count >= 5, { timeout: 10_000 });
+  await vi.waitUntil(async () => (await client.workflow.count(query)).count >= 5, { timeout: 60_000 });
   for await (const { workflowId, runId } of client.workflow.list({ query })) {
     const handle = client.workflow.getHandle(workflowId, runId);
     const history = JSON.stringify(JSON.parse(historyToJSON(await handle.fetchHistory())));

@@ -31,14 +31,10 @@ int main(void) { signal(SIGTERM, leave); write(1, "up\\n", 3); for (;;) pause();
 
 /** Until the program has said that it is up: then its signal handlers are in place. */
 const untilUp = (machine: BenchMachine, unit: string) =>
-  expect
-    .poll(async () => (await machine.run(`journalctl -u ${unit} -o cat`)).out, { timeout: 10_000 })
-    .toContain('up\n');
+  expect.poll(async () => (await machine.run(`journalctl -u ${unit} -o cat`)).out).toContain('up\n');
 
 const untilState = (machine: BenchMachine, unit: string, subState: string) =>
-  expect
-    .poll(async () => (await machine.show(unit, 'SubState'))['SubState'], { timeout: 20_000 })
-    .toBe(subState);
+  expect.poll(async () => (await machine.show(unit, 'SubState'))['SubState']).toBe(subState);
 
 test('starts a program and tells where it is', async () => {
   const machine = await aMachine();

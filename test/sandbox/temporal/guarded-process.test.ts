@@ -30,8 +30,9 @@ async function orphan(...words: readonly string[]): Promise<number> {
   return pid;
 }
 
-const untilGone = (pid: number) =>
-  vi.waitFor(() => expect(runs(pid)).toBe(false), { timeout: 20_000, interval: 50 });
+const patiently = { timeout: 60_000, interval: 50 };
+
+const untilGone = (pid: number) => vi.waitFor(() => expect(runs(pid)).toBe(false), patiently);
 
 test('ends the program when we are killed', async () => {
   await untilGone(await orphan('program', 'echo ready; exec sleep 300'));
@@ -47,7 +48,7 @@ test('leaves no Temporal server when we are killed', async () => {
 
 test('has the pid of the program itself', async () => {
   const child = startGuarded('sleep', ['300']);
-  await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/comm`, 'utf8')).toBe('sleep\n'));
+  await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/comm`, 'utf8')).toBe('sleep\n'), patiently);
   expect(child.isRunning()).toBe(true);
   await child.kill();
   expect(child.isRunning()).toBe(false);
@@ -73,5 +74,5 @@ test('leaves no guard behind once the program has ended', async () => {
   await vi.waitFor(async () => {
     const ps = await execa('ps', ['-o', 'stat=', '--sid', String(child.pid)], { reject: false });
     expect(ps.stdout.split('\n').filter((state) => state !== '' && !state.startsWith('Z'))).toEqual([]);
-  });
+  }, patiently);
 });
