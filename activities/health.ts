@@ -28,7 +28,19 @@ export interface ServerEvidence {
   readonly identity: string;
   readonly passes: number;
   /** Which process it was: another one after every start. */
-  readonly process: string;
+  readonly process: ProcessLook;
+}
+
+export interface EnvironmentWatch {
+  readonly service: Service;
+  readonly color: Color;
+  readonly until: 'ill' | 'well';
+  readonly proved?: {
+    /** SHA-256 of the program that was released. */
+    readonly program: string;
+    /** By server, the process that proved itself; one that is missing is taken as it is found. */
+    readonly processes: Readonly<Record<string, ProcessLook>>;
+  };
 }
 
 export const createHealthActivities = (drivers: Drivers) => ({
@@ -70,13 +82,9 @@ export const createHealthActivities = (drivers: Drivers) => ({
   /**
    * Watches the servers of an environment, and ends by telling why as soon as one is ill (`until: 'ill'`) or, once all are
    * well again, with an empty text (`until: 'well'`). A server that cannot be reached is unknown, not ill. Lasts until then, or
-   * until it is cancelled.
+   * until it is cancelled. With `proved`, another program than that, or another process, is an illness too.
    */
-  async watchEnvironment(input: {
-    readonly service: Service;
-    readonly color: Color;
-    readonly until: 'ill' | 'well';
-  }): Promise<string> {
+  async watchEnvironment(input: EnvironmentWatch): Promise<string> {
     return patiently((patience) => watchEnvironment(drivers, input, patience));
   },
 
@@ -116,7 +124,7 @@ async function proveHealth(
     if (verdict.kind === 'fail') throw await unhealthy(driver, verdict.because, patience);
     if (verdict.kind === 'pass' && ranMs >= minimumMs) {
       const identity = await identityOf(driver, service, patience);
-      return { identity, passes: verify.passes, process: `${look.pid} since ${look.startedAtUs}` };
+      return { identity, passes: verify.passes, process: look };
     }
     if (ranMs > verify.deadlineMs) {
       const because = `${health.path} answered "${describeSample(sample)}" ${Math.round(ranMs / 1000)} s after it was started, needs HTTP ${health.status} ${verify.passes} times in a row`;
@@ -178,17 +186,16 @@ async function awaitBackendsUp(
 
 async function watchEnvironment(
   drivers: Drivers,
-  {
-    service,
-    color,
-    until,
-  }: { readonly service: Service; readonly color: Color; readonly until: 'ill' | 'well' },
+  { service, color, until, proved }: EnvironmentWatch,
   patience: Patience,
 ): Promise<string> {
-  const first = new Map<ServerName, ProcessLook>();
+  const known: Known = {
+    program: proved?.program,
+    processes: new Map(Object.entries(proved?.processes ?? {})),
+  };
   for (;;) {
     const complaints = (
-      await pMap(service.environments[color], (server) => illness(drivers, service, server, first, patience))
+      await pMap(service.environments[color], (server) => illness(drivers, service, server, known, patience))
     ).filter((complaint) => complaint !== undefined);
     if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
     if (until === 'well' && complaints.length === 0) return '';
@@ -197,21 +204,28 @@ async function watchEnvironment(
   }
 }
 
-/** Why a server is ill: its process ended or was restarted, or three good answers in a row cannot be had. */
+interface Known {
+  readonly program: string | undefined;
+  readonly processes: Map<string, ProcessLook>;
+}
+
+/** Why a server is ill: its process ended or was restarted, runs another program, or gives no good answer in three. */
 async function illness(
   drivers: Drivers,
   service: Service,
   server: Server,
-  first: Map<ServerName, ProcessLook>,
+  { program, processes }: Known,
   patience: Patience,
 ): Promise<string | undefined> {
   const driver = drivers.server(service, server.name);
   try {
-    const { unit } = await driver.observe(patience);
+    const { unit, runningProgram } = await driver.observe(patience);
     const look = { ...unit, active: unit.state === 'active', words: `${unit.state}, ${unit.result}` };
-    const gone = whyNotTheSame(first.get(server.name) ?? look, look);
-    if (!first.has(server.name)) first.set(server.name, look);
+    const gone = whyNotTheSame(processes.get(server.name) ?? look, look);
+    if (!processes.has(server.name)) processes.set(server.name, look);
     if (gone) return `${server.name}: ${gone}`;
+    if (program !== undefined && runningProgram !== undefined && runningProgram !== program)
+      return `${server.name}: it runs another program (${runningProgram.slice(0, 12)}) than was released (${program.slice(0, 12)})`;
     for (let tries = 0; tries < 3; tries++) {
       const sample = await driver.probe(healthQuestion(service), patience);
       if (isGood(sample, service.health)) return undefined;

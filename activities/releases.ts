@@ -52,9 +52,10 @@ export const createReleaseActivities = (drivers: Drivers) => ({
   ): Promise<DrainReport> {
     return patiently(async (patience) => {
       await confirmStillIdle(drivers, input, patience);
+      const leftMs = await drainWithALookAtItsEnd(drivers, input, patience);
       return drivers
         .server(input.service, input.server)
-        .restore(input.release, input.service.drain.atMostMs, input.token, patience);
+        .restore(input.release, Math.min(leftMs, freshMs), input.token, patience);
     });
   },
 
@@ -108,6 +109,24 @@ export const createReleaseActivities = (drivers: Drivers) => ({
 
 /** A look at the load balancer that is older than this proves nothing about a server that is about to be stopped. */
 const freshMs = 10_000;
+
+/**
+ * What still lingers at the end of a drain is cut by putting a release back: when that took longer than a look lasts, somebody may
+ * have sent the traffic there meanwhile. Gives what is left of the time to drain.
+ */
+async function drainWithALookAtItsEnd(
+  drivers: Drivers,
+  { service, server, release }: ServerChange & { readonly release: ReleaseId | 'nothing' },
+  patience: Patience,
+): Promise<number> {
+  const { atMostMs } = service.drain;
+  const driver = drivers.server(service, server);
+  const { connections, activeRelease = 'nothing' } = await driver.observe(patience);
+  if (connections === 0 || activeRelease === release) return atMostMs;
+  const { waitedMs } = await driver.drain(atMostMs, patience);
+  if (waitedMs >= freshMs) await confirmIdle(drivers, service, serverNamed(service, server).color, patience);
+  return Math.max(0, atMostMs - waitedMs);
+}
 
 /** The workflow has looked just before it asked for this step; the step may have waited for a worker since, or be tried again. */
 async function confirmStillIdle(

@@ -37,9 +37,14 @@ export function refusalOf(message: MessageName, stage: Stage): string | undefine
   return accepted[message].includes(stage) ? undefined : refusals[message](stage);
 }
 
-/** What people can do now. */
-export const acceptedIn = (stage: Stage): readonly MessageName[] =>
-  messageNames.filter((message) => refusalOf(message, stage) === undefined);
+/** What people can do now. What answers a question is accepted while one `isAwaited`, and only then. */
+export const acceptedIn = (stage: Stage, isAwaited = true): readonly MessageName[] =>
+  messageNames.filter(
+    (message) => refusalOf(message, stage) === undefined && (isAwaited || !isAnswer(message)),
+  );
+
+/** Whether a message answers the question that an approval is. */
+export const isAnswer = (message: MessageName): boolean => message === 'approve' || message === 'reject';
 
 /** The table of phase and message. */
 const accepted: Readonly<Record<MessageName, readonly Stage[]>> = {

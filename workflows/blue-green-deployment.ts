@@ -14,6 +14,7 @@ import { retire } from './phases/retire.js';
 import { switchTraffic } from './phases/switch.js';
 import { verify } from './phases/verify.js';
 import { liftMarks } from './unfit-marks.js';
+import { askedFor } from './run.js';
 import { takeBack } from './way-back.js';
 
 /**
@@ -83,8 +84,7 @@ function reasonOf(run: DeploymentRun, error: unknown): Complaint {
   if (error instanceof Rejected) return { failure: 'RollbackAsked', message: `Rejected by ${error.said.by}` };
   const complaint = complaintOf(error);
   if (run.rollback && complaint.failure !== 'TakenOver') {
-    const { by, reason } = run.rollback;
-    return { failure: 'RollbackAsked', message: `Rollback asked for by ${by}${reason ? `: ${reason}` : ''}` };
+    return { failure: 'RollbackAsked', message: askedFor(run.rollback) };
   }
   return complaint;
 }

@@ -1,5 +1,6 @@
 import type { DeploymentRequest } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
+import type { ProcessLook } from '../domain/health.js';
 import type { Plan } from '../domain/plan.js';
 import type { Baseline } from '../domain/traffic.js';
 import type { Said } from './inbox.js';
@@ -10,6 +11,8 @@ export class DeploymentRun extends Run {
   readonly request: DeploymentRequest;
   /** How the servers of each side name themselves to visitors. */
   identities: { readonly idle: readonly string[]; readonly live: readonly string[] } = { idle: [], live: [] };
+  /** The processes that proved themselves last, by server. Whatever runs instead of one has started since. */
+  verified: Readonly<Record<string, ProcessLook>> = {};
   /** Every object of the load balancer, as it was last found in order: just before the switch, or as a person left it. */
   objects: Plan['objects'] | undefined;
   /** What the service was like before the switch. */

@@ -1,7 +1,7 @@
 import { ApplicationFailure, log, setHandler } from '@temporalio/workflow';
 import { isMeant } from '../domain/names.js';
 import type { Message, Status } from '../domain/deployment.js';
-import { messageNames, refusalOf, verbOf, type MessageName } from '../domain/phase.js';
+import { isAnswer, messageNames, refusalOf, verbOf, type MessageName } from '../domain/phase.js';
 import { signals, statusQuery, updates, type Answer, type MessageInput } from './messages.js';
 import type { StatusBoard } from './status-board.js';
 
@@ -110,7 +110,7 @@ function whyNotInThisKind(name: MessageName, { kind }: Status): string | undefin
 
 /** An answer that was given stands while the servers are verified once more. */
 function whyNotAnyMore(name: MessageName, { awaits }: Status): string | undefined {
-  if ((name !== 'approve' && name !== 'reject') || awaits !== undefined) return undefined;
+  if (!isAnswer(name) || awaits !== undefined) return undefined;
   return 'it was answered already (to stop it: verdigris rollback)';
 }
 

@@ -12,6 +12,8 @@ const waited = {
 
 const backoff = { initialInterval: '500 ms', backoffCoefficient: 2, maximumInterval: '10 seconds' } as const;
 
+const stepMs = 30 * 60_000;
+
 /** Reads. */
 export const look = proxyActivities<Activities>({
   ...waited,
@@ -22,14 +24,14 @@ export const look = proxyActivities<Activities>({
 /** Changes on servers, and the artifact. */
 export const step = proxyActivities<Activities>({
   ...waited,
-  startToCloseTimeout: '30 minutes',
+  startToCloseTimeout: stepMs,
   retry: { ...backoff, maximumAttempts: 5 },
 });
 
 /** Changes of traffic. A refresh takes from seconds to minutes and is seen through. */
 export const route = proxyActivities<Activities>({
   ...waited,
-  startToCloseTimeout: '30 minutes',
+  startToCloseTimeout: stepMs,
   retry: { ...backoff, maximumAttempts: 4 },
 });
 
@@ -40,9 +42,16 @@ export const watch = proxyActivities<Activities>({
   retry: { ...backoff, maximumInterval: '5 seconds' },
 });
 
+/** For a step that waits as long as the service says: that comes on top of what it does itself. */
+export const beside = (waitsMs: number): { readonly startToCloseTimeout: number } => ({
+  startToCloseTimeout: stepMs + waitsMs,
+});
+
 /**
- * How long an undo step that failed for a passing reason rests before it is tried again by itself. Grows, so that a run that
- * tries for weeks stays within what a history may hold.
+ * How long what failed for a passing reason rests before it is tried again by itself. Grows to ten minutes, and after a day to an
+ * hour: each try costs some twenty events, and a history ends at 51,200, so a run may try for a hundred days.
  */
-export const undoPauseMs = (timesFailed: number): number =>
-  Math.min(15_000 * 2 ** (timesFailed - 1), 600_000);
+export const restMs = (timesFailed: number): number =>
+  timesFailed > triesOfTheFirstDay ? 3_600_000 : Math.min(15_000 * 2 ** (timesFailed - 1), 600_000);
+
+const triesOfTheFirstDay = 150;

@@ -9,7 +9,7 @@ import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import type { RollbackRequest } from './messages.js';
 import { moveTraffic } from './moving-traffic.js';
 import { look } from './patience.js';
-import { Run } from './run.js';
+import { Run, askedFor } from './run.js';
 import { confirmWayBack, seeThrough } from './way-back.js';
 
 /**
@@ -62,7 +62,7 @@ async function goBack(run: Run): Promise<Outcome> {
   );
   const because: Complaint = {
     failure: 'RollbackAsked',
-    message: `Rollback asked for by ${run.rollback?.by ?? board.status.requestedBy}${run.rollback?.reason ? `: ${run.rollback.reason}` : ''}`,
+    message: askedFor(run.rollback ?? { by: board.status.requestedBy, reason: '' }),
   };
   run.undo.push(`send the traffic back to ${old}`, () =>
     moveTraffic(run, old, { own: oldNames ?? [], others: newNames ?? [] }),

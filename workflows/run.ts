@@ -45,10 +45,7 @@ export class Run {
     this.inbox = new Inbox(this.board);
     this.inbox.on('retry', (said) => (this.#retry = said));
     this.inbox.on('take-over', (said) => (this.#takeOver = said));
-    this.inbox.on('rollback', (said) => {
-      this.rollback = said;
-      this.#forward?.cancel();
-    });
+    this.inbox.on('rollback', (said) => this.#turnBack(said));
     this.inbox.open();
     this.board.publish();
   }
@@ -95,6 +92,15 @@ export class Run {
     this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
   }
 
+  /** Ends the forward steps. Shown at once: the one in flight may take minutes to end. */
+  #turnBack(said: Said): void {
+    this.rollback = said;
+    if (!this.#forward) return;
+    this.board.awaitNothing('the step in flight ends, then everything is put back, traffic first');
+    this.board.tell({ problem: { failure: 'RollbackAsked', message: askedFor(said) } });
+    this.#forward.cancel();
+  }
+
   /** Between steps: a person who took over is not kept waiting for the rest. */
   endIfTakenOver(): void {
     if (!this.#takeOver) return;
@@ -121,6 +127,10 @@ export class Run {
     );
   }
 }
+
+/** Who asked for a rollback, and why. */
+export const askedFor = ({ by, reason }: Pick<Said, 'by' | 'reason'>): string =>
+  `Rollback asked for by ${by}${reason ? `: ${reason}` : ''}`;
 
 const nextOf = (againAfterMs: number | undefined): string =>
   againAfterMs === undefined

@@ -65,7 +65,7 @@ export class StatusBoard {
       phase,
       since: Date.now(),
       next,
-      accepts: acceptedIn(stage),
+      accepts: acceptedIn(stage, awaits !== undefined),
       ...(awaits ? { awaits: awaits.what, ...(awaits.deadline ? { deadline: awaits.deadline } : {}) } : {}),
     };
     this.publish();
@@ -77,11 +77,11 @@ export class StatusBoard {
     setCurrentDetails(describe(this.#status));
   }
 
-  /** What was awaited has come: from now on nothing is awaited. Shown at once, like what is told. */
-  awaitNothing(): void {
+  /** What was awaited has come, and `next` says what it leads to. Shown at once, like what is told. */
+  awaitNothing(next: string): void {
     const { awaits: _awaits, deadline: _deadline, ...kept } = this.#status;
-    this.#status = kept;
-    this.tell({});
+    this.#status = { ...kept, accepts: acceptedIn(kept.stage, false) };
+    this.tell({ next });
   }
 
   tellServer(server: ServerName, state: string, detail?: string): void {

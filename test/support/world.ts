@@ -80,11 +80,11 @@ export class World {
   }
 
   /** Puts a foreign program on an environment, running: what people have before they use Verdigris. */
-  runForeign(color: Color, name: string): void {
+  runForeign(color: Color, name: string, behaviour: Behaviour = { kind: 'answers' }): void {
     for (const server of this.service.environments[color]) {
       this.server(server.name).runForeign({
         executable: hashOf(`program ${name}`),
-        behaviour: { kind: 'answers' },
+        behaviour,
         identity: name,
       });
     }
@@ -170,7 +170,7 @@ export class World {
     );
   }
 
-  async until(test: (status: Status) => boolean, patienceMs = 30_000): Promise<Status> {
+  async until(test: (status: Status) => boolean, patienceMs = 120_000): Promise<Status> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
       const status = await this.status();

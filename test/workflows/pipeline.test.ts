@@ -210,6 +210,10 @@ describe.concurrent('people', () => {
     await world.untilStage('approve');
     world.server('green-1').delay('watch', 700);
     await world.send('approve', { by: 'ann' });
+    expect(await world.status()).toMatchObject({
+      accepts: ['rollback'],
+      next: expect.stringMatching(/^approved; every server is verified once more/),
+    });
     await expect(world.send('reject', { by: 'bob' })).rejects.toMatchObject({
       cause: { message: expect.stringMatching(/answered already.*verdigris rollback/) },
     });
@@ -252,6 +256,70 @@ describe.concurrent('a rollback asked for', () => {
       });
     }
   }
+});
+
+describe.concurrent('a rollback that was asked for', () => {
+  test('is shown at once, and the step in flight is waited for', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.loadBalancer.delayMs = 2_000;
+    const handle = await world.start('v2');
+    await reach(world, 'switch');
+    await world.send('rollback', { by: 'ann', reason: 'the wrong day' });
+
+    expect(await world.status()).toMatchObject({
+      stage: 'switch',
+      problem: { failure: 'RollbackAsked', message: 'Rollback asked for by ann: the wrong day' },
+      next: expect.stringMatching(/^the step in flight ends/),
+    });
+    expect(await handle.result()).toMatchObject({ kind: 'rolled back', during: 'switch', live: 'blue' });
+  });
+});
+
+describe.concurrent('what was verified is what is baked', () => {
+  test('a process that was started again while the traffic moved is ill', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+    world.loadBalancer.delayMs = 700;
+    const handle = await world.start('v2');
+    await reach(world, 'switch');
+    world.server('green-1').reboot();
+
+    const outcome = (await handle.result()) as Outcome;
+    expect(outcome).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(because(outcome)).toMatch(/green-1: another process runs/);
+  });
+
+  test('another program than was released is ill, also when a person lets the bake go on', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+    const handle = await world.start('v2');
+    await reach(world, 'bake');
+    world.loadBalancer.editAsSomebodyElse('farm/green');
+    await world.untilStage('needs a person');
+    world.runForeign('green', 'a hotfix');
+    await world.send('retry', { by: 'ann' });
+    await world.until(({ stage }) => stage === 'rolling back' || stage === 'needs a person');
+
+    expect((await world.status()).problem?.message).toMatch(/runs another program|did not install/);
+    await world.send('take-over');
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'TakenOver' } });
+  });
+});
+
+describe.concurrent('a load balancer that cannot be asked at the end of the bake', () => {
+  test('says nothing against the release: it is told and asked again', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000, watchEveryMs: 60_000 } });
+    const handle = await world.start('v2');
+    await reach(world, 'bake');
+    for (let times = 0; times < 5; times++)
+      world.loadBalancer.failNext(new Failure('LoadBalancerUnreachable', 'Cannot call GET: no answer'));
+    await world.send('advance');
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.failure).toBe('LoadBalancerUnreachable');
+    await world.send('retry');
+    expect(await handle.result()).toMatchObject({ kind: 'promoted' });
+  });
 });
 
 describe.concurrent('somebody else at the load balancer', () => {
@@ -373,6 +441,7 @@ describe.concurrent('the way back', () => {
 
   test('can be taken over: what is left undone is listed, and only a repair is accepted next', async ({
     aWorld,
+    expect,
   }) => {
     const world = await aWorld();
     const handle = await world.start('v2');
@@ -393,7 +462,7 @@ describe.concurrent('the way back', () => {
         message: expect.stringContaining('left undone: put back what ran on green'),
       },
     });
-    await expect.poll(async () => (await world.deploy('v2')).kind, { timeout: 10_000 }).toBe('refused');
+    await expect.poll(async () => (await world.deploy('v2')).kind).toBe('refused');
     expect(await world.deploy('v2'), 'being refused settles nothing').toMatchObject({ kind: 'refused' });
   });
 });

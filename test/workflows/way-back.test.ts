@@ -24,6 +24,50 @@ describe.concurrent('a way back over what somebody else has stored', () => {
   });
 });
 
+describe.concurrent('a way back that was found necessary while the traffic moved', () => {
+  test('is not taken where the old environment is as slow: a person decides', async ({ aWorld }) => {
+    const world = await aWorld({ bake: { ...quickBake, durationMs: 60_000 } });
+    const behaviour = { kind: 'slow' as const, byMs: 0 };
+    world.runForeign('blue', 'v1', behaviour);
+    world.release('v2', behaviour);
+    world.loadBalancer.delayMs = 700;
+    await world.start('v2');
+    await world.untilStage('approve');
+    await world.send('approve');
+    await world.untilStage('switch');
+    behaviour.byMs = 400; // something that both use
+
+    const { problem, phase } = await world.untilStage('needs a person', 'ended');
+    expect({ failure: problem?.failure, phase }).toEqual({ failure: 'RollbackBlind', phase: 'switch' });
+    expect(world.servedBy()).toBe('v2');
+  });
+});
+
+describe.concurrent('a drain on the way back', () => {
+  test('ends with another look: what somebody has sent the traffic to meanwhile is not stopped', async ({
+    aWorld,
+    expect,
+  }) => {
+    const world = await aWorld({
+      bake: { ...quickBake, durationMs: 600_000, watchEveryMs: 60_000 },
+      drain: { atMostMs: 11_000 },
+    });
+    await world.start('v2');
+    await world.untilStage('approve');
+    await world.send('approve');
+    await world.untilStage('bake');
+    const before = world.fingerprint('green');
+    for (const { name } of world.service.environments.green) world.server(name).connections = 3;
+    await world.send('rollback', { by: 'ann' });
+    await expect.poll(() => world.servers.calls.some(({ method }) => method === 'drain')).toBe(true);
+    world.loadBalancer.moveInPanel({ blue: 0, green: 100 });
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.failure).toBe('EnvironmentHasTraffic');
+    expect(world.fingerprint('green')).toEqual(before);
+  });
+});
+
 const quickBake = {
   durationMs: 800,
   maxErrorRate: 0.01,
@@ -67,14 +111,14 @@ describe.concurrent('a rollback when no deployment is open', () => {
     });
   });
 
-  test('does not go forward again when it is asked for twice', async ({ aWorld }) => {
+  test('does not go forward again when it is asked for twice', async ({ aWorld, expect }) => {
     const world = await aWorld();
     await world.deploy('v2');
     await (await start(world, workflowTypes.rollback)).result();
     expect(world.servedBy()).toBe('v1');
 
     await expect
-      .poll(async () => (await start(world, workflowTypes.rollback)).result(), { timeout: 20_000 })
+      .poll(async () => (await start(world, workflowTypes.rollback)).result())
       .toMatchObject({ kind: 'refused' });
     expect(world.servedBy()).toBe('v1');
   });

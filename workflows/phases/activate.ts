@@ -1,7 +1,7 @@
 import type { Plan } from '../../domain/plan.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { batches, fanOut, lanes } from '../fan-out.js';
-import { step } from '../patience.js';
+import { beside, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
 import { confirmPlan } from '../confirmation.js';
 
@@ -13,9 +13,10 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
   run.undo.push(`put back what ran on ${idle}`, () =>
     undoOnServers(run, idle, service.environments[idle], async ({ name }) => {
       const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
-      const { cut } = await step.restoreRelease.executeWithOptions({ summary: `${previous} on ${name}` }, [
-        { service, server: name, release: previous, token: run.token() },
-      ]);
+      const { cut } = await step.restoreRelease.executeWithOptions(
+        { summary: `${previous} on ${name}`, ...beside(service.drain.atMostMs) },
+        [{ service, server: name, release: previous, token: run.token() }],
+      );
       if (cut > 0) board.note(`${cut} connections still lingered on ${name} when it was put back`);
       board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
     }),
@@ -24,9 +25,10 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
     await confirmPlan(run, plan, 'live');
     await fanOut(batch, lanes, async ({ name }) => {
       board.tellServer(name, 'activating', release.id);
-      await step.activateRelease.executeWithOptions({ summary: `${release.id} on ${name}` }, [
-        { service, server: name, release: release.id, token: run.token() },
-      ]);
+      await step.activateRelease.executeWithOptions(
+        { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
+        [{ service, server: name, release: release.id, token: run.token() }],
+      );
       board.tellServer(name, 'active', release.id);
     });
   }

@@ -19,7 +19,7 @@ export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['obj
     const said = await answer(run, plan);
     if (said.kind === 'rejected') throw new Rejected(said);
     board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
-    board.enter('approve', 'approved; every server is verified once more, then the traffic is switched');
+    board.enter('approve', nextAfter.approved);
     const evidence = await verifyAgain(run, plan);
     if (evidence.hash === board.status.evidence?.hash) return confirmPlan(run, plan, 'live', plan.liveRuns);
     board.tell({ evidence });
@@ -29,7 +29,12 @@ export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['obj
   }
 }
 
-type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: 'approved' | 'rejected' };
+const nextAfter = {
+  approved: 'approved; every server is verified once more, then the traffic is switched',
+  rejected: 'rejected; what was installed is taken back',
+} as const;
+
+type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: keyof typeof nextAfter };
 
 async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
   const { board, inbox, service } = run;
@@ -37,7 +42,7 @@ async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
   let answered: Answered | undefined;
   const hear = (said: Said, kind: Answered['kind']) => {
     answered = { ...said, kind };
-    board.awaitNothing(); // the first answer stands: another one is refused from now on
+    board.awaitNothing(nextAfter[kind]); // the first answer stands: another one is refused from now on
   };
   inbox.on('approve', (said) => hear(said, 'approved'));
   inbox.on('reject', (said) => hear(said, 'rejected'));

@@ -9,10 +9,11 @@ import {
   type Tally,
   type TrafficReport,
 } from '../../domain/traffic.js';
-import { asFailure, complaintOf } from '../complaint.js';
+import { asFailure, complaintOf, isPassing } from '../complaint.js';
 import { confirmPlan, expectedColor } from '../confirmation.js';
+import type { EnvironmentWatch } from '../../activities/health.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { look, watch } from '../patience.js';
+import { look, restMs, watch } from '../patience.js';
 
 /** Share of the bake that must have been watched: what nobody saw is not good. */
 const neededCoverage = 0.8;
@@ -39,15 +40,25 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
   }
 }
 
-/** The watch over the load balancer may have been blind for a while: what it would have found is looked for once more. */
+/**
+ * The watch over the load balancer may have been blind for a while: what it would have found is looked for once more. A load
+ * balancer that cannot be asked says nothing against the release: it is told, and asked again.
+ */
 async function lookOnceMore(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
-  try {
-    await confirmPlan(run, { ...plan, objects }, 'new');
-  } catch (error) {
-    const complaint = complaintOf(error);
-    if (!isForPeople(complaint)) throw error;
-    await run.askPerson(complaint);
-    await lookOnceMore(run, plan, await asItIsNow(run));
+  let expected = objects;
+  for (let timesFailed = 0; ;) {
+    try {
+      await confirmPlan(run, { ...plan, objects: expected }, 'new');
+      return;
+    } catch (error) {
+      const complaint = complaintOf(error);
+      if (isForPeople(complaint)) {
+        await run.askPerson(complaint);
+        expected = await asItIsNow(run);
+      } else if (isPassing(complaint)) {
+        await run.askPerson(complaint, restMs(++timesFailed));
+      } else throw error;
+    }
   }
 }
 
@@ -70,10 +81,11 @@ interface Clock {
   seen: Tally;
 }
 
-/** A person let it go on: what was seen before that does not count. */
-function beginAgain({ service }: DeploymentRun, clock: Clock): void {
-  clock.leftMs = service.bake.durationMs;
+/** A person let it go on: what was seen before that does not count, and what they started anew meanwhile is no illness. */
+function beginAgain(run: DeploymentRun, clock: Clock): void {
+  clock.leftMs = run.service.bake.durationMs;
   clock.seen = emptyTally;
+  run.verified = {};
 }
 
 /** Somebody is at work on the load balancer: whether to go on is not ours to say. */
@@ -131,7 +143,8 @@ function watchAll(
     if (verdict.kind === 'fail') onTrouble(ill(run, plan, verdict.because));
   });
   const ended = scope.run(async () => {
-    const servers = watchUntil(run, plan.idle, 'ill').then((because) => {
+    const proved = { program: plan.release.executable, processes: run.verified };
+    const servers = watchUntil(run, plan.idle, 'ill', proved).then((because) => {
       run.newIsIll = true;
       onTrouble(ill(run, plan, because));
     });
@@ -146,9 +159,14 @@ function watchAll(
   return { scope, ended };
 }
 
-const watchUntil = (run: DeploymentRun, color: Color, until: 'ill' | 'well'): Promise<string> =>
+const watchUntil = (
+  run: DeploymentRun,
+  color: Color,
+  until: 'ill' | 'well',
+  proved?: EnvironmentWatch['proved'],
+): Promise<string> =>
   watch.watchEnvironment.executeWithOptions({ summary: `${color} until ${until}` }, [
-    { service: run.service, color, until },
+    { service: run.service, color, until, ...(proved ? { proved } : {}) },
   ]);
 
 /** A way back that decays is told at once, and so is its recovery. */

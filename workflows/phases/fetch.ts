@@ -2,7 +2,7 @@ import type { ArtifactFacts } from '../../domain/deployment.js';
 import type { Observation } from '../../domain/observation.js';
 import { computePlan, type Plan } from '../../domain/plan.js';
 import { Refused, type DeploymentRun } from '../deployment-run.js';
-import { step } from '../patience.js';
+import { beside, step } from '../patience.js';
 
 /** Brings the artifact into the cache, checked, and completes the plan with what was read from it. */
 export async function fetch(run: DeploymentRun, observation: Observation): Promise<Plan> {
@@ -10,7 +10,10 @@ export async function fetch(run: DeploymentRun, observation: Observation): Promi
   const { artifact } = request;
   board.enter('fetch', 'the artifact is fetched and checked; nothing is changed');
   const facts: ArtifactFacts = await step.fetchArtifact.executeWithOptions(
-    { summary: `artifact ${artifact.sha256.slice(0, 12)} from ${artifact.url}` },
+    {
+      summary: `artifact ${artifact.sha256.slice(0, 12)} from ${artifact.url}`,
+      ...beside(run.service.artifact.timeoutMs),
+    },
     [{ service: run.service, artifact }],
   );
   const planning = computePlan(request, facts, observation);

@@ -2,7 +2,7 @@ import type { Plan } from '../../domain/plan.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { fanOut, lanes } from '../fan-out.js';
-import { step } from '../patience.js';
+import { beside, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
 import { markIfIll } from '../unfit-marks.js';
 
@@ -29,9 +29,10 @@ export async function install(run: DeploymentRun, plan: Plan, observation: Obser
   );
   await fanOut(service.environments[idle], lanes, async ({ name }) => {
     board.tellServer(name, 'installing', release.id);
-    await step.installRelease.executeWithOptions({ summary: `${release.id} on ${name}` }, [
-      { service, server: name, release, token: run.token() },
-    ]);
+    await step.installRelease.executeWithOptions(
+      { summary: `${release.id} on ${name}`, ...beside(service.artifact.timeoutMs) },
+      [{ service, server: name, release, token: run.token() }],
+    );
     board.tellServer(name, 'installed', release.id);
   });
 }

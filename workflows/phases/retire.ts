@@ -5,7 +5,7 @@ import type { Plan } from '../../domain/plan.js';
 import { complaintOf } from '../complaint.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { batches, fanOut, lanes } from '../fan-out.js';
-import { look, step } from '../patience.js';
+import { beside, look, step } from '../patience.js';
 
 /** What becomes of the old environment: it keeps running as the warm way back, or it drains and stops. */
 export async function retire(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
@@ -34,7 +34,10 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
 }
 
 async function drain({ service, board }: DeploymentRun, server: ServerName): Promise<void> {
-  const { cut } = await step.drainServer.executeWithOptions({ summary: server }, [{ service, server }]);
+  const { cut } = await step.drainServer.executeWithOptions(
+    { summary: server, ...beside(service.drain.atMostMs) },
+    [{ service, server }],
+  );
   if (cut > 0) board.note(`${cut} connections still lingered on ${server} when it was stopped`);
 }
 
@@ -44,9 +47,10 @@ async function stop(run: DeploymentRun, observation: Observation, server: Server
   const release = factsOf(observation, server)?.activeRelease;
   if (release) {
     run.undo.push(`start ${server} again`, async () => {
-      await step.activateRelease.executeWithOptions({ summary: `${release} on ${server} again` }, [
-        { service, server, release, token: run.token() },
-      ]);
+      await step.activateRelease.executeWithOptions(
+        { summary: `${release} on ${server} again`, ...beside(service.drain.atMostMs) },
+        [{ service, server, release, token: run.token() }],
+      );
     });
   }
   await step.stopServer.executeWithOptions({ summary: server }, [{ service, server, token: run.token() }]);

@@ -1,4 +1,5 @@
 import { otherColor, type Color } from '../../domain/color.js';
+import type { Status } from '../../domain/deployment.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
 import type { DeploymentRun } from '../deployment-run.js';
@@ -42,9 +43,13 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
 /** Where a machine found the new environment ill, the old one has to be better; where a person asked, or the switch failed, able. */
 const seeThatItCanServe = (run: DeploymentRun, old: Color): Promise<void> =>
   confirmWayBack(run, old, () => ({
-    needs: run.board.status.phase === 'bake' && !run.rollback ? 'better' : 'able',
+    needs: isFoundIll(run.board.status) && !run.rollback ? 'better' : 'able',
     currentIsIll: run.newIsIll,
   }));
+
+/** What was lost while the traffic moved is found ill before the bake has begun. */
+const isFoundIll = ({ phase, problem }: Status): boolean =>
+  phase === 'bake' || problem?.failure === 'IllUnderTraffic';
 
 async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const { board, identities } = run;

@@ -6,7 +6,7 @@ import { otherColor } from '../../domain/color.js';
 import type { ServerEvidence } from '../../activities/health.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { fanOut, lanes } from '../fan-out.js';
-import { look, step } from '../patience.js';
+import { beside, look, step } from '../patience.js';
 
 /** Every idle server proves itself, to us and to the load balancer. */
 export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
@@ -26,15 +26,19 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
   const servers = () =>
     fanOut(service.environments[idle], lanes, async ({ name }) => {
       board.tellServer(name, 'verifying', release.id);
-      const evidence = await step.verifyServer.executeWithOptions({ summary: `${release.id} on ${name}` }, [
-        { service, server: name, release, minimumMs },
-      ]);
+      const evidence = await step.verifyServer.executeWithOptions(
+        { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
+        [{ service, server: name, release, minimumMs }],
+      );
       board.tellServer(name, 'verified', release.id);
       return evidence;
     });
   const backends = () =>
     look.awaitBackendsUp.executeWithOptions(
-      { summary: `${idle} up in the load balancer's own eyes`, startToCloseTimeout: '60 minutes' },
+      {
+        summary: `${idle} up in the load balancer's own eyes`,
+        ...beside(service.verify.loadBalancerDeadlineMs),
+      },
       [{ service, color: idle }],
     );
   const proved = await bothOrNeither(servers, backends);
@@ -45,6 +49,7 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
     idle: [...new Set(proved.map(({ identity }) => identity).filter(Boolean))].sort(),
     live,
   };
+  run.verified = Object.fromEntries(proved.map(({ server, process }) => [server, process]));
   return evidenceOf(run, plan, proved);
 }
 
@@ -79,5 +84,8 @@ function evidenceOf(
       : `from outside, ${plan.idle} is told by "${identities.idle.join(', ')}"`,
   ];
   // What was started again since is not what was approved, though it may read the same.
-  return { lines, hash: hashOf({ lines, processes: proved.map(({ process }) => process) }) };
+  return {
+    lines,
+    hash: hashOf({ lines, processes: proved.map(({ process }) => [process.pid, process.startedAtUs]) }),
+  };
 }
