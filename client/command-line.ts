@@ -32,11 +32,12 @@ async function dispatch(words: readonly string[]): Promise<number> {
     if (name !== asked(words)) continue;
     const { define, run } = await load();
     define(command);
-    const acting = command.commands[0] ?? command;
-    acting.action(async (options: unknown) => {
-      // Commander made them from what `define` declared.
-      exitCode = await run(options as never);
-    });
+    for (const acting of command.commands.length > 0 ? command.commands : [command]) {
+      acting.action(async () => {
+        // Commander made them from what `define` declared.
+        exitCode = await run(acting.opts() as never, { name: acting.name(), words: acting.args });
+      });
+    }
   }
   await program.parseAsync(words, { from: 'user' });
   return exitCode;

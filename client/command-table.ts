@@ -1,9 +1,15 @@
 import type { Command } from 'commander';
 
+/** Which of a command's subcommands was called, and with which words beside its options. */
+export interface Call {
+  readonly name: string;
+  readonly words: readonly string[];
+}
+
 /** A command's file: its options and help, and what it does. */
 export interface CommandModule {
   readonly define: (command: Command) => void;
-  readonly run: (options: never) => Promise<number>;
+  readonly run: (options: never, call: Call) => Promise<number>;
 }
 
 export interface CommandEntry {
@@ -26,6 +32,12 @@ export const commands: readonly CommandEntry[] = [
     group: 'Before:',
     summary: 'show what a deployment would do',
     load: () => import('./commands/plan.js'),
+  },
+  {
+    name: 'server',
+    group: 'Before:',
+    summary: 'set servers up, once and after an upgrade',
+    load: () => import('./commands/server.js'),
   },
   {
     name: 'adopt',

@@ -16,6 +16,8 @@ export const failures = {
   ServerUnreachable: { transient: true },
   HostKeyMismatch: { transient: false },
   ServerLoginRefused: { transient: false },
+  HelperOutdated: { transient: false },
+  PolicyRefused: { transient: false },
   ServerBusy: { transient: true },
   ExecutorFenced: { transient: false },
   CommandFailed: { transient: true },

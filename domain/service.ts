@@ -33,6 +33,8 @@ export interface ProgramSettings {
   readonly executable: string;
   /** The unit file template inside the artifact, for example `lib/systemd/system/greeter.service`. */
   readonly unitFile: string;
+  /** Who it runs as where the helper is installed. */
+  readonly user: string;
 }
 
 /** One place in an environment, as the load balancer knows it. */
@@ -60,10 +62,16 @@ export type ServerConnection =
       readonly key: SecretReference;
       /** `SHA256:...` of the machine's host key; no other is accepted. */
       readonly hostKey: string;
-      /** How the helper gets its rights: run as the login user, or through `sudo -n`. */
-      readonly privilege: 'none' | 'sudo';
+      readonly privilege: Privilege;
     }
   | { readonly driver: 'in-memory'; readonly world: string };
+
+/**
+ * How the helper gets its rights on a server: `installed` is run there by a sudo rule for nothing else, and obeys the
+ * policy of its unit; `sudo` travels with each command, and whoever has the key is as good as root; `none` is run as the
+ * login user.
+ */
+export type Privilege = 'installed' | 'sudo' | 'none';
 
 export type LoadBalancerSettings = OvhIplbSettings | { readonly driver: 'in-memory'; readonly world: string };
 

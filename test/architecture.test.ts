@@ -20,6 +20,8 @@ const mayImport: Readonly<
   // The commands that run the other programs of the package.
   'client/commands/worker': { modules: ['worker/main'] },
   'client/commands/sandbox': { modules: ['sandbox'] },
+  // What an administrator runs on a server is the helper and how it is installed.
+  'client/commands/server': { modules: ['drivers/servers'] },
   'client/commands/demo': { modules: ['sandbox'] },
   // The sandbox uses the product from outside; to judge its load it uses the product's own prober and words.
   sandbox: { modules: ['domain', 'drivers/traffic', 'workflows/messages', 'configuration'] },

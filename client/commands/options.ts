@@ -5,16 +5,23 @@ import { parseDuration } from '../../configuration/quantities.js';
 
 /** Options that several commands share, so that each reads the same everywhere. */
 
-export const withService = (command: Command): Command =>
-  withTemporal(
-    command
-      .option('-c, --config <file>', 'the configuration', defaultConfigurationFile)
-      .option(
-        '-d, --destination <name>',
-        'where to: verdigris.<name>.yaml lies over the configuration',
-        defaultDestination,
-      ),
-  );
+export const withService = (command: Command): Command => withTemporal(withConfiguration(command));
+
+/** What the options of `withConfiguration` say. */
+export interface ConfigurationOptions {
+  readonly config: string;
+  readonly destination: string;
+  readonly json?: boolean;
+}
+
+export const withConfiguration = (command: Command): Command =>
+  command
+    .option('-c, --config <file>', 'the configuration', defaultConfigurationFile)
+    .option(
+      '-d, --destination <name>',
+      'where to: verdigris.<name>.yaml lies over the configuration',
+      defaultDestination,
+    );
 
 export const withTemporal = (command: Command): Command =>
   command

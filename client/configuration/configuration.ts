@@ -41,9 +41,30 @@ export class ConfigurationError extends Refusal {
  * Reads `verdigris.yaml` and, over it, `verdigris.<destination>.yaml`. Only the default destination may do
  * without an overlay. Throws a `ConfigurationError` with every complaint at once.
  */
-export function readService(configPath: string, destination: string = defaultDestination): Service {
+export const readService = (configPath: string, destination: string = defaultDestination): Service =>
+  serviceIn(configPath, destination, (value) => value);
+
+/** Reads it before the machines' host keys are known: one that is not pinned yet is `noHostKey`. */
+export const readServiceWithoutHostKeys = (configPath: string, destination: string): Service =>
+  serviceIn(configPath, destination, withoutHostKeys);
+
+/** What stands where no host key is known. No machine has it. */
+export const noHostKey = `SHA256:${'A'.repeat(43)}`;
+
+function withoutHostKeys(value: unknown): unknown {
+  if (!isRecord(value) || !isRecord(value['environments'])) return value;
+  const filled = Object.entries(value['environments']).map(([color, servers]) => [
+    color,
+    Array.isArray(servers)
+      ? servers.map((server: unknown) => (isRecord(server) ? { hostKey: noHostKey, ...server } : server))
+      : servers,
+  ]);
+  return { ...value, environments: Object.fromEntries(filled) as unknown };
+}
+
+function serviceIn(configPath: string, destination: string, fill: (value: unknown) => unknown): Service {
   const files = readFiles(configPath, destination);
-  const value = files.map((file) => file.value).reduce(overlay);
+  const value = fill(files.map((file) => file.value).reduce(overlay));
   const configuration = Configuration.safeParse(value);
   const complaints: ConfigurationComplaint[] = [];
   // Nothing is to be said of values where the YAML itself is not understood.
@@ -64,7 +85,7 @@ export function overlayPath(configPath: string, destination: string): string {
   return join(dirname(configPath), `${basename(configPath, extension)}.${destination}${extension}`);
 }
 
-function readFiles(configPath: string, destination: string): readonly SourceFile[] {
+export function readFiles(configPath: string, destination: string): readonly SourceFile[] {
   checkDestination(destination);
   const base = readText(configPath);
   if (base === undefined) {

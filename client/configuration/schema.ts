@@ -134,13 +134,15 @@ const Probe = map({
 
 const privilege = () =>
   z
-    .enum(['none', 'sudo'], needs('none or sudo'))
-    .describe('How the helper gets its rights on a server: none (as the login user) or sudo (sudo -n)');
+    .enum(['installed', 'sudo', 'none'], needs('installed, sudo or none'))
+    .describe(
+      'How the helper gets its rights on a server: installed (by verdigris server setup, bound by a policy), sudo (any command: as good as root) or none (as the login user)',
+    );
+
+const loginPattern = /^[a-z_][a-z0-9_-]{0,31}$/;
 
 const Ssh = map({
-  user: text('a login name', /^[a-z_][a-z0-9_-]{0,31}$/)
-    .optional()
-    .describe('Login user'),
+  user: text('a login name', loginPattern).optional().describe('Login user'),
   key: secretReference().optional().describe('Name of the private key'),
   port: port().optional().describe('Default: 22'),
   privilege: privilege().optional(),
@@ -223,6 +225,9 @@ const Program = map({
     .optional()
     .describe('Holds releases/, current and shared/ on the servers. Default: /opt/<service>'),
   port: port().optional().describe('Port of the program on every server that says no other'),
+  user: text('a login name', loginPattern)
+    .optional()
+    .describe('Who the program runs as where the helper is installed. Default: <service>'),
   executable: relativePath().optional().describe('Path in the artifact. Default: bin/<service>'),
   unitFile: relativePath()
     .optional()

@@ -23,6 +23,7 @@ export function toService(configuration: Configuration, destination: string): Se
     program: {
       executable: program.executable ?? `bin/${name}`,
       unitFile: program.unitFile ?? `lib/systemd/system/${unit}`,
+      user: program.user ?? name,
     },
     environments: { blue: serversOf('blue'), green: serversOf('green') },
     loadBalancer: toLoadBalancer(configuration.loadBalancer),

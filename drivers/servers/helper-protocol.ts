@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Failure, isFailureName, type FailureName } from '../../domain/failures.js';
-import type { Server } from '../../domain/service.js';
-import { shellLine } from './quoting.js';
+import type { Privilege, Server } from '../../domain/service.js';
+import { helperPlace, installedHelperDigest } from './installed-helper.js';
+import { shellLine, type Command } from './quoting.js';
 
 export type HelperCommand =
   | 'observe'
@@ -20,18 +21,27 @@ export type HelperCommand =
 /** `name=value` words of one command. */
 export type HelperWords = Readonly<Record<string, string | number>>;
 
-/** The line for the remote shell that runs one command of the helper, which travels with it. */
+/** The line for the remote shell that runs one command of the helper: the installed one, or one that travels with it. */
 export function helperLine(
   server: Server,
-  privilege: 'none' | 'sudo',
+  privilege: Privilege,
   command: HelperCommand,
   words: HelperWords,
 ): string {
   const all = { directory: server.directory, unit: server.unit, port: server.port, ...words };
   const given = Object.entries(all).map(([name, value]) => `${name}=${value}`);
-  const shell = ['sh', '-c', helperText(), 'verdigris', command, ...given] as const;
-  return shellLine(privilege === 'sudo' ? ['sudo', '-n', ...shell] : shell);
+  // The installed one refuses to work for a worker that means another.
+  const version = privilege === 'installed' ? [`helper=${installedHelperDigest()}`] : [];
+  return shellLine([...howToRun[privilege](), command, ...given, ...version]);
 }
+
+const travelling = (): Command => ['sh', '-c', helperText(), 'verdigris'];
+
+const howToRun: Readonly<Record<Privilege, () => Command>> = {
+  installed: () => ['sudo', '-n', helperPlace.path],
+  sudo: () => ['sudo', '-n', ...travelling()],
+  none: travelling,
+};
 
 let text: string | undefined;
 
@@ -71,21 +81,41 @@ export class HelperReply {
     return this.#fields.find(([name]) => name === key)?.[1] ?? '';
   }
 
+  /** Whether it said that all was done. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   all(key: string): readonly string[] {
     return this.#fields.flatMap(([name, value]) => (name === key ? [value] : []));
   }
 
   /** Throws unless the helper said that all was done. `cannot` begins the sentence, `stray` is what else was printed. */
-  prove(cannot: string, stray: string): void {
+  prove(cannot: string, stray: string, privilege: Privilege = 'none'): void {
+    const words = stray.trim();
+    const setUp = '\n  as an administrator: verdigris server setup';
+    if (this.#fields.length === 0 && words.startsWith('sudo:')) {
+      const why =
+        privilege === 'installed'
+          ? `sudo does not let this user run ${helperPlace.path}, needs the helper and its rule${setUp}`
+          : 'sudo does not let this user run the helper, needs a rule with NOPASSWD';
+      throw new Failure('ServerLoginRefused', `${cannot}: ${why}\n${words}`);
+    }
+    if (
+      privilege === 'installed' &&
+      this.#fields.length > 0 &&
+      this.one('helper') !== installedHelperDigest()
+    ) {
+      throw new Failure(
+        'HelperOutdated',
+        `${cannot}: the helper installed there is ${this.one('helper').slice(0, 12) || 'of no known version'}, this worker needs ${installedHelperDigest().slice(0, 12)}${setUp}`,
+      );
+    }
     if (this.#ended) return;
     const name: FailureName | undefined = namedFailure(this.one('error'));
-    if (name) throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}`);
-    const words = stray.trim();
-    if (this.#fields.length === 0 && words.startsWith('sudo:')) {
-      throw new Failure(
-        'ServerLoginRefused',
-        `${cannot}: sudo does not let this user run the helper, needs a rule with NOPASSWD\n${words}`,
-      );
+    if (name) {
+      const cure = name === 'PolicyRefused' ? setUp : '';
+      throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}${cure}`);
     }
     throw new Failure(
       'CommandFailed',

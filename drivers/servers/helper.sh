@@ -19,8 +19,14 @@
 
 set -u
 export LC_ALL=C
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
+# Where it is installed (`verdigris server setup`) these are set on the line below, and a policy rules what it may do.
+# Where it travels with each command, whoever sent it rules.
+# shellcheck disable=SC2034
+installed_at='' policies=''
+unit_directory=${VERDIGRIS_UNIT_DIRECTORY:-/etc/systemd/system}
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+# @installed
 # Whoever asked may hang up at any moment. A change that was begun is seen through all the same.
 trap '' PIPE HUP
 
@@ -32,7 +38,9 @@ main() {
   [ $# -gt 0 ] || fail CommandFailed 'no command was given'
   command=$1
   shift
+  [ -z "$installed_at" ] || prove_version "$@"
   read_words "$@"
+  [ -z "$installed_at" ] || obey_policy
   case $command in
     observe) observe ;;
     install) install_release ;;
@@ -78,7 +86,7 @@ observe() {
 
 install_release() {
   need_release
-  must mkdir -p "$releases" "$state/incoming" "$directory/shared"
+  make_directories
   locked open_incoming
   if is_installed "$release"; then
     say have yes
@@ -94,6 +102,7 @@ install_release() {
   must tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
   rm -rf "$tree/.verdigris" "$incoming/artifact.tar.gz"
   must chmod -R u+rwX,go-w,u-s,g-s "$tree"
+  refuse_strange_files "$tree"
   if [ ! -f "$tree/$executable" ] || [ ! -x "$tree/$executable" ]; then
     fail CommandFailed "the artifact has no executable file \"$executable\""
   fi
@@ -193,11 +202,13 @@ adopt() {
   digest=$(digest_of_running)
   [ -n "$digest" ] || fail CommandFailed "/proc/$unit_pid/exe cannot be read, needs root"
   program=$(readlink "/proc/$unit_pid/exe")
+  # It is told in the unit's settings: a program may have chosen its own name.
+  case $program in *[!A-Za-z0-9._@+/-]*) program='a program with a strange name' ;; esac
   settings=$(printf '%s\n' "$unit_fragment" "$unit_drop_ins" | tr ' ' '\n' | grep -vxF "$drop_in" | while IFS= read -r file; do
     [ -n "$file" ] && cat "$file"
   done | sha256sum)
   release=$(first 12 "$digest")-$(first 8 "$settings")
-  must mkdir -p "$releases" "$state/incoming" "$directory/shared"
+  make_directories
   locked open_incoming
   locked commit_adopt
   say release "$release"
@@ -224,10 +235,10 @@ commit_install() {
     # What is there without its mark is what a removal left that was cut off.
     [ ! -e "$releases/$release" ] || must mv "$releases/$release" "$incoming/unfinished"
     number_release "$tree"
+    note_in_journal "installs $release"
     guard
     must mv "$tree" "$releases/$release"
     sync_path "$releases"
-    note_in_journal "installed $release"
   fi
   find_active
   remove_beyond "$keep"
@@ -238,10 +249,10 @@ commit_settings() {
   find_active
   # What runs was started with the old settings: activating it has to start it again.
   [ "$active" != "$release" ] || mark_change "renewing $release"
+  note_in_journal "renews the settings of $release"
   guard
   sync_path "$incoming/unit.conf"
   must mv -f "$incoming/unit.conf" "$releases/$release/.verdigris/unit.conf"
-  note_in_journal "renewed the settings of $release"
 }
 
 # Stops what runs, one rename, starts $1. `nothing` leaves nothing of ours behind.
@@ -253,6 +264,7 @@ commit_switch() {
     remember_replaced "$1"
   fi
   mark_change "stopping $1"
+  note_in_journal "stops ${outgoing:-nothing of ours}, activates $1"
   guard
   stop_unit
   [ -z "$outgoing" ] || [ "$outgoing" = "$1" ] || keep_last_words "$outgoing"
@@ -260,19 +272,18 @@ commit_switch() {
   if [ "$1" = nothing ]; then
     rm -f "$current"
     forget_unit
-    note_in_journal 'activated nothing'
     rm -f "$state/change"
     return
   fi
+  relabel "$releases/$1"
   point_current_to "$1"
-  note_in_journal "activated $1"
   must systemctl daemon-reload
   if is_base_ours; then systemctl enable "$unit" >/dev/null 2>&1 || say note "$unit could not be enabled"; fi
   # From here on whatever runs under the unit is the new release, whoever started it.
   mark_change "starting $1"
+  note_in_journal "starts $1"
   guard
   start_unit "$1"
-  note_in_journal "started $1"
   rm -f "$state/change"
 }
 
@@ -281,10 +292,10 @@ commit_stop() {
   look_at_unit
   find_active
   refuse_foreign
-  guard
   runs || return 0
+  note_in_journal "stops ${active:-nothing of ours}"
+  guard
   stop_unit
-  note_in_journal 'stopped'
 }
 
 commit_remove() {
@@ -300,9 +311,9 @@ commit_remove() {
   printf '%s\n' "$because" >"$evidence/reason" || fail_writing "$evidence/reason"
   rm -rf "$state/failed/$release"
   must mv "$evidence" "$state/failed/$release"
+  note_in_journal "removes $release: $because"
   guard
   must mv "$releases/$release" "$incoming/removed"
-  note_in_journal "removed $release: $because"
 }
 
 # The file's own time tells since when, so the same told twice leaves it as it is.
@@ -342,12 +353,12 @@ commit_adopt() {
     [ ! -e "$releases/$release" ] || must mv "$releases/$release" "$incoming/unfinished"
     must mv "$tree" "$releases/$release"
   fi
+  note_in_journal "adopts $release ($program)"
+  note_in_journal "to undo it: rm $drop_in $current && systemctl daemon-reload"
   prepare_unit
   guard
   point_current_to "$release"
   must systemctl daemon-reload
-  note_in_journal "adopted $release ($program)"
-  note_in_journal "to undo it: rm $drop_in $current && systemctl daemon-reload"
 }
 
 # --- The lock and the fencing token ---------------------------------------------------------------
@@ -488,8 +499,8 @@ remove_beyond() {
   excess=$(($(printf '%s' "$old" | grep -c '') - $1))
   for id in $old; do
     [ "$excess" -gt 0 ] || return 0
+    note_in_journal "removes $id: $1 are kept"
     must mv "$releases/$id" "$incoming/removed-$id"
-    note_in_journal "removed $id: $1 are kept"
     excess=$((excess - 1))
   done
 }
@@ -500,6 +511,17 @@ keep_last_words() {
 }
 
 # --- Receiving and checking -----------------------------------------------------------------------
+
+make_directories() {
+  must mkdir -p "$releases" "$state/incoming"
+  [ -d "$directory/shared" ] || make_shared
+}
+
+# What outlives releases is the one place where the program may write.
+make_shared() {
+  must mkdir "$directory/shared"
+  [ -z "$installed_at" ] || must chown "$policy_user:$policy_group" "$directory/shared"
+}
 
 # Makes a directory of our own to work in, and sweeps those of installs that died: each is held by a
 # lock for as long as somebody works in it.
@@ -524,8 +546,23 @@ receive_artifact() {
   [ "$found" = "$artifact" ] || fail DigestMismatch "what arrived is $found, needs $artifact"
 }
 
+# A link that leads out of a release would be followed by whoever reads it, root too; nothing else than files,
+# directories and links within has a place in one.
+refuse_strange_files() {
+  strange=$(find "$1" ! -type f ! -type d ! -type l | head -n 1)
+  # shellcheck disable=SC2016 # The inner shell expands it.
+  [ -n "$strange" ] || strange=$(find "$1" -type l -exec sh -c '
+    root=$(readlink -f "$0")
+    for link do
+      case $(readlink -f "$link") in "$root" | "$root"/*) ;; *) printf "%s\n" "$link" ;; esac
+    done' "$1" {} + | head -n 1)
+  [ -z "$strange" ] ||
+    fail ArchiveUnsafe "the artifact has ${strange#"$1/"}, needs files, directories and links that stay inside"
+}
+
 unpack_settings() {
   printf '%s' "$unit_conf" | base64 -d >"$1" || fail CommandFailed 'the unit settings did not arrive whole'
+  [ -z "$installed_at" ] || bring_under_policy "$1"
 }
 
 # Looks at the unit as it will be with the settings in $2, with the paths of the release that is not active yet.
@@ -554,7 +591,7 @@ check_unit() {
 # Asks the system's own loader, as the program's user, whether every library is there.
 check_libraries() {
   command -v ldd >/dev/null || return 0
-  user=$(sed -n 's/^User=//p' "$1/.verdigris/unit.conf" | tail -n 1)
+  user=${policy_user:-$(sed -n 's/^User=//p' "$1/.verdigris/unit.conf" | tail -n 1)}
   path=$(sed -n 's/^Environment=.*LD_LIBRARY_PATH=\([^ "]*\).*/\1/p' "$1/.verdigris/unit.conf" | tail -n 1 | sed "s|$current|$1|g")
   set -- "$1" env LD_LIBRARY_PATH="$path" ldd "$1/$executable"
   tree=$1
@@ -563,6 +600,9 @@ check_libraries() {
     # The directory that it was unpacked in is closed to others until it is a release.
     must chmod 711 "$incoming"
     set -- runuser -u "$user" -- "$@"
+  elif [ -n "$policy_user" ] && [ "$(id -u)" = 0 ]; then
+    say note "the libraries were not looked for: there is no runuser to do it as $user"
+    return 0
   fi
   missing=$("$@" 2>&1 | grep 'not found') || return 0
   fail UnitRefused "$executable lacks libraries here$line_end$(printf '%s\n' "$missing" | sed "s|$tree|$current|g")"
@@ -804,8 +844,15 @@ sync_tree() {
   find "$1" \( -type f -o -type d \) -exec sync {} + 2>/dev/null || say note "$1 could not be synced"
 }
 
+# Before it is done: what was cut off and done again is told twice, and nothing is done untold.
 note_in_journal() {
-  printf '%s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$token" "$1" >>"$state/journal"
+  printf '%s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$token" "$(printf '%s' "$1" | tr '\n' ' ')" >>"$state/journal" ||
+    fail_writing "$state/journal"
+}
+
+# Where SELinux is on, what was moved keeps the label of where it was made.
+relabel() {
+  ! command -v restorecon >/dev/null || restorecon -R "$@" 2>/dev/null || say note "$1 could not be labelled"
 }
 
 # --- Words in, words out --------------------------------------------------------------------------
@@ -813,6 +860,7 @@ note_in_journal() {
 read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' unit_conf='' keep=0
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
+  policy_user='' policy_group=''
   for word in "$@"; do
     value=${word#*=}
     case ${word%%=*} in
@@ -831,6 +879,7 @@ read_words() {
       every-ms) every_ms=$value ;;
       lines) lines=$value ;;
       because) because=$value ;;
+      helper) ;;
       *) fail CommandFailed "the helper does not know \"${word%%=*}\"" ;;
     esac
   done
@@ -839,13 +888,15 @@ read_words() {
   case $directory/ in */../* | */./*) fail CommandFailed "\"$directory\" cannot be a server's directory, needs a path without dots" ;; esac
   expr "x$unit" : 'x[A-Za-z0-9._@:-]*[.]service$' >/dev/null ||
     fail CommandFailed "\"$unit\" cannot be a unit, needs the name of a service such as greeter.service"
+  [ -z "$executable" ] || expr "x$executable" : 'x[A-Za-z0-9._@+][A-Za-z0-9._@+/-]*$' >/dev/null ||
+    fail CommandFailed "\"$executable\" cannot be an executable, needs a path within the artifact"
+  case /$executable/ in */../*) fail CommandFailed "\"$executable\" leads out of the artifact" ;; esac
   for number in "$port" "$size" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
     case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
   done
   state=$directory/.verdigris
   releases=$directory/releases
   current=$directory/current
-  unit_directory=${VERDIGRIS_UNIT_DIRECTORY:-/etc/systemd/system}
   base=$unit_directory/$unit
   drop_in=$unit_directory/$unit.d/zz-verdigris.conf
 }
@@ -894,5 +945,7 @@ fail_writing() {
   need_free_kilobytes 64
   fail CommandFailed "$1 cannot be written"
 }
+
+# @policy
 
 main "$@"

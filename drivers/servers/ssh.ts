@@ -258,7 +258,7 @@ class SshServer implements ServerDriver {
           },
         }),
       );
-      reply.prove(`Cannot ${doing}`, exit.stderr);
+      reply.prove(`Cannot ${doing}`, exit.stderr, this.#address.privilege);
       return reply;
     } finally {
       clearInterval(ticking);

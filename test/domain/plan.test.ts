@@ -36,7 +36,7 @@ const service: Service = {
   id: ServiceId('shop', 'test'),
   name: 'shop',
   destination: 'test',
-  program: { executable: 'bin/shop', unitFile: 'shop.service' },
+  program: { executable: 'bin/shop', unitFile: 'shop.service', user: 'shop' },
   environments: {
     blue: [serverOf('blue', 1), serverOf('blue', 2)],
     green: [serverOf('green', 1), serverOf('green', 2)],

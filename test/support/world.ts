@@ -279,7 +279,7 @@ const serviceNamed = (name: string): Service => ({
   id: ServiceId(name, 'test'),
   name,
   destination: 'test',
-  program: { executable: 'bin/program', unitFile: 'lib/program.service' },
+  program: { executable: 'bin/program', unitFile: 'lib/program.service', user: 'program' },
   environments: {
     blue: [serverNamed(name, 'blue', 1), serverNamed(name, 'blue', 2)],
     green: [serverNamed(name, 'green', 1), serverNamed(name, 'green', 2)],

@@ -62,7 +62,11 @@ test('a short configuration is completed with defaults', () => {
     id: 'greeter@production',
     name: 'greeter',
     destination: 'production',
-    program: { executable: 'bin/greeter', unitFile: 'lib/systemd/system/greeter.service' },
+    program: {
+      executable: 'bin/greeter',
+      unitFile: 'lib/systemd/system/greeter.service',
+      user: 'greeter',
+    },
     environments: { blue: [serverOf('blue', '10.0.0.1')], green: [serverOf('green', '10.0.0.2')] },
     loadBalancer: {
       driver: 'ovh-iplb',

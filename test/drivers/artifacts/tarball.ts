@@ -70,7 +70,7 @@ export function elf({ machine = 62, type = 3, elfClass = 2, tail = 'code' } = {}
 export const unit = '[Service]\nExecStart={{directory}}/current/bin/greeter --port {{port}}\n';
 export const programEntry: RawEntry = { path: 'bin/greeter', mode: 0o755, body: elf() };
 export const unitEntry: RawEntry = { path: 'greeter.service', body: unit };
-export const program = { executable: 'bin/greeter', unitFile: 'greeter.service' };
+export const program = { executable: 'bin/greeter', unitFile: 'greeter.service', user: 'greeter' };
 
 export const sha256 = (bytes: Buffer | string): Digest =>
   Digest(createHash('sha256').update(bytes).digest('hex'));

@@ -99,12 +99,12 @@ exec ${real} "$@"
     words: Readonly<Record<string, string | number>>,
     how: HelperOptions = {},
   ): Promise<HelperRun> {
-    const { shell = ['sh'], killAt = 0, input = '' } = how;
+    const { shell = ['sh'], killAt = 0, input = '', program = helperFile, environment = {} } = how;
     const given = { directory: this.server, unit: 'greeter.service', port: 1, ...words };
     await this.remove('count');
     const result = await execa(
       'sh',
-      ['-c', 'echo $$ >"$WORLD/pid"; exec "$@"', 'sh', ...shell, helperFile, command, ...wordsOf(given)],
+      ['-c', 'echo $$ >"$WORLD/pid"; exec "$@"', 'sh', ...shell, program, command, ...wordsOf(given)],
       {
         reject: false,
         ...(typeof input === 'string' && !input.startsWith('/') ? { input } : { inputFile: input }),
@@ -118,6 +118,7 @@ exec ${real} "$@"
             join(this.directory, 'bin'),
             '/usr/bin:/bin',
           ].join(':'),
+          ...environment,
         },
       },
     );
@@ -229,6 +230,9 @@ interface HelperOptions {
   readonly killAt?: number;
   /** What it reads: a text, or the absolute path of a file. */
   readonly input?: string;
+  /** The helper itself, where it is not the one that travels. */
+  readonly program?: string;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface PackedRelease {
