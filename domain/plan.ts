@@ -5,7 +5,7 @@ import type { Complaint } from './failures.js';
 import { hashOf } from './hash.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
 import { factsOf, type Observation } from './observation.js';
-import type { Server, Service } from './service.js';
+import { rootByKey, type Server, type Service } from './service.js';
 import { allTo, describeSplit, type Split } from './split.js';
 import { describeMarks, unfitMarksOf } from './unfit.js';
 
@@ -238,5 +238,7 @@ function warningsOf(
       'The idle environment has no earlier release: it is stopped when this deployment is undone',
     );
   }
+  const root = rootByKey(service);
+  if (root !== undefined) warnings.push(root);
   return warnings;
 }

@@ -187,6 +187,16 @@ export const serversOf = (service: Service): readonly Server[] => [
   ...service.environments.green,
 ];
 
+/** In words, where it is so: servers on which the deploying key is as good as root. */
+export function rootByKey(service: Service): string | undefined {
+  const names = serversOf(service).flatMap(({ name, connection }) =>
+    connection.driver === 'ssh' && connection.privilege === 'sudo' ? [name] : [],
+  );
+  if (names.length === 0) return undefined;
+  const where = names.length === serversOf(service).length ? 'every server' : names.join(', ');
+  return `The deploying key is as good as root on ${where} (ssh.privilege: sudo); it is not after verdigris server setup`;
+}
+
 /** Throws a `TypeError` for a name that the service does not have. */
 export function serverNamed(service: Service, name: ServerName): Server {
   const server = serversOf(service).find((candidate) => candidate.name === name);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { workflowTypes, type Inspection } from '../../workflows/messages.js';
 import { exitCodes } from '../../domain/deployment.js';
-import { serversOf } from '../../domain/service.js';
+import { rootByKey, serversOf } from '../../domain/service.js';
 import { readService } from '../configuration/configuration.js';
 import { lookWith } from '../looking.js';
 import { complaintLines, observationReport, readyLine } from '../observation-report.js';
@@ -45,6 +45,8 @@ export function run(options: CheckOptions): Promise<number> {
     const { observation } = inspection;
     const complaints = [...left, ...inspection.complaints];
     output.say(observationReport(service, observation));
+    const root = rootByKey(service);
+    if (root !== undefined) output.say(`  ${root}`);
     output.say(complaints.length > 0 ? ['', ...complaintLines(complaints)] : ['', readyLine(service)]);
     output.document({ service: service.id, ready: complaints.length === 0, complaints, observation });
     return complaints.length === 0 ? 0 : exitCodes.refused;

@@ -324,6 +324,32 @@ describe('a plan', () => {
     expect(plan.warnings.join()).toContain('no earlier release');
   });
 
+  test.each([
+    [['sudo', 'sudo'], 'as good as root on every server'],
+    [['sudo', 'installed'], 'as good as root on green-1 '],
+    [['installed', 'none'], undefined],
+  ] as const)('says of %j whether the deploying key is as good as root', (privileges, words) => {
+    const reached = (server: Server, index: number): Server => ({
+      ...server,
+      connection: {
+        driver: 'ssh',
+        host: server.address,
+        port: 22,
+        user: 'deploy',
+        key: { secret: SecretName('key') },
+        hostKey: 'SHA256:x',
+        privilege: privileges[index] ?? 'none',
+      },
+    });
+    const green = service.environments.green.map(reached);
+    const blue = words?.includes('every')
+      ? service.environments.blue.map(reached)
+      : service.environments.blue;
+    const plan = planned(observed(), { ...request, service: { ...service, environments: { blue, green } } });
+    if (words === undefined) expect(plan.warnings.join()).not.toContain('root');
+    else expect(plan.warnings.join()).toContain(words);
+  });
+
   test('is the same for the same request and observation', () => {
     expect(planned()).toEqual(planned(structuredClone(observed()), structuredClone(request)));
   });
