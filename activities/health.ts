@@ -2,6 +2,7 @@ import pMap from 'p-map';
 import type { Color } from '../domain/color.js';
 import type { Release } from '../domain/deployment.js';
 import { Failure } from '../domain/failures.js';
+import type { LeftBehind } from '../domain/fleet.js';
 import {
   describeSample,
   isGood,
@@ -35,6 +36,8 @@ export interface EnvironmentWatch {
   readonly service: Service;
   readonly color: Color;
   readonly until: 'ill' | 'well';
+  /** Servers that get no traffic: how they are says nothing of the environment. */
+  readonly except: readonly ServerName[];
   readonly proved?: {
     /** SHA-256 of the program that was released. */
     readonly program: string;
@@ -69,9 +72,12 @@ export const createHealthActivities = (drivers: Drivers) => ({
     });
   },
 
-  /** Waits until the load balancer itself finds every server of an environment up, by checks newer than now. */
-  async awaitBackendsUp(input: { readonly service: Service; readonly color: Color }): Promise<void> {
-    return patiently((patience) => awaitBackendsUp(drivers, input.service, input.color, patience));
+  /**
+   * Waits until the load balancer itself finds each of `servers` up, by checks newer than now.
+   * @returns those that it does not when the time is over, `mayMiss` at most. Fails with `IdleNotUp` when there are more.
+   */
+  async awaitBackendsUp(input: ExpectedUp): Promise<readonly LeftBehind[]> {
+    return patiently((patience) => awaitBackendsUp(drivers, input, patience));
   },
 
   /** Tells how each server of an environment names itself to visitors; a silent one is left out. */
@@ -88,19 +94,36 @@ export const createHealthActivities = (drivers: Drivers) => ({
     return patiently((patience) => watchEnvironment(drivers, input, patience));
   },
 
-  /** Asks both environments the same, in the same window, past the load balancer. */
+  /** Asks both environments the same, in the same window, past the load balancer; servers that get no traffic are not asked. */
   async compareEnvironments(input: {
     readonly service: Service;
+    readonly except: readonly ServerName[];
   }): Promise<Readonly<Record<Color, readonly Sample[]>>> {
     return patiently(async (patience) => {
       const [blue, green] = await Promise.all([
-        askEnvironment(drivers, input.service, 'blue', patience),
-        askEnvironment(drivers, input.service, 'green', patience),
+        askEnvironment(drivers, input.service, serversBut(input, 'blue'), patience),
+        askEnvironment(drivers, input.service, serversBut(input, 'green'), patience),
       ]);
       return { blue, green };
     });
   },
 });
+
+interface ExpectedUp {
+  readonly service: Service;
+  readonly servers: readonly ServerName[];
+  readonly mayMiss: number;
+}
+
+/** The servers of an environment without those that get no traffic; all of them where nobody would be left. */
+function serversBut(
+  { service, except }: { readonly service: Service; readonly except: readonly ServerName[] },
+  color: Color,
+): readonly Server[] {
+  const all = service.environments[color];
+  const rest = all.filter(({ name }) => !except.includes(name));
+  return rest.length > 0 ? rest : all;
+}
 
 async function proveHealth(
   driver: ServerDriver,
@@ -154,10 +177,9 @@ async function identityOf(driver: ServerDriver, service: Service, patience: Pati
 
 async function awaitBackendsUp(
   drivers: Drivers,
-  service: Service,
-  color: Color,
+  { service, servers, mayMiss }: ExpectedUp,
   patience: Patience,
-): Promise<void> {
+): Promise<readonly LeftBehind[]> {
   const deadlineAtMs = Date.now() + service.verify.loadBalancerDeadlineMs;
   const driver = await drivers.loadBalancer(service);
   const before = new Map(
@@ -165,37 +187,51 @@ async function awaitBackendsUp(
   );
   for (;;) {
     const { backends } = await driver.observe(patience);
-    const missing = service.environments[color].flatMap(({ name }) => {
+    const missing = servers.flatMap((name) => {
       const backend = backends.find((candidate) => candidate.server === name);
       const fresh = backend?.checkedAtMs !== undefined && backend.checkedAtMs > (before.get(name) ?? 0);
       return backend?.state === 'up' && fresh
         ? []
-        : [`${name} is ${backend?.state ?? 'absent'}${backend?.state === 'up' ? ' by an old check' : ''}`];
+        : [
+            {
+              server: name,
+              is: `${backend?.state ?? 'absent'}${backend?.state === 'up' ? ' by an old check' : ''}`,
+            },
+          ];
     });
-    if (missing.length === 0) return;
+    if (missing.length === 0) return [];
+    const words = missing.map(({ server, is }) => `${server} is ${is}`).join(', ');
+    if (Date.now() > deadlineAtMs && missing.length <= mayMiss) {
+      return missing.map(({ server, is }) => ({
+        server,
+        because: `in the load balancer's own eyes it is ${is}`,
+      }));
+    }
     if (Date.now() > deadlineAtMs) {
       throw new Failure(
         'IdleNotUp',
-        `Cannot verify ${color}: in the load balancer's own eyes ${missing.join(', ')}; needs all up with a check newer than the activation\n  look at the farm's probe, and at "probe" of its servers, in the control panel`,
+        `Cannot verify ${service.id}: in the load balancer's own eyes ${words}; needs all up with a check newer than the activation\n  look at the farm's probe, and at "probe" of its servers, in the control panel`,
       );
     }
-    patience.progress(`waiting for the load balancer: ${missing.join(', ')}`);
+    patience.progress(`waiting for the load balancer: ${words}`);
     await pause(Math.min(service.verify.everyMs, 5_000));
   }
 }
 
 async function watchEnvironment(
   drivers: Drivers,
-  { service, color, until, proved }: EnvironmentWatch,
+  input: EnvironmentWatch,
   patience: Patience,
 ): Promise<string> {
+  const { service, color, until, proved } = input;
+  const servers = serversBut(input, color);
   const known: Known = {
     program: proved?.program,
     processes: new Map(Object.entries(proved?.processes ?? {})),
   };
   for (;;) {
     const complaints = (
-      await pMap(service.environments[color], (server) => illness(drivers, service, server, known, patience))
+      await pMap(servers, (server) => illness(drivers, service, server, known, patience))
     ).filter((complaint) => complaint !== undefined);
     if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
     if (until === 'well' && complaints.length === 0) return '';
@@ -251,10 +287,9 @@ const questionsAtOnce = 6;
 async function askEnvironment(
   drivers: Drivers,
   service: Service,
-  color: Color,
+  servers: readonly Server[],
   patience: Patience,
 ): Promise<readonly Sample[]> {
-  const servers = service.environments[color];
   const question = { ...healthQuestion(service), path: service.prober.path };
   const asked = Array.from(
     { length: questionsPerEnvironment },

@@ -3,6 +3,7 @@ import type { LoadBalancerObservation, Observation, ServerObservation } from '..
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
+import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
 import type { Drivers } from '../drivers/drivers.js';
@@ -105,8 +106,12 @@ async function confirmRuns(
       concurrency: atOnce,
     },
   );
+  const unreachable = servers.filter((seen) => seen.kind === 'unreachable');
+  if (unreachable.length > mayBeLeftBehind(service.fleet, servers.length)) {
+    throw new Failure('ServerUnreachable', unreachable.map(({ message }) => message).join('\n'));
+  }
   const others = servers.flatMap((seen) => {
-    if (seen.kind === 'unreachable') throw new Failure('ServerUnreachable', seen.message);
+    if (seen.kind === 'unreachable') return [];
     const program = seen.facts.runningProgram;
     return program === undefined || program === planned[seen.server] ? [] : [seen.server];
   });

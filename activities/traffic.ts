@@ -2,6 +2,7 @@ import { Context, activityInfo, heartbeat } from '@temporalio/activity';
 import type { Color } from '../domain/color.js';
 import { Failure } from '../domain/failures.js';
 import { isServed, describeSample, type Verdict } from '../domain/health.js';
+import type { ServerName } from '../domain/names.js';
 import type { Service } from '../domain/service.js';
 import type { Split } from '../domain/split.js';
 import {
@@ -25,10 +26,14 @@ export const createTrafficActivities = (drivers: Drivers) => ({
     readonly to: Split;
     readonly expected?: Readonly<Record<string, string>>;
     readonly purpose: 'forward' | 'rollback';
+    /** Servers that must not get any traffic. */
+    readonly leaveOut: readonly ServerName[];
+    /** Servers of the other environment that are probed from then on. */
+    readonly takeIn?: readonly ServerName[];
   }): Promise<RouteReport> {
-    const { service, to, expected, purpose } = input;
+    const { service, ...change } = input;
     return patiently(async (patience) =>
-      (await drivers.loadBalancer(service)).route({ to, expected, purpose, leaveOut: [] }, patience),
+      (await drivers.loadBalancer(service)).route({ expected: undefined, ...change }, patience),
     );
   },
 

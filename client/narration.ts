@@ -57,7 +57,8 @@ export function stageLine(stage: Stage, fact: string, tookMs?: number): string {
 export function factOf(stage: Stage, status: Status): string {
   const { kind, live, idle, release, servers, split, tally } = status;
   const onIdle = servers.filter(({ color }) => color === (status.plan?.idle ?? idle)).length;
-  const fleet = `${count(onIdle, 'server')} of ${status.plan?.idle ?? idle}`;
+  const left = status.leftBehind?.length ?? 0;
+  const fleet = `${left > 0 ? `${onIdle - left} of ` : ''}${count(onIdle, 'server')} of ${status.plan?.idle ?? idle}`;
   switch (stage) {
     case 'inspect':
       return status.plan
@@ -136,7 +137,10 @@ export function progressOf(status: Status, nowMs: number): Progress | undefined 
     };
   }
   const reached = reachedIn[stage];
-  const mine = servers.filter(({ color }) => color === (status.plan?.idle ?? status.idle));
+  const left = new Set(status.leftBehind?.map(({ server }) => server));
+  const mine = servers.filter(
+    ({ server, color }) => color === (status.plan?.idle ?? status.idle) && !left.has(server),
+  );
   if (!reached || mine.length === 0) return undefined;
   const done = mine.filter(({ state }) => reached.includes(state)).length;
   return { share: done / mine.length, text: `${done} of ${count(mine.length, 'server')}` };

@@ -1,4 +1,5 @@
 import type { Outcome, Status } from '../domain/deployment.js';
+import type { LeftBehind } from '../domain/fleet.js';
 import { emptyTally } from '../domain/traffic.js';
 import type { End, EndedRun, OpenRun, ServiceRun } from './service-run.js';
 import { describeSplit } from '../domain/split.js';
@@ -67,7 +68,7 @@ function outcomeLines(outcome: Outcome, { type, status }: EndedRun, service: str
     case 'promoted':
       return [
         `Promoted ${service} to ${describeRelease(outcome.release)}.`,
-        ...indented([`${outcome.live} is live`, ...outcome.notes]),
+        ...indented([`${outcome.live} is live`, ...leftBehindLines(outcome.leftBehind), ...outcome.notes]),
         ...indented(tallyLines(outcome.tally)),
       ];
     case 'refused':
@@ -98,6 +99,14 @@ function outcomeLines(outcome: Outcome, { type, status }: EndedRun, service: str
       return outcome satisfies never;
   }
 }
+
+/** The notes tell why; this tells what to do about it. */
+const leftBehindLines = (leftBehind: readonly LeftBehind[] = []): readonly string[] =>
+  leftBehind.length === 0
+    ? []
+    : [
+        `left behind: ${leftBehind.map(({ server }) => server).join(', ')}; they get no traffic until they are brought back: verdigris converge`,
+      ];
 
 /** `green-2` before `green-10`. */
 const byName = (one: string, other: string): number => one.localeCompare(other, 'en', { numeric: true });

@@ -1,5 +1,6 @@
 import type { Color } from './color.js';
 import type { Complaint } from './failures.js';
+import type { LeftBehind } from './fleet.js';
 import type { DeploymentId, Digest, ReleaseId, ServerName, ServiceId } from './names.js';
 import type { MessageName, Phase, Stage } from './phase.js';
 import type { Plan } from './plan.js';
@@ -58,6 +59,8 @@ export type Outcome =
       readonly kind: 'promoted';
       readonly release: Release;
       readonly live: Color;
+      /** Servers that do not run the release: `verdigris converge` brings them back. */
+      readonly leftBehind: readonly LeftBehind[];
       readonly notes: readonly string[];
       readonly tally: Tally;
     }
@@ -144,6 +147,8 @@ export interface Status {
   readonly plan?: Plan;
   readonly evidence?: Evidence;
   readonly servers: readonly ServerStatus[];
+  /** Servers that it goes on without. */
+  readonly leftBehind?: readonly LeftBehind[];
   /** What is awaited, in a sentence; `undefined` while it works. */
   readonly awaits?: string;
   readonly deadline?: number;

@@ -19,6 +19,7 @@ export const failures = {
   HelperOutdated: { transient: false },
   PolicyRefused: { transient: false },
   ServerBusy: { transient: true },
+  ServerTooSlow: { transient: false },
   ExecutorFenced: { transient: false },
   CommandFailed: { transient: true },
   DiskFull: { transient: false },

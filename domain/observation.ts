@@ -38,7 +38,8 @@ export type Traffic =
   /** An entry point sends traffic to something that is neither blue nor green. */
   | { readonly kind: 'elsewhere'; readonly detail: string };
 
-export type BackendState = 'up' | 'down' | 'unchecked' | 'absent';
+/** `inactive`: set so by somebody, it gets neither traffic nor checks. `absent`: it is not there, or has no weight. */
+export type BackendState = 'up' | 'down' | 'unchecked' | 'inactive' | 'absent';
 
 /** One server as the load balancer sees it; the worst of its instances. */
 export interface BackendObservation {
@@ -102,6 +103,16 @@ export const factsOf = (observation: Observation, server: ServerName): ServerFac
   const seen = observation.servers.find((candidate) => candidate.server === server);
   return seen?.kind === 'reached' ? seen.facts : undefined;
 };
+
+/**
+ * The servers of an environment that the load balancer is told to leave out. None where that would be all of them: then
+ * nobody was left behind by us, and traffic has to go somewhere.
+ */
+export function leftOutOf({ backends }: LoadBalancerObservation, color: Color): readonly ServerName[] {
+  const own = backends.filter((backend) => backend.color === color);
+  const out = own.filter(({ state }) => state === 'inactive');
+  return out.length === own.length ? [] : out.map(({ server }) => server);
+}
 
 /** The environment that new traffic is sent to, when it is exactly one. */
 export const liveColor = ({ traffic }: LoadBalancerObservation): Color | undefined =>

@@ -1,10 +1,11 @@
 import { credentialLacks } from './credential-lacks.js';
-import { otherColor, type Color } from './color.js';
+import { colors, otherColor, type Color } from './color.js';
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
 import type { Complaint } from './failures.js';
+import { describeLeftBehind, mayBeLeftBehind, type LeftBehind } from './fleet.js';
 import { hashOf } from './hash.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
-import { factsOf, type Observation } from './observation.js';
+import { factsOf, leftOutOf, type Observation, type ServerObservation } from './observation.js';
 import { rootByKey, type Server, type Service } from './service.js';
 import { allTo, describeSplit, type Split } from './split.js';
 import { describeMarks, unfitMarksOf } from './unfit.js';
@@ -21,6 +22,10 @@ export interface Plan {
   readonly objects: Readonly<Record<string, string>>;
   /** What runs live: server to the SHA-256 of its program. */
   readonly liveRuns: Readonly<Record<string, string>>;
+  /** Servers that the load balancer was told to leave out when it was planned, of both environments. */
+  readonly leftOut: readonly ServerName[];
+  /** Idle servers that could not be reached when it was planned: it goes on without them. Not among `servers`. */
+  readonly leftBehind: readonly LeftBehind[];
   /** What people should know before they approve. */
   readonly warnings: readonly string[];
 }
@@ -71,13 +76,29 @@ export function complaintsAbout(service: Service, observation: Observation): rea
       credentialLacks(`deploy "${service.id}"`, service.loadBalancer, loadBalancer.lacking),
     );
   }
-  for (const seen of observation.servers) {
-    if (seen.kind === 'unreachable') add('ServerUnreachable', seen.message);
-  }
+  for (const { message } of tooManyUnreachable(service, observation)) add('ServerUnreachable', message);
   for (const server of service.environments[idleOf(observation) ?? 'green']) {
     complaints.push(...complaintsAboutIdle(server, observation));
   }
   return complaints;
+}
+
+type Unreachable = Extract<ServerObservation, { kind: 'unreachable' }>;
+
+const unreachableOf = (color: Color, { servers }: Observation): readonly Unreachable[] =>
+  servers.filter((seen): seen is Unreachable => seen.kind === 'unreachable' && seen.color === color);
+
+/**
+ * The unreachable servers of each environment that has more of them than may be left behind. The way back is held to the same
+ * measure as the new environment: with too many of its servers out of sight, nobody knows whether it works.
+ */
+function tooManyUnreachable(service: Service, observation: Observation): readonly Unreachable[] {
+  const isSettled = idleOf(observation) !== undefined;
+  return colors.flatMap((color) => {
+    const unreachable = unreachableOf(color, observation);
+    const borne = isSettled ? mayBeLeftBehind(service.fleet, service.environments[color].length) : 0;
+    return unreachable.length > borne ? unreachable : [];
+  });
 }
 
 function complaintsAboutIdle(server: Server, observation: Observation): readonly Complaint[] {
@@ -147,20 +168,32 @@ export function computePlan(
   };
   const liveRuns = runsOf(service, otherColor(idle), observation);
   const live = serves(service, otherColor(idle), observation) ? otherColor(idle) : 'nothing';
+  const leftBehind = unreachableOf(idle, observation).map(({ server, message }) => ({
+    server,
+    because: message,
+  }));
   const content = {
     release,
     live,
     idle,
-    servers: service.environments[idle].map((server) => plannedServer(server, observation)),
+    servers: service.environments[idle]
+      .filter(({ name }) => !leftBehind.some(({ server }) => server === name))
+      .map((server) => plannedServer(server, observation)),
     steps: [allTo(idle)],
     objects: oursOf(observation),
     liveRuns,
-  } satisfies Omit<Plan, 'hash' | 'warnings'>;
+    leftOut: colors.flatMap((color) => leftOutOf(observation.loadBalancer, color)),
+  } satisfies Omit<Plan, 'hash' | 'warnings' | 'leftBehind'>;
   return {
     kind: 'planned',
     plan: {
       ...content,
-      warnings: [...warningsAboutUnfit(request, observation), ...warningsOf(service, content, observation)],
+      leftBehind,
+      warnings: [
+        ...warningsAboutUnfit(request, observation),
+        ...warningsOf(service, content, observation),
+        ...leftBehind.map((left) => `Left behind: ${describeLeftBehind(left)}`),
+      ],
       hash: hashOf({ ...content, service }),
     },
   };
@@ -211,7 +244,7 @@ function serves(service: Service, color: Color, observation: Observation): boole
 
 function warningsOf(
   service: Service,
-  { live, servers }: Pick<Plan, 'live' | 'servers'>,
+  { live, idle, servers }: Pick<Plan, 'live' | 'idle' | 'servers'>,
   observation: Observation,
 ): readonly string[] {
   const warnings: string[] = [];
@@ -229,9 +262,12 @@ function warningsOf(
     );
   }
   for (const { name } of live === 'nothing' ? [] : service.environments[live]) {
-    const state = factsOf(observation, name)?.unit.state;
-    if (state !== undefined && state !== 'active')
-      warnings.push(`${name} does not run (${state}): the way back to ${live} carries less`);
+    const state = factsOf(observation, name)?.unit.state ?? 'unreachable';
+    const isOut = leftOutOf(observation.loadBalancer, otherColor(idle)).includes(name);
+    if (state !== 'active' || isOut)
+      warnings.push(
+        `${name} ${isOut ? 'is left out by the load balancer' : `does not run (${state})`}: the way back to ${live} carries less`,
+      );
   }
   if (servers.some(({ restores }) => restores === 'nothing')) {
     warnings.push(

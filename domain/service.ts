@@ -1,4 +1,5 @@
 import type { Color } from './color.js';
+import type { Amount } from './fleet.js';
 import type { ServerName, ServiceId } from './names.js';
 import type { SecretReference } from './secret.js';
 
@@ -18,6 +19,7 @@ export interface Service {
   readonly artifact: ArtifactSettings;
   readonly health: HealthSettings;
   readonly verify: VerifySettings;
+  readonly fleet: FleetSettings;
   readonly approve: ApproveSettings;
   readonly prober: ProberSettings;
   readonly bake: BakeSettings;
@@ -143,6 +145,18 @@ export interface VerifySettings {
   readonly deadlineMs: number;
   /** How long the load balancer may take to see the servers up. */
   readonly loadBalancerDeadlineMs: number;
+}
+
+/** What a deployment bears of the servers that it goes to. */
+export interface FleetSettings {
+  /** How many servers of an environment may be left behind: unreachable, timed out and failed count alike. */
+  readonly mayFail: Amount;
+  /** How many servers of an environment have to be left to carry the service. */
+  readonly minCapacity: Amount;
+  /** What one server may take for one step, beside the waiting that was asked for. */
+  readonly serverDeadlineMs: number;
+  /** How long no server at all may get anywhere, beside the waiting that was asked for. */
+  readonly progressDeadlineMs: number;
 }
 
 export interface ApproveSettings {

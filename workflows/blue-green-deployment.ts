@@ -51,7 +51,15 @@ async function deploy(run: DeploymentRun): Promise<Plan> {
 
 function promote(run: DeploymentRun, { release, idle }: Plan): Promise<Outcome> {
   const { notes } = run.board.status;
-  return conclude(run, { kind: 'promoted', release, live: idle, notes, tally: run.traffic.tally });
+  const { leftBehind } = run.fleet;
+  return conclude(run, {
+    kind: 'promoted',
+    release,
+    live: idle,
+    leftBehind,
+    notes,
+    tally: run.traffic.tally,
+  });
 }
 
 /** Everything that is not a promotion ends here. A take-over, and nothing else, leaves as a failure. */

@@ -3,6 +3,10 @@ import type { Complaint } from '../domain/failures.js';
 import type { ProcessLook } from '../domain/health.js';
 import type { Plan } from '../domain/plan.js';
 import type { Baseline } from '../domain/traffic.js';
+import { otherColor } from '../domain/color.js';
+import type { ServerName } from '../domain/names.js';
+import { Fleet } from './fleet.js';
+import { undoLeavingBehind } from './leaving-behind.js';
 import type { Said } from './inbox.js';
 import { Run } from './run.js';
 
@@ -21,9 +25,36 @@ export class DeploymentRun extends Run {
   /** The new environment's own processes were seen to die: no comparison is needed to call it ill. */
   newIsIll = false;
 
+  #plan: Plan | undefined;
+  #fleet: Fleet | undefined;
+
   constructor(request: DeploymentRequest) {
     super({ kind: 'deployment', ...request });
     this.request = request;
+  }
+
+  /** From here on it is known what will be done, and on which servers. */
+  settleOn(plan: Plan): void {
+    this.#plan = plan;
+    this.#fleet = new Fleet(plan.idle, this.service, this.board, () => undoLeavingBehind(this, plan));
+    for (const left of plan.leftBehind) this.#fleet.goOnWithout(left);
+  }
+
+  get fleet(): Fleet {
+    if (!this.#fleet) throw new Error('there is no plan yet');
+    return this.#fleet;
+  }
+
+  override get leftOut(): readonly ServerName[] {
+    return [...this.leftOutOfLive, ...(this.#fleet?.leftBehind ?? []).map(({ server }) => server)];
+  }
+
+  /** Servers of the old environment that the load balancer leaves out: they run something else, or nothing. */
+  get leftOutOfLive(): readonly ServerName[] {
+    const plan = this.#plan;
+    if (!plan) return [];
+    const live = this.service.environments[otherColor(plan.idle)];
+    return plan.leftOut.filter((name) => live.some((server) => server.name === name));
   }
 }
 

@@ -1,4 +1,5 @@
 import { otherColor, type Color } from '../domain/color.js';
+import type { ServerName } from '../domain/names.js';
 import type { LoadBalancerObservation } from '../domain/observation.js';
 import { allTo } from '../domain/split.js';
 import { route } from './patience.js';
@@ -21,12 +22,13 @@ export async function moveTraffic(
   run: Run,
   to: Color,
   names: Names | 'nobody answers there',
+  leaveOut: readonly ServerName[],
   expected?: LoadBalancerObservation['objects'],
 ): Promise<void> {
   const { service, board } = run;
   const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
     { summary: `all to ${to}` },
-    [{ service, to: allTo(to), purpose: 'rollback', ...(expected ? { expected } : {}) }],
+    [{ service, to: allTo(to), leaveOut, purpose: 'rollback', ...(expected ? { expected } : {}) }],
   );
   board.tell({ live: to, idle: otherColor(to), split: allTo(to) });
   if (changed) board.note(`Sending all traffic to ${to} took ${(tookMs / 1000).toFixed(1)} s`);

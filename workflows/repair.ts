@@ -1,6 +1,7 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { otherColor, type Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
+import { leftOutOf } from '../domain/observation.js';
 import { complaintOf, isTakenOver } from './complaint.js';
 import type { RepairRequest } from './messages.js';
 import { moveTraffic } from './moving-traffic.js';
@@ -37,9 +38,13 @@ async function settle(run: Run, live: Color): Promise<Repaired> {
     const message = `Cannot repair "${service.id}": no server of ${live} answers ${service.publicAddress.identify.path}\n  choose the environment that works: verdigris repair --live ${otherColor(live)}`;
     return { kind: 'refused', complaints: [{ failure: 'StateUnclear', message }] };
   }
+  const { loadBalancer } = await look.observe.executeWithOptions({ summary: 'who is left out' }, [
+    { service },
+  ]);
+  const leaveOut = leftOutOf(loadBalancer, live);
   board.enter('switch', `all new traffic goes to ${live}, and that is proved from outside`);
   run.undo.push(`send all traffic to ${live}`, () =>
-    moveTraffic(run, live, { own: names, others: others ?? [] }),
+    moveTraffic(run, live, { own: names, others: others ?? [] }, leaveOut),
   );
   await seeThrough(run);
   return { kind: 'repaired', live, notes: board.status.notes };

@@ -1,9 +1,10 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
-import { otherColor, type Color } from '../domain/color.js';
+import { colors, otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
-import { factsOf, liveColor, type Observation } from '../domain/observation.js';
 import type { Server } from '../domain/service.js';
+import type { ServerName } from '../domain/names.js';
+import { factsOf, leftOutOf, liveColor, type Observation } from '../domain/observation.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import type { RollbackRequest } from './messages.js';
@@ -17,7 +18,7 @@ import { confirmWayBack, seeThrough } from './way-back.js';
  * traffic moves; no server is changed. Reached by the same update as an open deployment, under the same workflow id.
  */
 export async function rollback(request: RollbackRequest): Promise<Outcome> {
-  const run = new Run({ kind: 'rollback', ...request });
+  const run = new RollbackRun({ kind: 'rollback', ...request });
   return await CancellationScope.nonCancellable(async () => {
     const outcome = await outcomeOf(run);
     await run.end({
@@ -28,7 +29,17 @@ export async function rollback(request: RollbackRequest): Promise<Outcome> {
   });
 }
 
-async function outcomeOf(run: Run): Promise<Outcome> {
+/** A run that goes back: what it finds left out by the load balancer says nothing of an environment. */
+class RollbackRun extends Run {
+  observation: Observation | undefined;
+
+  override get leftOut(): readonly ServerName[] {
+    const { loadBalancer } = this.observation ?? {};
+    return loadBalancer ? colors.flatMap((color) => leftOutOf(loadBalancer, color)) : [];
+  }
+}
+
+async function outcomeOf(run: RollbackRun): Promise<Outcome> {
   try {
     return await goBack(run);
   } catch (error) {
@@ -39,12 +50,13 @@ async function outcomeOf(run: Run): Promise<Outcome> {
   }
 }
 
-async function goBack(run: Run): Promise<Outcome> {
+async function goBack(run: RollbackRun): Promise<Outcome> {
   const { service, board } = run;
   const observation = await look.observe.executeWithOptions(
     { summary: `${service.id}: load balancer and servers` },
     [{ service }],
   );
+  run.observation = observation;
   const live = liveColor(observation.loadBalancer);
   if (!live) throw asFailure(unclear(run, observation));
   const old = otherColor(live);
@@ -65,7 +77,12 @@ async function goBack(run: Run): Promise<Outcome> {
     message: askedFor(run.rollback ?? { by: board.status.requestedBy, reason: '' }),
   };
   run.undo.push(`send the traffic back to ${old}`, () =>
-    moveTraffic(run, old, { own: oldNames ?? [], others: newNames ?? [] }),
+    moveTraffic(
+      run,
+      old,
+      { own: oldNames ?? [], others: newNames ?? [] },
+      leftOutOf(observation.loadBalancer, old),
+    ),
   );
   await seeThrough(run);
   await run.traffic.stop();
@@ -95,7 +112,9 @@ function complaintsAboutOld(
   old: Color,
   observation: Observation,
 ): readonly Complaint[] {
+  const out = leftOutOf(observation.loadBalancer, old);
   const stopped = service.environments[old].flatMap(({ name }) => {
+    if (out.includes(name)) return [`${name} is left out by the load balancer`];
     const state = factsOf(observation, name)?.unit.state ?? 'unreachable';
     return state === 'active' || state === 'unreachable' ? [] : [`${name} does not run (${state})`];
   });

@@ -8,6 +8,7 @@ import {
 } from '@temporalio/workflow';
 import type { FencingToken, Status, TakenOver } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
+import type { ServerName } from '../domain/names.js';
 import type { Stage } from '../domain/phase.js';
 import type { Service } from '../domain/service.js';
 import { Inbox, type Said } from './inbox.js';
@@ -31,6 +32,11 @@ export class Run {
   readonly traffic: TrafficWatch;
   /** Why everything is put back, once that is decided. */
   because: Complaint | undefined;
+  /** Servers that get no traffic although their environment does: nothing is asked of them. */
+  get leftOut(): readonly ServerName[] {
+    return [];
+  }
+
   /** Who asked for a rollback, last. */
   rollback: Said | undefined;
   #retry: Said | undefined;

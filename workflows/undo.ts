@@ -14,6 +14,11 @@ export class UndoStack {
     this.#undos = [{ name, run }, ...this.#undos];
   }
 
+  /** The same for what comes after everything else, whenever it is said. */
+  pushLast(name: string, run: () => Promise<void>): void {
+    this.#undos = [...this.#undos, { name, run }];
+  }
+
   get left(): readonly string[] {
     return this.#undos.map((undo) => undo.name);
   }

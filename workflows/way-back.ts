@@ -46,11 +46,11 @@ export async function confirmWayBack(run: Run, old: Color, proof: () => Proof): 
   }
 }
 
-async function compare({ service }: Run, old: Color, proof: Proof): Promise<Verdict> {
+async function compare({ service, leftOut }: Run, old: Color, proof: Proof): Promise<Verdict> {
   try {
     const samples = await look.compareEnvironments.executeWithOptions(
       { summary: `is ${old} ${proof.needs}` },
-      [{ service }],
+      [{ service, except: leftOut }],
     );
     return judgeWayBack(samples[old], samples[otherColor(old)], {
       ...proof,

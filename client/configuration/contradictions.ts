@@ -1,5 +1,6 @@
 import { describeDuration } from '../../configuration/quantities.js';
-import type { Color } from '../../domain/color.js';
+import { colors, type Color } from '../../domain/color.js';
+import { atLeast, atMost } from '../../domain/fleet.js';
 import type { ConfigurationComplaint } from '../../configuration/complaints.js';
 import type { KeyPath } from '../../configuration/documents.js';
 import type { Configuration, ServerEntry } from './schema.js';
@@ -28,6 +29,7 @@ export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationCo
   ...inLoadBalancer(parts.sections),
   ...inOvhApi(parts.sections),
   ...inVerify(parts.sections),
+  ...inFleet(parts),
   ...betweenBakeAndProber(parts.sections),
   ...inPublicAddress(parts.sections),
 ];
@@ -201,6 +203,31 @@ function inVerify({ verify, health }: Sections): readonly ConfigurationComplaint
     );
   }
   return complaints;
+}
+
+/** What may fail and what has to be left cannot both be had: the stricter one would win in silence. Told once, not for each color. */
+function inFleet({ sections: { fleet, environments } }: ReadableParts): readonly ConfigurationComplaint[] {
+  const { mayFail, minCapacity } = fleet ?? {};
+  if (mayFail === undefined || minCapacity === undefined) return [];
+  const complaints = colors.flatMap((color) => {
+    const all = environments?.[color]?.length;
+    if (all === undefined) return [];
+    const needed = atLeast(minCapacity, all);
+    if (needed > all) {
+      return [
+        complain(['fleet', 'minCapacity'], `is ${needed}, needs at most the ${all} servers of ${color}`),
+      ];
+    }
+    const failing = atMost(mayFail, all);
+    if (failing <= all - needed) return [];
+    return [
+      complain(
+        ['fleet', 'mayFail'],
+        `lets ${failing} of the ${all} servers of ${color} fail, needs at most ${all - needed}: fleet.minCapacity keeps ${needed}`,
+      ),
+    ];
+  });
+  return complaints.slice(0, 1);
 }
 
 /** A bake that cannot see enough requests would always end without a verdict. */

@@ -63,6 +63,22 @@ const percent = () => {
     .transform((written) => parsePercent(written) ?? 0);
 };
 
+/** Read by people as "1 server" or "10 % of the servers". */
+const amount = (least: number) => {
+  const what = `a number of servers such as ${least + 1}, ${least} at least, or a percentage such as "10 %"`;
+  return z.union(
+    [
+      z.int().min(least).max(10_000),
+      z
+        .string()
+        .regex(percentPattern)
+        .refine((written) => parsePercent(written) !== undefined)
+        .transform((written) => ({ share: parsePercent(written) ?? 0 })),
+    ],
+    needs(what),
+  );
+};
+
 const host = () => text('a host name or an address', /^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$/);
 
 const ipv4 = () => {
@@ -271,6 +287,25 @@ const Verify = map({
     .describe('How long the load balancer may take to see the servers up'),
 });
 
+const Fleet = map({
+  mayFail: amount(0)
+    .prefault(0)
+    .describe(
+      'Servers of an environment that may be left behind, a number or a percentage: unreachable, timed out and failed count alike',
+    ),
+  minCapacity: amount(1)
+    .prefault(1)
+    .describe(
+      'Servers of an environment that have to be left to carry the service, a number or a percentage',
+    ),
+  serverDeadline: duration(1_000)
+    .prefault('10m')
+    .describe('What one server may take for one step, beside the waiting that was asked for'),
+  progressDeadline: duration(1_000)
+    .prefault('10m')
+    .describe('How long no server at all may get anywhere; begins anew with every server that does'),
+});
+
 const Approve = map({
   timeout: duration(100).prefault('72h').describe('After this long without an answer, onTimeout happens'),
   onTimeout: z.enum(['reject', 'keep waiting'], needs('reject or keep waiting')).prefault('reject'),
@@ -323,6 +358,7 @@ export const Configuration = map({
   artifact: Artifact.prefault({}).describe('How the tar.gz that CI built is fetched'),
   health: Health.prefault({}).describe('One question put to a server, and what counts as a good answer'),
   verify: Verify.prefault({}).describe('What a server must prove before it gets traffic'),
+  fleet: Fleet.prefault({}).describe('What a deployment bears of the servers that it goes to'),
   approve: Approve.prefault({}).describe('How long people are waited for'),
   prober: Prober.prefault({}).describe('What is asked at the public address, all through the deployment'),
   bake: Bake.prefault({}).describe('Watching the new environment under all the traffic'),

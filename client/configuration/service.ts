@@ -11,7 +11,16 @@ import type { Configuration, ServerEntry } from './schema.js';
 
 /** Completes a configuration without complaints. */
 export function toService(configuration: Configuration, destination: string): Service {
-  const { service: name, environments, publicAddress, artifact, health, verify, approve } = configuration;
+  const {
+    service: name,
+    environments,
+    publicAddress,
+    artifact,
+    health,
+    verify,
+    fleet,
+    approve,
+  } = configuration;
   const { prober, bake, retire, drain, keepReleases, program } = configuration;
   const unit = program.unit ?? `${name}.service`;
   const serversOf = (color: Color) =>
@@ -36,6 +45,12 @@ export function toService(configuration: Configuration, destination: string): Se
       minimumMs: verify.minimum,
       deadlineMs: verify.deadline,
       loadBalancerDeadlineMs: verify.loadBalancerDeadline,
+    },
+    fleet: {
+      mayFail: fleet.mayFail,
+      minCapacity: fleet.minCapacity,
+      serverDeadlineMs: fleet.serverDeadline,
+      progressDeadlineMs: fleet.progressDeadline,
     },
     // oxlint-disable-next-line no-thenable -- the domain's word; nobody awaits settings
     approve: { timeoutMs: approve.timeout, onTimeout: approve.onTimeout, watchEveryMs: approve.watchEvery },

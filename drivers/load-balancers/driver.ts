@@ -46,8 +46,13 @@ export interface RouteChange {
    * lists them in its report.
    */
   readonly purpose: 'forward' | 'rollback';
-  /** Servers of the environment that gets the traffic that must not get any: set inactive in the same change. */
+  /**
+   * Servers that must not get any traffic: set inactive in the same change. All others of the environment that gets the
+   * traffic are set active.
+   */
   readonly leaveOut: readonly ServerName[];
+  /** Servers of the other environment that are set active in the same change, so that they are probed. */
+  readonly takeIn?: readonly ServerName[];
 }
 
 export interface RouteReport {

@@ -11,8 +11,9 @@ import type {
   Traffic,
 } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
-import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../domain/split.js';
+import { allTo, describeSplit, sameSplit, type Split } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
+import { activityOf } from './activity.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { foreignDifferences, oursDiffer, expectingOfStaged } from './expectation.js';
 
@@ -259,15 +260,15 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   }
 
   /** The values to store so that traffic follows the change; empty when it does already. */
-  #edits({ to, leaveOut }: RouteChange, { objects }: StoredState): readonly (readonly [string, Values])[] {
-    const color = wholly(to);
-    const status = (name: ServerName): string => (leaveOut.includes(name) ? 'inactive' : 'active');
-    const servers = this.#servers.filter((server) => color === undefined || server.color === color);
+  #edits(change: RouteChange, { objects }: StoredState): readonly (readonly [string, Values])[] {
+    const { to } = change;
     return [
       ...(sameSplit(splitOf(objects), to) ? [] : [[frontend, { split: to }] as const]),
-      ...servers.flatMap(({ name }) => {
-        const now = objects.get(serverObject(name))?.['status'] ?? 'active';
-        return now === status(name) ? [] : [[serverObject(name), { status: status(name) }] as const];
+      ...this.#servers.flatMap((server) => {
+        const object = serverObject(server.name);
+        const now = objects.get(object)?.['status'] ?? 'active';
+        const status = activityOf(server, change) ?? now;
+        return now === status ? [] : [[object, { status }] as const];
       }),
     ];
   }
@@ -344,7 +345,7 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   }
 
   #backend({ name, color }: { readonly name: ServerName; readonly color: Color }): BackendObservation {
-    const state = this.#world.inactive.includes(name) ? 'absent' : this.#world.backendState(name);
+    const state = this.#world.inactive.includes(name) ? 'inactive' : this.#world.backendState(name);
     const checked = state === 'up' || state === 'down';
     return { server: name, color, state, ...(checked ? { checkedAtMs: this.#world.checkedAtMs() } : {}) };
   }

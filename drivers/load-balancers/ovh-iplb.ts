@@ -273,18 +273,24 @@ class OvhIplbDriver implements LoadBalancerDriver {
     return zones !== undefined && pending.some(({ zone }) => !zones.includes(zone));
   }
 
-  #edits({ color, change: { leaveOut } }: Moving, { configuration }: Look): readonly Edit[] {
-    return editsFor(color, leaveOut, configuration, {
+  #edits({ color, change }: Moving, { configuration }: Look): readonly Edit[] {
+    return editsFor(color, change, configuration, {
       settings: this.#settings,
       servers: this.#servers,
       view: this.#view,
     });
   }
 
+  /** Whether servers of the other environment are set active or inactive, too. */
+  #isAboutBoth(color: Color, { leaveOut, takeIn = [] }: RouteChange): boolean {
+    const named = new Set([...leaveOut, ...takeIn]);
+    return this.#servers.some((server) => server.color !== color && named.has(server.name));
+  }
+
   /** What is pending is read last, so that no edit hides between the two reads. */
   async #look({ color, change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
     const servers = earlier?.configuration.servers ?? (change.leaveOut.length > 0 ? 'all' : 'inactive');
-    const isWhole = change.expected !== undefined;
+    const isWhole = change.expected !== undefined || this.#isAboutBoth(color, change);
     const configuration = isWhole
       ? await this.#reader.everything(signal)
       : await this.#reader.levers(color, servers, signal);

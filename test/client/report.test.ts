@@ -46,7 +46,16 @@ describe('the report at the end', () => {
   test.each<[string, EndedRun, number, readonly (string | RegExp)[]]>([
     [
       'of a promotion',
-      ended(outcome({ kind: 'promoted', release, live: 'green', notes: ['Approved by ann'], tally })),
+      ended(
+        outcome({
+          kind: 'promoted',
+          release,
+          live: 'green',
+          leftBehind: [],
+          notes: ['Approved by ann'],
+          tally,
+        }),
+      ),
       0,
       [
         'Promoted greeter@production to 2.0.1 (aaaaaaaaaaaa).',

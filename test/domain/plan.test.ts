@@ -50,6 +50,7 @@ const service: Service = {
   },
   health: { path: '/health', status: 200, timeoutMs: 500 },
   verify: { passes: 3, everyMs: 500, minimumMs: 10_000, deadlineMs: 60_000, loadBalancerDeadlineMs: 60_000 },
+  fleet: { mayFail: 0, minCapacity: 1, serverDeadlineMs: 60_000, progressDeadlineMs: 60_000 },
   // oxlint-disable-next-line unicorn/no-thenable -- the word of the configuration
   approve: { timeoutMs: 60_000, onTimeout: 'reject', watchEveryMs: 10_000 },
   prober: { path: '/', requestsPerSecond: 10, timeoutMs: 500 },

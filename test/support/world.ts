@@ -218,7 +218,9 @@ export class World {
 
   #publicBehaviour() {
     const color = wholly(this.loadBalancer.split) ?? 'blue';
-    const answers = this.service.environments[color].map(({ name }) => this.server(name).answer());
+    const answers = this.service.environments[color]
+      .filter(({ name }) => !this.loadBalancer.inactive.includes(name))
+      .map(({ name }) => this.server(name).answer());
     const bad = answers.filter((answer) => answer.kind === 'silent' || answer.status >= 400).length;
     const [first] = answers;
     return {
@@ -293,6 +295,7 @@ const serviceNamed = (name: string): Service => ({
   },
   health: { path: '/health', status: 200, timeoutMs: 500 },
   verify: { passes: 2, everyMs: 50, minimumMs: 300, deadlineMs: 3_000, loadBalancerDeadlineMs: 3_000 },
+  fleet: { mayFail: 0, minCapacity: 1, serverDeadlineMs: 60_000, progressDeadlineMs: 60_000 },
   approve: { timeoutMs: 60_000, onTimeout: 'reject', watchEveryMs: 200 },
   prober: { path: '/', requestsPerSecond: 100, timeoutMs: 500 },
   bake: {

@@ -1,17 +1,18 @@
 import type { Plan } from '../../domain/plan.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { batches, fanOut, lanes } from '../fan-out.js';
+import { batches, lanes } from '../fan-out.js';
 import { beside, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
 import { confirmPlan } from '../confirmation.js';
 
 /** Makes the release the one that runs on the idle servers. */
 export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
-  const { service, board } = run;
+  const { service, board, fleet } = run;
   const { release, idle } = plan;
   board.enter('activate', `${idle} is stopped, switched to the release and started; ${plan.live} serves`);
+  const { going } = fleet;
   run.undo.push(`put back what ran on ${idle}`, () =>
-    undoOnServers(run, idle, service.environments[idle], async ({ name }) => {
+    undoOnServers(run, idle, going, async ({ name }) => {
       const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
       const { cut } = await step.restoreRelease.executeWithOptions(
         { summary: `${previous} on ${name}`, ...beside(service.drain.atMostMs) },
@@ -21,9 +22,9 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
       board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
     }),
   );
-  for (const batch of batches(service.environments[idle], lanes)) {
+  for (const batch of batches(going, lanes)) {
     await confirmPlan(run, plan, 'live');
-    await fanOut(batch, lanes, async ({ name }) => {
+    await fleet.each(batch, service.drain.atMostMs, async ({ name }) => {
       board.tellServer(name, 'activating', release.id);
       await step.activateRelease.executeWithOptions(
         { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },

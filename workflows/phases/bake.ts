@@ -166,7 +166,7 @@ const watchUntil = (
   proved?: EnvironmentWatch['proved'],
 ): Promise<string> =>
   watch.watchEnvironment.executeWithOptions({ summary: `${color} until ${until}` }, [
-    { service: run.service, color, until, ...(proved ? { proved } : {}) },
+    { service: run.service, color, until, except: run.leftOut, ...(proved ? { proved } : {}) },
   ]);
 
 /** A way back that decays is told at once, and so is its recovery. */

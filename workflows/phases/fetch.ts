@@ -20,6 +20,7 @@ export async function fetch(run: DeploymentRun, observation: Observation): Promi
   if (planning.kind === 'refused') throw new Refused(planning.complaints);
   const { plan } = planning;
   if (request.again !== undefined) board.note(`Deployed again by ${request.requestedBy}: ${request.again}`);
+  run.settleOn(plan);
   board.tell({ plan, release: plan.release, live: plan.live, idle: plan.idle });
   return plan;
 }

@@ -1,18 +1,17 @@
 import type { Plan } from '../../domain/plan.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { fanOut, lanes } from '../fan-out.js';
 import { beside, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
 import { markIfIll } from '../unfit-marks.js';
 
 /** Puts the release on all idle servers, beside what runs there. */
 export async function install(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
-  const { service, board } = run;
+  const { service, board, fleet } = run;
   const { release, idle } = plan;
   board.enter('install', `the release is put on ${idle}, beside what runs there`);
   // A release that was there before belongs to an earlier deployment: it stays.
-  const fresh = service.environments[idle].filter(
+  const fresh = fleet.going.filter(
     ({ name }) => !factsOf(observation, name)?.installedReleases.includes(release.id),
   );
   run.undo.push(`remove ${release.id} from ${idle}`, () =>
@@ -27,7 +26,7 @@ export async function install(run: DeploymentRun, plan: Plan, observation: Obser
       board.tellServer(name, 'removed', release.id);
     }),
   );
-  await fanOut(service.environments[idle], lanes, async ({ name }) => {
+  await fleet.each(fleet.going, service.artifact.timeoutMs, async ({ name }) => {
     board.tellServer(name, 'installing', release.id);
     await step.installRelease.executeWithOptions(
       { summary: `${release.id} on ${name}`, ...beside(service.artifact.timeoutMs) },

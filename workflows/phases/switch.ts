@@ -5,21 +5,29 @@ import { allTo } from '../../domain/split.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { moveTraffic, proofDeadlineMs } from '../moving-traffic.js';
 import { route } from '../patience.js';
+import { stopLeftBehind } from '../leaving-behind.js';
 import { baselineFrom } from '../traffic-watch.js';
 import { confirmWayBack } from '../way-back.js';
 
 /** Gives all new traffic to the new environment, and proves it from outside. */
 export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
-  const { service, board, identities } = run;
+  const { service, board, identities, fleet } = run;
   const { idle } = plan;
   board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
   run.objects = objects;
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   const old = otherColor(idle);
+  await stopLeftBehind(run, plan);
   run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
   if (plan.live !== 'nothing') run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
   const { tookMs } = await route.routeTraffic.executeWithOptions({ summary: `all to ${idle}` }, [
-    { service, to: allTo(idle), expected: objects, purpose: 'forward' },
+    {
+      service,
+      to: allTo(idle),
+      expected: objects,
+      purpose: 'forward',
+      leaveOut: fleet.leftBehind.map(({ server }) => server),
+    },
   ]);
   board.tell({ live: idle, idle: otherColor(idle), split: allTo(idle) });
   board.note(`The switch to ${idle} took ${(tookMs / 1000).toFixed(1)} s`);
@@ -56,6 +64,7 @@ async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const nobody = plan.live === 'nothing';
   const names = { own: identities.live, others: identities.idle };
   const expected = run.rollback?.force ? undefined : run.objects;
-  await moveTraffic(run, otherColor(plan.idle), nobody ? 'nobody answers there' : names, expected);
+  const old = otherColor(plan.idle);
+  await moveTraffic(run, old, nobody ? 'nobody answers there' : names, run.leftOutOfLive, expected);
   if (nobody) board.tell({ live: 'nothing' });
 }

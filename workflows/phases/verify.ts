@@ -1,17 +1,20 @@
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, condition } from '@temporalio/workflow';
+import { describeLeftBehind } from '../../domain/fleet.js';
 import { hashOf } from '../../domain/hash.js';
 import type { Plan } from '../../domain/plan.js';
 import type { Evidence } from '../../domain/deployment.js';
 import { otherColor } from '../../domain/color.js';
+import { allTo } from '../../domain/split.js';
 import type { ServerEvidence } from '../../activities/health.js';
+import { asFailure } from '../complaint.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { fanOut, lanes } from '../fan-out.js';
-import { beside, look, step } from '../patience.js';
+import { beside, look, route, step } from '../patience.js';
 
 /** Every idle server proves itself, to us and to the load balancer. */
 export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
   const { service, board } = run;
   board.enter('verify', `every server of ${plan.idle} has to prove itself; ${plan.live} serves`);
+  await takeIn(run, plan);
   board.tell({ evidence: await prove(run, plan, service.verify.minimumMs) });
 }
 
@@ -20,11 +23,27 @@ export function verifyAgain(run: DeploymentRun, plan: Plan): Promise<Evidence> {
   return prove(run, plan, Math.min(run.service.verify.minimumMs, 2 * run.service.verify.everyMs));
 }
 
+/** A server that an earlier deployment has left behind is not probed by the load balancer until it is active there again. */
+async function takeIn(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, fleet, leftOutOfLive } = run;
+  const back = fleet.going.map(({ name }) => name).filter((name) => plan.leftOut.includes(name));
+  if (back.length === 0) return;
+  const change = { service, to: allTo(otherColor(plan.idle)), expected: plan.objects } as const;
+  run.undo.push(`leave ${back.join(', ')} out of the load balancer again`, async () => {
+    await route.routeTraffic.executeWithOptions({ summary: `without ${back.join(', ')}` }, [
+      { ...change, leaveOut: [...leftOutOfLive, ...back], purpose: 'rollback' },
+    ]);
+  });
+  await route.routeTraffic.executeWithOptions({ summary: `${back.join(', ')} is probed again` }, [
+    { ...change, leaveOut: leftOutOfLive, takeIn: back, purpose: 'forward' },
+  ]);
+}
+
 async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<Evidence> {
-  const { service, board } = run;
+  const { service, board, fleet } = run;
   const { idle, release } = plan;
   const servers = () =>
-    fanOut(service.environments[idle], lanes, async ({ name }) => {
+    fleet.each(fleet.going, service.verify.deadlineMs, async ({ name }) => {
       board.tellServer(name, 'verifying', release.id);
       const evidence = await step.verifyServer.executeWithOptions(
         { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
@@ -33,24 +52,54 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
       board.tellServer(name, 'verified', release.id);
       return evidence;
     });
-  const backends = () =>
-    look.awaitBackendsUp.executeWithOptions(
-      {
-        summary: `${idle} up in the load balancer's own eyes`,
-        ...beside(service.verify.loadBalancerDeadlineMs),
-      },
-      [{ service, color: idle }],
-    );
-  const proved = await bothOrNeither(servers, backends);
+  const proved = await bothOrNeither(servers, () => proveToLoadBalancer(run, plan));
   const live = await look.identities.executeWithOptions({ summary: `how ${plan.live} names itself` }, [
     { service, color: otherColor(idle) },
   ]);
+  const kept = proved.filter(({ server }) => !fleet.isLeftBehind(server));
   run.identities = {
-    idle: [...new Set(proved.map(({ identity }) => identity).filter(Boolean))].sort(),
+    idle: [...new Set(kept.map(({ identity }) => identity).filter(Boolean))].sort(),
     live,
   };
-  run.verified = Object.fromEntries(proved.map(({ server, process }) => [server, process]));
-  return evidenceOf(run, plan, proved);
+  run.verified = Object.fromEntries(kept.map(({ server, process }) => [server, process]));
+  return evidenceOf(run, plan, kept);
+}
+
+/** Waits until the load balancer itself finds every server up that is not left behind, whoever is left behind meanwhile. */
+async function proveToLoadBalancer(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, fleet } = run;
+  for (;;) {
+    const asked = fleet.going.map(({ name }) => name);
+    const isSmaller = () => fleet.going.length < asked.length;
+    const scope = new CancellationScope();
+    const shrinking = scope
+      .run(() => condition(isSmaller))
+      .then(
+        () => scope.cancel(),
+        () => undefined,
+      );
+    try {
+      const notUp = await scope.run(() =>
+        look.awaitBackendsUp.executeWithOptions(
+          {
+            summary: `${plan.idle} up in the load balancer's own eyes`,
+            ...beside(service.verify.loadBalancerDeadlineMs),
+          },
+          [{ service, servers: asked, mayMiss: fleet.mayStillFail }],
+        ),
+      );
+      for (const { server, because } of notUp) {
+        if (!fleet.isLeftBehind(server))
+          fleet.leave(server, asFailure({ failure: 'IdleNotUp', message: because }));
+      }
+      return;
+    } catch (error) {
+      if (!isSmaller() || CancellationScope.current().consideredCancelled) throw error;
+    } finally {
+      scope.cancel();
+      await shrinking;
+    }
+  }
 }
 
 /** The first that fails ends the other, whose end is waited for: nothing goes on behind the undo. */
@@ -68,7 +117,7 @@ async function bothOrNeither<T>(first: () => Promise<T>, second: () => Promise<u
 }
 
 function evidenceOf(
-  { service, identities }: DeploymentRun,
+  { service, identities, fleet }: DeploymentRun,
   plan: Plan,
   proved: readonly ServerEvidence[],
 ): Evidence {
@@ -79,6 +128,7 @@ function evidenceOf(
         `${server} runs ${program.slice(0, 12)}${identity ? ` as "${identity}"` : ''}: ${service.health.path} answered ${service.health.status} ${service.verify.passes} times in a row, same process for ${seconds} s`,
     ),
     `the load balancer finds all ${proved.length} servers of ${plan.idle} up`,
+    ...fleet.leftBehind.map((left) => `left behind, and gets no traffic: ${describeLeftBehind(left)}`),
     identities.idle.some((name) => identities.live.includes(name))
       ? `blue and green cannot be told apart from outside: both name themselves "${identities.idle.join(', ')}"`
       : `from outside, ${plan.idle} is told by "${identities.idle.join(', ')}"`,

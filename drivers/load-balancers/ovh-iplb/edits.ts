@@ -1,10 +1,11 @@
 import { otherColor, type Color } from '../../../domain/color.js';
-import type { ServerName } from '../../../domain/names.js';
 import type { OvhIplbSettings, Server } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import { pause } from '../../../ovh/rate-limit.js';
 import { z } from 'zod';
+import { activityOf } from '../activity.js';
+import type { RouteChange } from '../driver.js';
 import { readAs, type Configuration } from './configuration.js';
 import type { View } from './view.js';
 
@@ -23,7 +24,7 @@ export interface Edit {
  */
 export function editsFor(
   color: Color,
-  leaveOut: readonly ServerName[],
+  change: RouteChange,
   configuration: Configuration,
   { settings, servers, view }: { settings: OvhIplbSettings; servers: readonly Server[]; view: View },
 ): readonly Edit[] {
@@ -34,8 +35,8 @@ export function editsFor(
   };
   const activity = servers.flatMap((server): readonly Edit[] => {
     const [object, backend] = view.backendOf(server, configuration) ?? [];
-    if (server.color !== color || object === undefined || !backend) return [];
-    const value = leaveOut.includes(server.name) ? 'inactive' : 'active';
+    const value = activityOf(server, change);
+    if (value === undefined || object === undefined || !backend) return [];
     return [{ object, field: 'status', value, before: backend.status }];
   });
   return [

@@ -193,7 +193,8 @@ function stateOf(
   farm: Farm,
   { status, weight, probe, serverState }: BackendServer,
 ): Pick<BackendObservation, 'state' | 'checkedAtMs'> {
-  if (status !== 'active' || weight === 0) return { state: 'absent' };
+  if (status !== 'active') return { state: 'inactive' };
+  if (weight === 0) return { state: 'absent' };
   const instances = serverState ?? [];
   if (!farm.probe || !probe || instances.length === 0) return { state: 'unchecked' };
   const states = instances.map(instanceState);

@@ -93,6 +93,7 @@ test('a short configuration is completed with defaults', () => {
       deadlineMs: 120_000,
       loadBalancerDeadlineMs: 300_000,
     },
+    fleet: { mayFail: 0, minCapacity: 1, serverDeadlineMs: 600_000, progressDeadlineMs: 600_000 },
     approve: { timeoutMs: 72 * 3_600_000, onTimeout: 'reject', watchEveryMs: 30_000 },
     prober: { path: '/', requestsPerSecond: 20, timeoutMs: 5_000 },
     bake: {
@@ -249,6 +250,18 @@ describe('the complaint names the place, what is and what is needed', () => {
       ['bake', 'maxErrorRate'],
       '101 %',
       /bake\.maxErrorRate: is "101 %", needs a percentage/,
+    ],
+    [
+      'half a server that may fail',
+      ['fleet', 'mayFail'],
+      0.5,
+      'fleet.mayFail: is 0.5, needs a number of servers such as 1, 0 at least, or a percentage such as "10 %"',
+    ],
+    [
+      'a share without its sign',
+      ['fleet', 'minCapacity'],
+      '75',
+      'fleet.minCapacity: is "75", needs a number of servers such as 2, 1 at least, or a percentage such as "10 %"',
     ],
     [
       'a ratio below one',
@@ -440,6 +453,18 @@ describe('the complaint names the place, what is and what is needed', () => {
       ['health', 'timeout'],
       '3m',
       'health.timeout: is 3 m, needs at most verify.deadline (2 m)',
+    ],
+    [
+      'more servers that may fail than are left over',
+      ['fleet', 'mayFail'],
+      1,
+      'fleet.mayFail: lets 1 of the 1 servers of blue fail, needs at most 0: fleet.minCapacity keeps 1',
+    ],
+    [
+      'more capacity than there are servers',
+      ['fleet', 'minCapacity'],
+      2,
+      'fleet.minCapacity: is 2, needs at most the 1 servers of blue',
     ],
     [
       'a bake that sees too little',

@@ -93,9 +93,24 @@ export function keepsLoadBalancerPromises(name: string, aWorld: () => Promise<Lo
       const [left = never()] = world.servers.green;
       await route('green', { leaveOut: [left] });
       expect(await world.inactive()).toEqual([left]);
-      expect((await observe()).backends.find(({ server }) => server === left)?.state).toBe('absent');
+      expect((await observe()).backends.find(({ server }) => server === left)?.state).toBe('inactive');
       await route('green');
       expect(await world.inactive()).toEqual([]);
+    });
+
+    test('sets servers of the other environment active and inactive without moving traffic', async () => {
+      const [left = never(), other = never()] = world.servers.green;
+      for (const expected of [await expectation(), undefined]) {
+        await route('blue', { expected, leaveOut: [left, other] });
+        expect([...(await world.inactive())].sort()).toEqual([left, other].sort());
+        await route('blue', { expected, leaveOut: [left], takeIn: [other] });
+        expect(await world.inactive()).toEqual([left]);
+        await route('blue', { expected });
+        expect(await world.inactive(), 'what is not named stays as it is').toEqual([left]);
+        expect(await world.published()).toEqual(allTo('blue'));
+        await route('blue', { expected, takeIn: [left] });
+        expect(await world.inactive()).toEqual([]);
+      }
     });
 
     test('refuses when an object of ours has changed, and names it', async () => {

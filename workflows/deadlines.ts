@@ -1,0 +1,92 @@
+import { CancellationScope, condition } from '@temporalio/workflow';
+import { asFailure } from './complaint.js';
+import type { ServerName } from '../domain/names.js';
+
+export interface Limits {
+  /** What one server may take. */
+  readonly serverMs: number;
+  /** How long none may get anywhere. */
+  readonly progressMs: number;
+}
+
+interface Work {
+  readonly scope: CancellationScope;
+  readonly endsAt: number;
+  late?: string;
+}
+
+/**
+ * Ends work on servers that takes too long: each has its own deadline, and all together one that begins anew with every server
+ * that got somewhere. One timer for all of them: it looks again when the earliest deadline known to it has come.
+ */
+export class Deadlines {
+  readonly #limits: Limits;
+  readonly #working = new Set<Work>();
+  #progressAt = Date.now();
+  #isOver = false;
+
+  private constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** Does `work` with deadlines over it. A rollback ends what is worked on, never the watch over it. */
+  static async over<Result>(
+    limits: Limits,
+    work: (deadlines: Deadlines) => Promise<Result>,
+  ): Promise<Result> {
+    const deadlines = new Deadlines(limits);
+    const watching = CancellationScope.nonCancellable(() => deadlines.#watch());
+    try {
+      return await work(deadlines);
+    } finally {
+      deadlines.#isOver = true;
+      await watching;
+    }
+  }
+
+  /** Works on one server. What is ended for being late is waited for, and fails as `ServerTooSlow`. */
+  async hold<Result>(server: ServerName, work: () => Promise<Result>): Promise<Result> {
+    const scope = new CancellationScope();
+    const held: Work = { scope, endsAt: Date.now() + this.#limits.serverMs };
+    this.#working.add(held);
+    try {
+      const result = await scope.run(work);
+      this.#progressAt = Date.now();
+      return result;
+    } catch (error) {
+      if (held.late === undefined) throw error;
+      throw asFailure({
+        failure: 'ServerTooSlow',
+        message: `Cannot go on with "${server}": ${held.late}`,
+      });
+    } finally {
+      this.#working.delete(held);
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { serverMs, progressMs } = this.#limits;
+    while (!this.#isOver) {
+      const onTime = [...this.#working].filter(({ late }) => late === undefined);
+      const progressBy = this.#progressAt + progressMs;
+      const next = Math.min(progressBy, ...onTime.map(({ endsAt }) => endsAt));
+      if (next > Date.now()) {
+        // Whatever is begun meanwhile ends no sooner than this.
+        const pauseMs = Math.min(next - Date.now(), serverMs);
+        await condition(() => this.#isOver, pauseMs, { summary: 'deadline of servers' });
+      } else if (progressBy <= Date.now()) {
+        this.#progressAt = Date.now();
+        const late = `no server has got anywhere for ${progressMs / 1000} s, needs progress`;
+        for (const work of onTime) end(work, late);
+      } else {
+        const late = `it has taken ${serverMs / 1000} s, needs to be done by then`;
+        for (const work of onTime.filter(({ endsAt }) => endsAt <= Date.now())) end(work, late);
+      }
+    }
+  }
+}
+
+function end(work: Work, late: string): void {
+  work.late = late;
+  work.scope.cancel();
+}

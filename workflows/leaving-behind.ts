@@ -1,0 +1,72 @@
+import { otherColor } from '../domain/color.js';
+import { describeLeftBehind } from '../domain/fleet.js';
+import type { Plan } from '../domain/plan.js';
+import { allTo } from '../domain/split.js';
+import { complaintOf } from './complaint.js';
+import type { DeploymentRun } from './deployment-run.js';
+import { fanOut, lanes } from './fan-out.js';
+import { route, step } from './patience.js';
+import { undoOnServers } from './server-undo.js';
+
+/**
+ * Stops the servers that were left behind, just before the others get the traffic: what they run is not what was approved.
+ * One that cannot be reached is left to the load balancer, which leaves it out in any case.
+ */
+export async function stopLeftBehind(run: DeploymentRun, plan: Plan): Promise<void> {
+  const { service, board, fleet } = run;
+  const left = fleet.leftBehind.map(({ server }) => server);
+  if (left.length === 0) return;
+  const servers = service.environments[plan.idle].filter(({ name }) => left.includes(name));
+  run.undo.push(`start ${left.join(', ')} again`, () =>
+    undoOnServers(run, plan.idle, servers, async ({ name }) => {
+      const before = plan.servers.find(({ server }) => server === name)?.restores;
+      if (before === undefined) {
+        fleet.keepOut(name); // it was never seen: nobody knows what to start
+        return;
+      }
+      await step.restoreRelease.executeWithOptions({ summary: `${before} on ${name}` }, [
+        { service, server: name, release: before, token: run.token() },
+      ]);
+    }),
+  );
+  await fanOut(servers, lanes, async ({ name }) => {
+    try {
+      await step.stopServer.executeWithOptions({ summary: `${name}, left behind` }, [
+        { service, server: name, token: run.token() },
+      ]);
+      board.tellServer(name, 'left behind', 'stopped');
+    } catch (error) {
+      const { failure, message } = complaintOf(error);
+      if (failure === 'Cancelled' || failure === 'ExecutorFenced' || failure === 'EnvironmentHasTraffic')
+        throw error;
+      board.note(`${describeLeftBehind({ server: name, because: message })}; it was not stopped`);
+    }
+  });
+}
+
+/**
+ * Says how the load balancer's list of idle servers is put back, after everything else: a server that could not be put back
+ * stays out of it, any other is as it was.
+ */
+export function undoLeavingBehind(run: DeploymentRun, plan: Plan): void {
+  const { fleet, service } = run;
+  run.undo.pushLast('leave out of the load balancer only what could not be put back', async () => {
+    const out = fleet.notPutBack;
+    const back = fleet.leftBehind
+      .map(({ server }) => server)
+      .filter((name) => !out.includes(name) && !plan.leftOut.includes(name));
+    await route.routeTraffic.executeWithOptions(
+      { summary: `${back.join(', ') || 'nobody'} is probed again` },
+      [
+        {
+          service,
+          to: allTo(otherColor(plan.idle)),
+          leaveOut: [...run.leftOutOfLive, ...out],
+          takeIn: back,
+          purpose: 'rollback',
+          ...(run.objects ? { expected: run.objects } : {}),
+        },
+      ],
+    );
+  });
+}
