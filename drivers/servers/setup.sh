@@ -23,6 +23,8 @@ main() {
   cd / || exit
   [ "$(id -u)" = 0 ] || refuse "this is $(id -un), needs root"
   need_tools
+  # Several servers of a machine may be set up at once, and by several people.
+  [ -n "$dry" ] || { exec 9>/run/verdigris-setup.lock && flock -w 120 9; } || refuse 'somebody else sets it up, needs to end first'
   tell_host_keys
   make_user
   make_login
