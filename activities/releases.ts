@@ -23,6 +23,7 @@ export const createReleaseActivities = (drivers: Drivers) => ({
       const { service, release, token } = input;
       const server = serverNamed(service, input.server);
       const artifact = await drivers.artifacts.ensure(release.artifact, service, patience);
+      const loader = artifact.facts.binaries?.program.interpreter;
       const installation = {
         release: release.id,
         artifact: release.artifact.sha256,
@@ -30,6 +31,7 @@ export const createReleaseActivities = (drivers: Drivers) => ({
         open: artifact.open,
         unitFile: renderUnit(artifact.unitTemplate, { service, server, release: release.id }),
         executable: service.program.executable,
+        ...(loader === undefined ? {} : { loader }),
         keep: service.keepReleases,
       };
       await drivers.server(service, server.name).install(installation, token, patience);

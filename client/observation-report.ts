@@ -1,4 +1,9 @@
-import type { BackendObservation, Observation, ServerObservation } from '../domain/observation.js';
+import type {
+  BackendObservation,
+  Observation,
+  PlatformFacts,
+  ServerObservation,
+} from '../domain/observation.js';
 import type { Complaint } from '../domain/failures.js';
 import type { Plan } from '../domain/plan.js';
 import { serversOf, type Service } from '../domain/service.js';
@@ -39,10 +44,15 @@ function wayBackRow({
 
 function serverLine(seen: ServerObservation): string {
   if (seen.kind === 'unreachable') return `unreachable: ${seen.message}`;
-  const { unit, activeRelease, foreign, connections } = seen.facts;
+  const { unit, activeRelease, foreign, connections, platform } = seen.facts;
   const release = activeRelease ?? (foreign ? 'a release that Verdigris did not install' : 'no release');
-  return `${unit.state}${unit.restarts > 0 ? ` (${count(unit.restarts, 'restart')})` : ''}, ${release}, ${count(connections, 'connection')}`;
+  return `${unit.state}${unit.restarts > 0 ? ` (${count(unit.restarts, 'restart')})` : ''}, ${release}, ${count(connections, 'connection')}${platform ? `; ${platformWords(platform)}` : ''}`;
 }
+
+const platformWords = ({ system, machine, glibc }: PlatformFacts): string =>
+  [system?.replace(/ \([^)]*\)$/, ''), machine, glibc === undefined ? undefined : `glibc ${glibc}`]
+    .filter(Boolean)
+    .join(', ');
 
 function backendLine({ server }: ServerObservation, backends: readonly BackendObservation[]): string {
   const backend = backends.find((candidate) => candidate.server === server);
@@ -61,6 +71,7 @@ export const planReport = (service: Service, plan: Plan): readonly string[] => [
   ...columns([
     ['plan', plan.hash.slice(0, 12)],
     ['release', plan.release.id],
+    ...(plan.program ?? []).map((line, index) => [index === 0 ? 'program' : '', line] as const),
     ...plan.servers.map(
       ({ server, restores }) =>
         [
@@ -82,6 +93,13 @@ export const planReport = (service: Service, plan: Plan): readonly string[] => [
     ],
   ]),
   ...(plan.warnings.length > 0 ? ['  To know', ...indented(plan.warnings, 4)] : []),
+];
+
+/** What is known of an artifact that fits. */
+export const artifactReport = ({ release, program = [], warnings }: Plan): readonly string[] => [
+  `${describeRelease(release)} fits the idle servers`,
+  ...indented(program, 2),
+  ...(warnings.length > 0 ? ['  To know', ...indented(warnings, 4)] : []),
 ];
 
 const approvalLine = ({ approve }: Service): string =>

@@ -2,6 +2,7 @@ import type { Color } from './color.js';
 import type { Complaint } from './failures.js';
 import type { LeftBehind } from './fleet.js';
 import type { DeploymentId, Digest, ReleaseId, ServerName, ServiceId } from './names.js';
+import type { Binaries } from './library-search.js';
 import type { MessageName, Phase, Stage } from './phase.js';
 import type { Plan } from './plan.js';
 import type { Service } from './service.js';
@@ -35,6 +36,8 @@ export interface ArtifactFacts {
   readonly executable: Digest;
   /** Digest of everything that makes the release beside the program: the unit file template. */
   readonly settings: Digest;
+  /** What the loader will find in it; missing where a worker of an earlier version has read it. */
+  readonly binaries?: Binaries;
 }
 
 export interface Release {

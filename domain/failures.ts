@@ -12,6 +12,7 @@ export const failures = {
   DigestMismatch: { transient: false },
   ArchiveUnsafe: { transient: false },
   ArchiveIncomplete: { transient: false },
+  ProgramIncompatible: { transient: false },
   // servers
   ServerUnreachable: { transient: true },
   HostKeyMismatch: { transient: false },

@@ -83,6 +83,24 @@ export interface ServerFacts {
   readonly freeBytes: number;
   /** The newest fencing token that the server has accepted, or empty. */
   readonly token: string;
+  /** What a program finds there to run on. */
+  readonly platform?: PlatformFacts;
+}
+
+export interface PlatformFacts {
+  /** `x86-64`, `aarch64`, or what the kernel calls another one. */
+  readonly machine: string;
+  /** Of the programs that run there: a 64-bit kernel may carry a 32-bit system. */
+  readonly bits: number;
+  /** As the system calls itself: `Debian GNU/Linux 12 (bookworm)`. */
+  readonly system?: string;
+  /** `2.36`; missing where the C library is another one, or did not tell. */
+  readonly glibc?: string;
+  /** The highest versions that libstdc++ offers, `3.4.30` and `1.3.13`; missing where it is not installed. */
+  readonly glibcxx?: string;
+  readonly cxxabi?: string;
+  /** The loaders in /lib and /lib64. */
+  readonly interpreters: readonly string[];
 }
 
 export interface UnitFacts {

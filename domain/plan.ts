@@ -1,5 +1,6 @@
 import { credentialLacks } from './credential-lacks.js';
 import { colors, otherColor, type Color } from './color.js';
+import { complaintsAboutBinaries, describeBinaries, warningsAboutBinaries } from './compatibility.js';
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
 import type { Complaint } from './failures.js';
 import { describeLeftBehind, mayBeLeftBehind, type LeftBehind } from './fleet.js';
@@ -26,6 +27,8 @@ export interface Plan {
   readonly leftOut: readonly ServerName[];
   /** Idle servers that could not be reached when it was planned: it goes on without them. Not among `servers`. */
   readonly leftBehind: readonly LeftBehind[];
+  /** The program and the libraries that it brings along, one line each. */
+  readonly program?: readonly string[];
   /** What people should know before they approve. */
   readonly warnings: readonly string[];
 }
@@ -153,11 +156,13 @@ export function computePlan(
   observation: Observation,
 ): Planning {
   const { service, artifact, version } = request;
+  const idle = idleOf(observation);
+  const { binaries } = facts;
   const complaints = [
     ...complaintsAbout(service, observation),
     ...complaintsAboutUnfit(request, observation),
+    ...(binaries && idle ? complaintsAboutBinaries(binaries, service.environments[idle], observation) : []),
   ];
-  const idle = idleOf(observation);
   if (complaints.length > 0 || idle === undefined) return { kind: 'refused', complaints };
 
   const release: Release = {
@@ -183,6 +188,7 @@ export function computePlan(
     objects: oursOf(observation),
     liveRuns,
     leftOut: colors.flatMap((color) => leftOutOf(observation.loadBalancer, color)),
+    ...(binaries ? { program: describeBinaries(binaries) } : {}),
   } satisfies Omit<Plan, 'hash' | 'warnings' | 'leftBehind'>;
   return {
     kind: 'planned',
@@ -193,6 +199,7 @@ export function computePlan(
         ...warningsAboutUnfit(request, observation),
         ...warningsOf(service, content, observation),
         ...leftBehind.map((left) => `Left behind: ${describeLeftBehind(left)}`),
+        ...(binaries ? warningsAboutBinaries(binaries, service.environments[idle], observation) : []),
       ],
       hash: hashOf({ ...content, service }),
     },

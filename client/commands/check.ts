@@ -4,16 +4,16 @@ import { exitCodes } from '../../domain/deployment.js';
 import { rootByKey, serversOf } from '../../domain/service.js';
 import { readService } from '../configuration/configuration.js';
 import { lookWith } from '../looking.js';
-import { complaintLines, observationReport, readyLine } from '../observation-report.js';
+import { artifactReport, complaintLines, observationReport, readyLine } from '../observation-report.js';
 import { createOutput } from '../output.js';
-import { inSession, type ServiceOptions } from '../session.js';
+import { planWith, type WantedArtifact } from '../planning.js';
+import { inSession, type ServiceOptions, type Session } from '../session.js';
 import { complaintsUnsettled } from '../starting.js';
 import { count } from '../words.js';
 import { jsonOption, lookingTimeoutOption, teach, withService } from './options.js';
 
-interface CheckOptions extends ServiceOptions {
+interface CheckOptions extends ServiceOptions, Omit<WantedArtifact, 'version' | 'again'> {
   readonly offline?: boolean;
-  readonly timeout: number;
 }
 
 export function define(command: Command): void {
@@ -21,6 +21,8 @@ export function define(command: Command): void {
     .description(
       'Checks the configuration, then looks at everything it names: load balancer, servers, units, releases.',
     )
+    .option('-a, --artifact <url|path>', 'also whether this tar.gz would run on the idle servers')
+    .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
     .option('--offline', 'the configuration only, without Temporal')
     .addOption(lookingTimeoutOption('2m'))
     .addOption(jsonOption());
@@ -36,21 +38,36 @@ export function run(options: CheckOptions): Promise<number> {
   return inSession(options, async (session) => {
     const { service, output } = session;
     const left = await complaintsUnsettled(session, 'deploy');
-    const inspection = await lookWith<Inspection>(session, {
-      action: 'look at',
-      workflowType: workflowTypes.inspection,
-      input: service,
-      timeoutMs: options.timeout,
-    });
-    const { observation } = inspection;
-    const complaints = [...left, ...inspection.complaints];
+    const { observation, complaints: found, known } = await lookAt(session, options);
+    const complaints = [...left, ...found];
     output.say(observationReport(service, observation));
     const root = rootByKey(service);
     if (root !== undefined) output.say(`  ${root}`);
+    if (known.length > 0) output.say(['', ...known]);
     output.say(complaints.length > 0 ? ['', ...complaintLines(complaints)] : ['', readyLine(service)]);
     output.document({ service: service.id, ready: complaints.length === 0, complaints, observation });
     return complaints.length === 0 ? 0 : exitCodes.refused;
   });
+}
+
+/** What was seen, and with an artifact what is known of it. */
+async function lookAt(
+  session: Session,
+  options: CheckOptions,
+): Promise<Inspection & { readonly known: readonly string[] }> {
+  if (options.artifact !== undefined) {
+    const { planning, ...inspection } = await planWith(session, options);
+    return planning?.kind === 'refused'
+      ? { ...inspection, complaints: planning.complaints, known: [] }
+      : { ...inspection, known: planning ? artifactReport(planning.plan) : [] };
+  }
+  const inspection = await lookWith<Inspection>(session, {
+    action: 'look at',
+    workflowType: workflowTypes.inspection,
+    input: session.service,
+    timeoutMs: options.timeout,
+  });
+  return { ...inspection, known: [] };
 }
 
 function checkConfiguration({ config, destination, json }: CheckOptions): number {

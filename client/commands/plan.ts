@@ -1,22 +1,15 @@
 import type { Command } from 'commander';
-import { exitCodes, type DeploymentRequest } from '../../domain/deployment.js';
+import { exitCodes } from '../../domain/deployment.js';
 import type { Complaint } from '../../domain/failures.js';
 import type { Planning } from '../../domain/plan.js';
-import { workflowTypes, type PlanningResult } from '../../workflows/messages.js';
-import { resolveArtifact } from '../artifact.js';
-import { lookWith } from '../looking.js';
+import type { PlanningResult } from '../../workflows/messages.js';
 import { complaintLines, observationReport, planReport } from '../observation-report.js';
+import { planWith, type WantedArtifact } from '../planning.js';
 import { inSession, type ServiceOptions } from '../session.js';
 import { complaintsUnsettled } from '../starting.js';
-import { againOption, jsonOption, lookingTimeoutOption, teach, whoAsks, withService } from './options.js';
+import { againOption, jsonOption, lookingTimeoutOption, teach, withService } from './options.js';
 
-interface PlanOptions extends ServiceOptions {
-  readonly artifact?: string;
-  readonly sha256?: string;
-  readonly version?: string;
-  readonly timeout: number;
-  readonly again?: string;
-}
+type PlanOptions = ServiceOptions & WantedArtifact;
 
 export function define(command: Command): void {
   command
@@ -37,21 +30,8 @@ export function define(command: Command): void {
 export const run = (options: PlanOptions): Promise<number> =>
   inSession(options, async (session) => {
     const { service, output } = session;
-    const request: DeploymentRequest = {
-      service,
-      artifact: await resolveArtifact(options.artifact, options.sha256),
-      requestedBy: whoAsks(undefined),
-      searchAttributes: false,
-      ...(options.version === undefined ? {} : { version: options.version }),
-      ...(options.again === undefined ? {} : { again: options.again }),
-    };
     const left = await complaintsUnsettled(session, 'deploy');
-    const result = await lookWith<PlanningResult>(session, {
-      action: 'plan',
-      workflowType: workflowTypes.planning,
-      input: request,
-      timeoutMs: options.timeout,
-    });
+    const result = await planWith(session, options);
     const { observation } = result;
     const planning = withLeft(left, result);
     output.say(observationReport(service, observation));

@@ -141,12 +141,21 @@ function linksOut(entries: readonly ArchiveEntry[]): readonly string[] {
 
 /** Why following the link at `path` ends outside or never; `undefined` when it stays inside. */
 function whyLeaving(path: string, symbolic: ReadonlyMap<string, string>): string | undefined {
+  const end = followed(path, symbolic);
+  return 'why' in end ? end.why : undefined;
+}
+
+/** Where a path leads to, links and all, or why it leads nowhere inside. */
+function followed(
+  path: string,
+  symbolic: ReadonlyMap<string, string>,
+): { readonly path: string } | { readonly why: string } {
   const ahead = componentsOf(path);
   const at: string[] = [];
-  for (let followed = 0; ahead.length > 0;) {
+  for (let links = 0; ahead.length > 0;) {
     const component = ahead.shift() ?? '';
     if (component === '..') {
-      if (at.pop() === undefined) return 'which is outside of the archive';
+      if (at.pop() === undefined) return { why: 'which is outside of the archive' };
       continue;
     }
     const target = symbolic.get([...at, component].join('/'));
@@ -154,11 +163,27 @@ function whyLeaving(path: string, symbolic: ReadonlyMap<string, string>): string
       at.push(component);
       continue;
     }
-    if (target.startsWith('/')) return 'which leads to an absolute path';
-    if (++followed > maxFollowed) return 'which goes round in circles';
+    if (target.startsWith('/')) return { why: 'which leads to an absolute path' };
+    if (++links > maxFollowed) return { why: 'which goes round in circles' };
     ahead.unshift(...componentsOf(target));
   }
-  return undefined;
+  return { path: at.join('/') };
+}
+
+/** By file, the other paths of the archive that lead to it. */
+export function linksByFile(entries: readonly ArchiveEntry[]): ReadonlyMap<string, readonly string[]> {
+  const links = entries.filter(({ type }) => type === 'SymbolicLink' || type === 'Link');
+  const symbolic = new Map(
+    links
+      .filter(({ type }) => type === 'SymbolicLink')
+      .map(({ path, linkTarget = '' }) => [plainPath(path), linkTarget] as const),
+  );
+  const byFile = new Map<string, string[]>();
+  for (const { path, type, linkTarget = '' } of links) {
+    const end = followed(plainPath(type === 'Link' ? linkTarget : path), symbolic);
+    if ('path' in end) byFile.set(end.path, [...(byFile.get(end.path) ?? []), plainPath(path)]);
+  }
+  return byFile;
 }
 
 /** What Linux follows at most. */

@@ -3,6 +3,8 @@ import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { Failure } from '../../domain/failures.js';
+import type { Binary } from '../../domain/binary.js';
+import { libraryPathOf, type Binaries } from '../../domain/library-search.js';
 import { Digest } from '../../domain/names.js';
 import type { ProgramSettings } from '../../domain/service.js';
 import { complaintsAboutTemplate } from '../../domain/unit-template.js';
@@ -11,17 +13,18 @@ import {
   dangersOf,
   dangersOfExtension,
   isFile,
+  linksByFile,
   plainPath,
   shown,
   type ArchiveEntry,
 } from './archive-entry.js';
 import { ArchiveHeaders } from './archive-headers.js';
-import { complaintAboutElf, elfHeaderBytes, machineOf, type Machine } from './elf.js';
+import { isElf, maxElfBytes, readElf, type Elf, type ElfReading } from './elf.js';
 
 /** What is in an artifact that has everything it needs and nothing that it must not have. */
 export interface ArchiveContents {
   readonly executable: Digest;
-  readonly machine: Machine;
+  readonly binaries: Binaries;
   readonly unitTemplate: string;
   /** Entries that are no directories. */
   readonly files: number;
@@ -97,8 +100,9 @@ class Inspection {
   readonly #executablePath: string;
   readonly #unitPath: string;
   readonly #limits: ArchiveLimits;
-  #executable: ReadFile | undefined;
-  #unit: ReadFile | undefined;
+  readonly #libraries = new Map<string, ReadFile<ElfReading | undefined>>();
+  #executable: ReadFile<ElfReading> | undefined;
+  #unit: ReadFile<Buffer> | undefined;
   #ended = false;
   unpackedBytes = 0;
 
@@ -138,9 +142,11 @@ class Inspection {
       throw new Unacceptable(`has more than ${this.#limits.entries} entries`);
     }
     const plain = plainPath(path);
-    if (plain === this.#executablePath) this.#executable = new ReadFile(entry, elfHeaderBytes);
-    else if (plain === this.#unitPath) this.#unit = new ReadFile(entry, maxUnitBytes + 1);
-    else entry.resume();
+    if (plain === this.#executablePath) this.#executable = new ReadFile(entry, maxElfBytes, readElf);
+    else if (plain === this.#unitPath) this.#unit = new ReadFile(entry, maxUnitBytes + 1, (bytes) => bytes);
+    else if (isLibrary(plain) && this.#libraries.size < maxLibraries) {
+      this.#libraries.set(plain, new ReadFile(entry, maxElfBytes, readLibrary));
+    } else entry.resume();
   }
 
   /** A header that speaks about the entry after it. */
@@ -173,36 +179,60 @@ class Inspection {
     if (dangers.length > 0) throw refusal('ArchiveUnsafe', name, [...dangers, ...gaps]);
     if ('complaints' in executable || 'complaints' in unit) throw refusal('ArchiveIncomplete', name, gaps);
     return {
-      ...executable,
+      executable: executable.executable,
+      binaries: this.#binaries(executable.elf, unit.unitTemplate),
       ...unit,
       files: this.#entries.filter(({ type }) => type !== 'Directory').length,
       unpackedBytes: this.unpackedBytes,
     };
   }
 
-  #judgeExecutable(): Pick<ArchiveContents, 'executable' | 'machine'> | Complaints {
+  #judgeExecutable(): { readonly executable: Digest; readonly elf: Elf } | Complaints {
     const path = this.#executablePath;
     const complaint = this.#complaintAboutFile(path, 'program.executable');
     if (complaint !== undefined) return { complaints: [complaint] };
-    const { mode, head, digest } = this.#executable!;
-    const machine = machineOf(head);
+    const { mode, seen, digest } = this.#executable!;
     const complaints = [
       ...((mode & 0o100) === 0 ? ['is not executable, needs mode 755: chmod +x before packing'] : []),
-      ...(machine === undefined ? [complaintAboutElf(head)] : []),
+      ...(seen.kind === 'unusable' ? [seen.complaint] : []),
     ].map((words) => `"${path}" ${words}`);
-    return machine !== undefined && complaints.length === 0
-      ? { executable: digest, machine }
+    return seen.kind === 'read' && complaints.length === 0
+      ? { executable: digest, elf: seen.elf }
       : { complaints };
+  }
+
+  /** The program and what it brings along. A library that cannot be read may be none that is needed: it is told, not refused. */
+  #binaries(program: Elf, unitTemplate: string): Binaries {
+    const links = linksByFile(this.#entries);
+    const binary = (path: string, elf: Elf): Binary => ({ path, links: links.get(path) ?? [], ...elf });
+    const libraries = [...this.#libraries].filter(([path]) => path !== this.#executablePath);
+    const read = libraries.flatMap(([path, { seen }]) =>
+      seen?.kind === 'read' ? [binary(path, seen.elf)] : [],
+    );
+    const unread = libraries.flatMap(([path, { seen }]) =>
+      seen?.kind === 'unusable' ? [`"${shown(path)}" ${seen.complaint}`] : [],
+    );
+    const left = this.#entries.filter((entry) => isFile(entry) && isLibrary(plainPath(entry.path))).length;
+    const more = left - libraries.length;
+    return {
+      program: binary(this.#executablePath, program),
+      libraries: read,
+      unread: [
+        ...shortened(unread),
+        ...(more > 0 ? [`${more} more libraries of the artifact were not looked at`] : []),
+      ],
+      libraryPath: libraryPathOf(unitTemplate),
+    };
   }
 
   #judgeUnit(): Pick<ArchiveContents, 'unitTemplate'> | Complaints {
     const path = this.#unitPath;
     const complaint = this.#complaintAboutFile(path, 'program.unitFile');
     if (complaint !== undefined) return { complaints: [complaint] };
-    const { head } = this.#unit!;
-    if (head.length > maxUnitBytes)
+    const { seen } = this.#unit!;
+    if (seen.length > maxUnitBytes)
       return { complaints: [`"${path}" is larger than ${maxUnitBytes / 1024} KiB`] };
-    const unitTemplate = textOf(head);
+    const unitTemplate = textOf(seen);
     if (unitTemplate === undefined) return { complaints: [`"${path}" is no UTF-8 text`] };
     const complaints = complaintsAboutTemplate(unitTemplate).map((words) => `"${path}" ${words}`);
     return complaints.length > 0 ? { complaints } : { unitTemplate };
@@ -230,31 +260,52 @@ interface Complaints {
   readonly complaints: readonly string[];
 }
 
-/** A file of the archive of which the digest and the first bytes are wanted. */
-class ReadFile {
+/** A file of the archive of which the digest is wanted, and what its first bytes show. */
+class ReadFile<Seen> {
   readonly mode: number;
   readonly #hash = createHash('sha256');
-  readonly #keepBytes: number;
-  #head: Buffer = Buffer.alloc(0);
+  readonly #look: (bytes: Buffer) => Seen;
+  #missing: number;
+  #chunks: Buffer[] = [];
+  #seen: { readonly it: Seen } | undefined;
 
-  constructor(entry: ReadEntry, keepBytes: number) {
+  constructor(entry: ReadEntry, keepBytes: number, look: (bytes: Buffer) => Seen) {
     this.mode = entry.mode ?? 0;
-    this.#keepBytes = keepBytes;
+    this.#missing = keepBytes;
+    this.#look = look;
     entry.on('data', (chunk: Buffer) => {
       this.#hash.update(chunk);
-      const missing = this.#keepBytes - this.#head.length;
-      if (missing > 0) this.#head = Buffer.concat([this.#head, chunk.subarray(0, missing)]);
+      if (this.#missing === 0) return;
+      const kept = chunk.subarray(0, this.#missing);
+      this.#missing -= kept.length;
+      this.#chunks.push(kept);
     });
+    entry.on('end', () => this.#lookNow());
   }
 
-  get head(): Buffer {
-    return this.#head;
+  get seen(): Seen {
+    return (this.#seen ?? this.#lookNow()).it;
   }
 
   get digest(): Digest {
     return Digest(this.#hash.copy().digest('hex'));
   }
+
+  /** The bytes go as soon as they were looked at: an archive may bring many libraries. */
+  #lookNow(): { readonly it: Seen } {
+    this.#seen = { it: this.#look(Buffer.concat(this.#chunks)) };
+    this.#chunks = [];
+    return this.#seen;
+  }
 }
+
+/** A text in its place is no library: linkers read scripts under such names. */
+const readLibrary = (bytes: Buffer): ElfReading | undefined => (isElf(bytes) ? readElf(bytes) : undefined);
+
+const isLibrary = (path: string): boolean => /\.so(\.\d+)*$/.test(path);
+
+/** More than a program brings along by itself: each is a piece of the deployment's history. */
+const maxLibraries = 64;
 
 const maxUnitBytes = 64 * 1024;
 

@@ -166,6 +166,7 @@ class ArtifactCache {
         files: contents.files,
         executable: contents.executable,
         settings: hashOf({ unitTemplate, executable }),
+        binaries: contents.binaries,
       },
       unitTemplate,
     };
@@ -180,7 +181,7 @@ interface Inspected {
 }
 
 /** Grows when an archive could be judged differently, so that old notes no longer count. */
-const rulesVersion = 1;
+const rulesVersion = 2;
 
 function mismatch(artifact: Artifact, actual: Digest, sizeBytes: number): Failure {
   return new Failure(

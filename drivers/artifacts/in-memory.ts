@@ -3,18 +3,25 @@ import { Readable } from 'node:stream';
 import type { Artifact } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
+import type { Binaries } from '../../domain/library-search.js';
 import { Digest } from '../../domain/names.js';
 import type { ArtifactStore, StoredArtifact } from './store.js';
 
+interface Imagined {
+  readonly bytes: Buffer;
+  readonly executable: Digest;
+  readonly binaries?: Binaries;
+}
+
 /** Artifacts that exist by name only, for tests of what is decided about them. */
 export class InMemoryArtifacts implements ArtifactStore {
-  readonly #artifacts = new Map<Digest, { readonly bytes: Buffer; readonly executable: Digest }>();
+  readonly #artifacts = new Map<Digest, Imagined>();
   readonly #failures: Error[] = [];
 
   /** From now on there is an artifact of these bytes, said to hold this program. Gives its digest. */
-  add(bytes: Buffer, executable: Digest): Digest {
+  add(bytes: Buffer, executable: Digest, binaries?: Binaries): Digest {
     const digest = Digest(createHash('sha256').update(bytes).digest('hex'));
-    this.#artifacts.set(digest, { bytes, executable });
+    this.#artifacts.set(digest, { bytes, executable, ...(binaries === undefined ? {} : { binaries }) });
     return digest;
   }
 
@@ -30,8 +37,8 @@ export class InMemoryArtifacts implements ArtifactStore {
       throw new Failure('ArtifactUnreachable', `Cannot fetch "${artifact.url}": there is no such artifact`);
     }
     const unitTemplate = '[Service]\nExecStart={{directory}}/current/bin/program --port {{port}}\n';
-    const { bytes, executable } = found;
-    const facts = { sizeBytes: bytes.length, files: 2, executable, settings: hashOf(unitTemplate) };
+    const { bytes, ...told } = found;
+    const facts = { sizeBytes: bytes.length, files: 2, settings: hashOf(unitTemplate), ...told };
     return { facts, sizeBytes: facts.sizeBytes, unitTemplate, open: () => Readable.from([bytes]) };
   }
 }

@@ -22,7 +22,8 @@ export interface ServerDriver {
   /**
    * Puts a release into its own directory, checked and complete, beside what runs. Nothing is started or stopped.
    * Does nothing when that release is installed already. Releases beyond `keep` that are neither active nor previous are removed.
-   * @throws Failure `DigestMismatch` (what arrived is not the artifact), `DiskFull`, `UnitRefused` (systemd finds fault with the unit)
+   * @throws Failure `DigestMismatch` (what arrived is not the artifact), `DiskFull`, `UnitRefused` (systemd finds fault with the unit),
+   * `ProgramIncompatible` (the server's loader cannot bring the program up)
    */
   install(installation: Installation, token: FencingToken, patience: Patience): Promise<void>;
 
@@ -92,6 +93,8 @@ export interface Installation {
   readonly unitFile: string;
   /** What `/proc/PID/exe` must be, relative to the release. */
   readonly executable: string;
+  /** The system's loader that the program asks for; left out for a static one. */
+  readonly loader?: string;
   readonly keep: number;
 }
 

@@ -82,6 +82,7 @@ observe() {
   say connections "$(connections | grep -c '')"
   say freeKilobytes "$(free_kilobytes)"
   say token "$(stored_token)"
+  tell_platform
 }
 
 install_release() {
@@ -109,7 +110,7 @@ install_release() {
   describe_release "$tree" "$artifact" "$executable $(digest_of "$tree/$executable")"
   unpack_settings "$tree/.verdigris/unit.conf"
   check_unit "$tree" "$tree/.verdigris/unit.conf"
-  check_libraries "$tree"
+  check_libraries "$tree" "$tree/.verdigris/unit.conf"
   sync_tree "$tree"
   locked commit_install
 }
@@ -119,6 +120,7 @@ renew_settings() {
   unpack_settings "$incoming/unit.conf"
   cmp -s "$incoming/unit.conf" "$releases/$release/.verdigris/unit.conf" && return
   check_unit "$releases/$release" "$incoming/unit.conf"
+  check_libraries "$releases/$release" "$incoming/unit.conf"
   locked commit_settings
 }
 
@@ -588,24 +590,53 @@ check_unit() {
   )"
 }
 
-# Asks the system's own loader, as the program's user, whether every library is there.
+# Lets the system's own loader resolve the libraries of the release in $1 with the settings in $2. It maps
+# what it finds and starts none of it; even so nothing of the artifact is given to it as root.
 check_libraries() {
-  command -v ldd >/dev/null || return 0
-  user=${policy_user:-$(sed -n 's/^User=//p' "$1/.verdigris/unit.conf" | tail -n 1)}
-  path=$(sed -n 's/^Environment=.*LD_LIBRARY_PATH=\([^ "]*\).*/\1/p' "$1/.verdigris/unit.conf" | tail -n 1 | sed "s|$current|$1|g")
-  set -- "$1" env LD_LIBRARY_PATH="$path" ldd "$1/$executable"
-  tree=$1
-  shift
-  if [ -n "$user" ] && [ "$(id -u)" = 0 ] && command -v runuser >/dev/null && id "$user" >/dev/null 2>&1; then
+  case $loader in
+    '') return 0 ;;
+    *[!A-Za-z0-9/._-]* | */../* | /lib/*/* | /lib64/*/*) fail CommandFailed "\"$loader\" is no loader" ;;
+    /lib/ld-* | /lib64/ld-*) ;;
+    *) say note "libraries were not resolved: $loader is no loader of the system" && return ;;
+  esac
+  [ -x "$loader" ] || fail ProgramIncompatible "$executable needs the loader $loader, which is not here"
+  path=$(sed -n 's/^[[:blank:]]*Environment[[:blank:]]*=.*LD_LIBRARY_PATH=\([^ "'\'']*\).*/\1/p' "$2" | tail -n 1 | sed "s|$current|$1|g")
+  tree=$1 become=
+  if [ "$(id -u)" = 0 ]; then
+    user=$(program_user "$2")
     # The directory that it was unpacked in is closed to others until it is a release.
     must chmod 711 "$incoming"
-    set -- runuser -u "$user" -- "$@"
-  elif [ -n "$policy_user" ] && [ "$(id -u)" = 0 ]; then
-    say note "the libraries were not looked for: there is no runuser to do it as $user"
-    return 0
+    if command -v runuser >/dev/null; then
+      become="runuser -u $user --"
+    elif command -v setpriv >/dev/null; then
+      become="setpriv --reuid=$user --regid=$(id -g "$user") --clear-groups --"
+    else
+      say note 'libraries were not resolved: there is neither runuser nor setpriv' && return
+    fi
   fi
-  missing=$("$@" 2>&1 | grep 'not found') || return 0
-  fail UnitRefused "$executable lacks libraries here$line_end$(printf '%s\n' "$missing" | sed "s|$tree|$current|g")"
+  # shellcheck disable=SC2086 # Several words or none.
+  $become test -r "$tree/$executable" ||
+    { say note "libraries were not resolved: $user may not read $tree" && return; }
+  if resolved=$(trace_libraries "$loader" --list) && ! printf '%s\n' "$resolved" | grep -q 'not found'; then return; fi
+  # The list ends at the first that is missing; glibc can tell them all.
+  case $loader in */ld-linux*) resolved=$(trace_libraries LD_TRACE_LOADED_OBJECTS=1 "$loader") ;; esac
+  fail ProgramIncompatible "the loader cannot bring up $executable here$line_end$(
+    printf '%s\n' "$resolved" | grep -v -e '=> /' -e '(0x' | sed "s|$tree|$current|g" | head -n 20
+  )"
+}
+
+# shellcheck disable=SC2086 # Several words or none.
+trace_libraries() {
+  timeout 60 $become env -i LD_LIBRARY_PATH="$path" "$@" "$tree/$executable" 2>&1
+}
+
+# Who the program will run as with the settings in $1; nobody in place of root, of whom nothing is asked here.
+program_user() {
+  as=${policy_user:-$(sed -n 's/^[[:blank:]]*User[[:blank:]]*=[[:blank:]]*//p' "$1" | tail -n 1)}
+  [ -n "$as" ] || as=$(systemctl show "$unit" -p User 2>/dev/null | sed -n 's/^User=//p')
+  case $as in '' | -* | root | 0 | *[!A-Za-z0-9_.-]*) as=nobody ;; esac
+  id "$as" >/dev/null 2>&1 || as=nobody
+  printf '%s' "$as"
 }
 
 # --- The unit -------------------------------------------------------------------------------------
@@ -826,6 +857,30 @@ need_free_kilobytes() {
   [ "${free:-0}" -ge "$1" ] || fail DiskFull "$free KB are free below $directory, needs $1 KB"
 }
 
+# What a program finds here to run on. Nothing but the system's own programs is asked.
+tell_platform() {
+  machine=$(uname -m)
+  say platform.machine "$machine"
+  say platform.bits "$(getconf LONG_BIT 2>/dev/null)"
+  say platform.system "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | tr -d '"')"
+  glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null)
+  say platform.glibc "${glibc#glibc }"
+  for file in /lib/ld-*.so* /lib64/ld-*.so*; do
+    [ -x "$file" ] && say platform.interpreter "$file"
+  done
+  for file in "/usr/lib/$machine-linux-gnu/libstdc++.so.6" /usr/lib64/libstdc++.so.6 /usr/lib/libstdc++.so.6; do
+    [ -r "$file" ] || continue
+    say platform.glibcxx "$(highest_version GLIBCXX "$file")"
+    say platform.cxxabi "$(highest_version CXXABI "$file")"
+    return
+  done
+}
+
+# The highest version of a family that is named in a library.
+highest_version() {
+  grep -a -o "$1_[0-9][0-9.]*[0-9]" "$2" | sed "s/^$1_//" | sort -t . -k 1,1n -k 2,2n -k 3,3n | tail -n 1
+}
+
 uptime_ms() {
   read -r up _ </proc/uptime
   printf '%s0' "${up%.*}${up#*.}"
@@ -858,7 +913,7 @@ relabel() {
 # --- Words in, words out --------------------------------------------------------------------------
 
 read_words() {
-  directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' unit_conf='' keep=0
+  directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' loader='' unit_conf='' keep=0
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
   policy_user='' policy_group=''
   for word in "$@"; do
@@ -872,6 +927,7 @@ read_words() {
       artifact) artifact=$value ;;
       size) size=$value ;;
       executable) executable=$value ;;
+      loader) loader=$value ;;
       unit-conf) unit_conf=$value ;;
       keep) keep=$value ;;
       at-most-ms) at_most_ms=$value ;;

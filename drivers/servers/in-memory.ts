@@ -8,7 +8,7 @@ import { formatToken } from '../../domain/fencing.js';
 import { hashOf } from '../../domain/hash.js';
 import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
-import type { ServerFacts, UnitFacts } from '../../domain/observation.js';
+import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
 import type { Unfit } from '../../domain/unfit.js';
 import type { Patience } from '../patience.js';
@@ -96,6 +96,8 @@ export class InMemoryServer {
   readonly world: InMemoryServers;
   link: Link = 'up';
   freeBytes = 10 * 1024 ** 3;
+  /** What programs find here to run on; a machine that does not tell has none. */
+  platform: PlatformFacts | undefined;
   /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
   readonly journal: string[] = [];
   readonly unfit = new Map<ReleaseId, Unfit>();
@@ -190,6 +192,7 @@ export class InMemoryServer {
       connections: this.#connections,
       freeBytes: this.freeBytes,
       token: this.#token,
+      ...(this.platform === undefined ? {} : { platform: this.platform }),
     };
   }
 

@@ -71,7 +71,7 @@ class SshServer implements ServerDriver {
   }
 
   async install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
-    const { release, artifact, sizeBytes, open, unitFile, executable, keep } = installation;
+    const { release, artifact, sizeBytes, open, unitFile, executable, loader = '', keep } = installation;
     const unreadable = new AbortController();
     const signal = AbortSignal.any([patience.signal, unreadable.signal]);
     let source: Readable | undefined;
@@ -84,6 +84,7 @@ class SshServer implements ServerDriver {
         artifact,
         size: sizeBytes,
         executable,
+        loader,
         keep,
         'unit-conf': Buffer.from(asDropIn(unitFile)).toString('base64'),
       },
@@ -334,6 +335,27 @@ function factsFrom(reply: HelperReply): ServerFacts {
     connections: Number(reply.one('connections')),
     freeBytes: Number(reply.one('freeKilobytes')) * 1024,
     token: reply.one('token'),
+    ...platformFrom(reply),
+  };
+}
+
+function platformFrom(reply: HelperReply): Pick<ServerFacts, 'platform'> {
+  const kernel = reply.one('platform.machine');
+  if (kernel === '') return {};
+  const told = (key: string) => {
+    const value = reply.one(`platform.${key}`);
+    return value === '' ? {} : { [key]: value };
+  };
+  return {
+    platform: {
+      machine: kernel === 'x86_64' ? 'x86-64' : kernel,
+      bits: Number(reply.one('platform.bits')) || 64,
+      ...told('system'),
+      ...told('glibc'),
+      ...told('glibcxx'),
+      ...told('cxxabi'),
+      interpreters: reply.all('platform.interpreter'),
+    },
   };
 }
 

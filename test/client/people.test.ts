@@ -1,5 +1,7 @@
 import { describe, expect, onTestFinished, vi } from 'vitest';
 import { aCommandLine, documentsOf, printed } from './support/command-line.js';
+import { serversOf } from '../../domain/service.js';
+import { binariesOf, debian12, tooNew } from '../support/binaries.js';
 import { test } from '../support/world.js';
 
 describe('status', () => {
@@ -237,6 +239,29 @@ describe('check and plan', () => {
       expect(stdout).toContain('Cannot deploy to "green-2"');
     }
     expect(await cli.run('adopt --environment blue')).toMatchObject({ exitCode: 2 });
+  });
+
+  test('say whether an artifact would run on the idle servers', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.release('v2', { kind: 'answers' }, binariesOf({ buildId: 'c0ffee'.repeat(6) }));
+    world.release('v3', { kind: 'answers' }, tooNew);
+    for (const { name } of serversOf(world.service)) world.server(name).platform = debian12;
+    const cli = await aCommandLine(world);
+    const withoutVersion = (release: string) => cli.artifact(release).replace(/ --version.*/, '');
+
+    const good = await cli.run(`check ${withoutVersion('v2')}`);
+    expect(good).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(good.stdout).toMatch(/\w{12} fits the idle servers\n {2}bin\/greeter: x86-64, needs GLIBC_2.34, /);
+    expect(good.stdout).toMatch(/green-1 .*; Debian GNU\/Linux 12, x86-64, glibc 2\.36; load balancer: down/);
+    expect((await cli.run(`plan ${cli.artifact('v2')}`)).stdout).toMatch(/program +bin\/greeter: x86-64/);
+
+    for (const words of [`check ${withoutVersion('v3')}`, `plan ${cli.artifact('v3')}`]) {
+      const { exitCode, stdout } = await cli.run(words);
+      expect(exitCode).toBe(2);
+      expect(stdout).toContain('on green-1, green-2: it needs GLIBC_2.38 (`__isoc23_strtol`) of libc.so.6');
+    }
+    const json = documentsOf((await cli.run(`check --json ${withoutVersion('v3')}`)).stdout, 'one')[0];
+    expect(json).toMatchObject({ ready: false, complaints: [{ failure: 'ProgramIncompatible' }] });
   });
 
   test('say that nobody works, instead of waiting for ever', async ({ aWorld }) => {

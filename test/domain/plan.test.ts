@@ -4,6 +4,7 @@ import { colors, otherColor, type Color } from '../../domain/color.js';
 import type { ArtifactFacts, DeploymentRequest } from '../../domain/deployment.js';
 import { hashOf } from '../../domain/hash.js';
 import { ReleaseId, SecretName, ServerName, ServiceId } from '../../domain/names.js';
+import type { Binaries } from '../../domain/library-search.js';
 import { liveColor, type Observation, type ServerFacts, type Traffic } from '../../domain/observation.js';
 import {
   complaintsAbout,
@@ -16,6 +17,7 @@ import {
 } from '../../domain/plan.js';
 import { serverNamed, serversOf, type Server, type Service } from '../../domain/service.js';
 import { allTo } from '../../domain/split.js';
+import { aProgram, binariesOf, debian12, tooNew } from '../support/binaries.js';
 
 const earlier = ReleaseId('0123456789ab-01234567');
 const someTime = '2026-11-26T23:10:00Z';
@@ -349,6 +351,34 @@ describe('a plan', () => {
     const plan = planned(observed(), { ...request, service: { ...service, environments: { blue, green } } });
     if (words === undefined) expect(plan.warnings.join()).not.toContain('root');
     else expect(plan.warnings.join()).toContain(words);
+  });
+
+  test('tells what is known of the program, which its hash covers', () => {
+    const here = observed({ facts: () => ({ ...running, platform: debian12 }) });
+    const plan = (binaries: Binaries) => {
+      const planning = computePlan(request, { ...artifactFacts, binaries }, here);
+      if (planning.kind !== 'planned') throw new Error('refused');
+      return planning.plan;
+    };
+    expect(plan(binariesOf()).program).toEqual([
+      'bin/greeter: x86-64, needs GLIBC_2.34, build id abababababab, hardened',
+    ]);
+    expect(plan(binariesOf()).warnings).toEqual([]);
+    const bare = plan(binariesOf({ hardening: { ...aProgram.hardening, positionIndependent: false } }));
+    expect(bare.warnings).toEqual(['bin/greeter is loaded at a fixed address (-fPIE -pie)']);
+    expect(bare.hash).not.toBe(plan(binariesOf()).hash);
+  });
+
+  test('refuses a program that does not fit, beside everything else', () => {
+    const here = observed({
+      facts: () => ({ ...running, platform: debian12 }),
+      staged: ['http/farm/1: weight 1 to 2'],
+    });
+    const planning = computePlan(request, { ...artifactFacts, binaries: tooNew }, here);
+    expect(planning).toMatchObject({
+      kind: 'refused',
+      complaints: [{ failure: 'StagedEditsFound' }, { failure: 'ProgramIncompatible' }],
+    });
   });
 
   test('is the same for the same request and observation', () => {

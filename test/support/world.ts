@@ -7,6 +7,7 @@ import { createActivities } from '../../activities/index.js';
 import type { Color } from '../../domain/color.js';
 import type { DeploymentRequest, Message, Outcome, Status } from '../../domain/deployment.js';
 import { hashOf } from '../../domain/hash.js';
+import type { Binaries } from '../../domain/library-search.js';
 import { ServerName, ServiceId, workflowIdOf, type Digest } from '../../domain/names.js';
 import type { MessageName, Stage } from '../../domain/phase.js';
 import { serversOf, type Server, type Service } from '../../domain/service.js';
@@ -72,8 +73,8 @@ export class World {
   }
 
   /** A release that CI could have built; `deploy` takes its name. */
-  release(name: string, behaviour: Behaviour = { kind: 'answers' }): Digest {
-    const artifact = this.artifacts.add(Buffer.from(`artifact ${name}`), hashOf(`program ${name}`));
+  release(name: string, behaviour: Behaviour = { kind: 'answers' }, binaries?: Binaries): Digest {
+    const artifact = this.artifacts.add(Buffer.from(`artifact ${name}`), hashOf(`program ${name}`), binaries);
     this.#releases.set(name, artifact);
     this.servers.program(artifact, { executable: hashOf(`program ${name}`), behaviour, identity: name });
     return artifact;

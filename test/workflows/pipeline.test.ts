@@ -3,6 +3,8 @@ import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { phases, type Phase } from '../../domain/phase.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
+import { serversOf } from '../../domain/service.js';
+import { binariesOf, debian12, tooNew } from '../support/binaries.js';
 import { test, type World } from '../support/world.js';
 
 describe.concurrent('a deployment', () => {
@@ -49,6 +51,39 @@ describe.concurrent('a deployment', () => {
     const world = await aWorld();
     await world.start('v2');
     await expect(world.start('v2')).rejects.toThrow(/already started/);
+  });
+});
+
+describe.concurrent('a program that its servers cannot load', () => {
+  test('is refused before anything is changed, with symbol, library, server and cure', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.release('v2', { kind: 'answers' }, tooNew);
+    for (const { name } of serversOf(world.service)) world.server(name).platform = debian12;
+    const before = world.fingerprint('green');
+
+    const outcome = await world.deploy('v2');
+
+    expect(outcome).toMatchObject({
+      kind: 'refused',
+      complaints: [
+        {
+          failure: 'ProgramIncompatible',
+          message:
+            'Cannot run "bin/greeter" on green-1, green-2: it needs GLIBC_2.38 (`__isoc23_strtol`) of libc.so.6, green-1, green-2 have 2.36\n  build on Debian 12, or where glibc is 2.36 at most, not in gcc:latest',
+        },
+      ],
+    });
+    expect(world.fingerprint('green')).toEqual(before);
+  });
+
+  test('is told before people approve when it does fit, as a part of the evidence', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.release('v2', { kind: 'answers' }, binariesOf());
+    for (const { name } of serversOf(world.service)) world.server(name).platform = debian12;
+    await world.start('v2');
+    const { plan, evidence } = await world.untilStage('approve');
+    expect(plan?.program).toEqual(['bin/greeter: x86-64, needs GLIBC_2.34, build id abababababab, hardened']);
+    expect(evidence?.lines[0]).toBe(plan?.program?.[0]);
   });
 });
 

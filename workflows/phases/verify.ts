@@ -123,6 +123,7 @@ function evidenceOf(
 ): Evidence {
   const seconds = service.verify.minimumMs / 1000;
   const lines = [
+    ...(plan.program ?? []),
     ...proved.map(
       ({ server, program, identity }) =>
         `${server} runs ${program.slice(0, 12)}${identity ? ` as "${identity}"` : ''}: ${service.health.path} answered ${service.health.status} ${service.verify.passes} times in a row, same process for ${seconds} s`,

@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Failure } from '../../../domain/failures.js';
 import { inspectArchive, type ArchiveContents } from '../../../drivers/artifacts/archive.js';
 import { endless } from '../../../drivers/patience.js';
+import { searchLibraries } from '../../../domain/library-search.js';
+import { CBuild, calls, defines } from '../../support/c-build.js';
 import {
   elf,
   pax,
@@ -53,11 +55,79 @@ async function refusalOf(
 
 const withProgram = (...entries: readonly RawEntry[]) => tarball(programEntry, unitEntry, ...entries);
 
+/** A program with a library beside it, as CMake installs them. */
+async function withLibrary(name: string, ...flags: readonly string[]): Promise<string> {
+  const build = new CBuild(join(directory, name));
+  const built = await build.library('lib/libgreet.so.1.2', defines('greet'), 'libgreet.so.1');
+  await build.compile('bin/greeter', calls('greet'), built, ...flags);
+  await symlink('libgreet.so.1.2', join(build.directory, 'lib/libgreet.so.1'));
+  await symlink('libgreet.so.1', join(build.directory, 'lib/libgreet.so'));
+  await writeFile(join(build.directory, 'greeter.service'), unit);
+  return build.directory;
+}
+
+const packed = (tree: string): Buffer =>
+  execFileSync('tar', ['-C', tree, '-czf', '-', '.'], { maxBuffer: 20_000_000 });
+
+describe('what the loader needs', () => {
+  test('is told of the program and of the libraries that it brings along', async () => {
+    const tree = await withLibrary('libraries', '-Wl,-rpath,$ORIGIN/../lib');
+    await writeFile(join(tree, 'lib/libscript.so'), 'INPUT(libgreet.so)');
+    const { binaries } = await inspect(packed(tree));
+    expect(binaries).toMatchObject({
+      program: { path: 'bin/greeter', needed: ['libgreet.so.1', 'libc.so.6'], runpath: ['$ORIGIN/../lib'] },
+      libraries: [{ path: 'lib/libgreet.so.1.2', machine: expect.any(String) }],
+      unread: [],
+    });
+    expect(binaries.libraries[0]?.links.toSorted()).toEqual(['lib/libgreet.so', 'lib/libgreet.so.1']);
+    expect([...searchLibraries(binaries, '/opt/greeter').found.keys()]).toEqual(['libgreet.so.1']);
+  });
+
+  test('is told of a program whose file is larger than what is looked at', async () => {
+    const tree = await withLibrary('debugged', '-Wl,-rpath,$ORIGIN/../lib');
+    execFileSync('truncate', ['-s', '70M', join(tree, 'bin/greeter')]);
+    const { binaries } = await inspect(packed(tree), { unpackedBytes: 1e9, entries: 100 });
+    expect(binaries.program.needed).toEqual(['libgreet.so.1', 'libc.so.6']);
+  });
+
+  test('is not told of a damaged library, which is said', async () => {
+    const broken = elf({ tail: '' });
+    broken.writeUInt16LE(9, 56);
+    broken.writeUInt16LE(56, 54);
+    const { binaries } = await inspect(withProgram({ path: 'lib/libbroken.so', body: broken }));
+    expect(binaries.unread).toEqual([
+      '"lib/libbroken.so" is a damaged ELF file: it points to bytes that it does not have',
+    ]);
+  });
+
+  test('is refused of a damaged program', async () => {
+    const broken = elf({ tail: '' });
+    broken.writeUInt16LE(9, 56);
+    broken.writeUInt16LE(56, 54);
+    expect(await refusalOf(tarball({ ...programEntry, body: broken }, unitEntry))).toMatchObject({
+      failure: 'ArchiveIncomplete',
+      message: expect.stringContaining('"bin/greeter" is a damaged ELF file'),
+    });
+  });
+
+  test('is told of no more libraries than a history can hold', async () => {
+    const many = Array.from({ length: 70 }, (_, index) => ({ path: `lib/lib${index}.so`, body: elf() }));
+    const { binaries } = await inspect(withProgram(...many));
+    expect(binaries.libraries).toHaveLength(64);
+    expect(binaries.unread).toEqual(['6 more libraries of the artifact were not looked at']);
+  });
+});
+
 describe('a good archive', () => {
   test('gives the digest of its program and the text of its unit', async () => {
     expect(await inspect(withProgram({ path: 'etc/', type: '5', mode: 0o755 }))).toEqual({
       executable: sha256(elf()),
-      machine: 'x86-64',
+      binaries: {
+        program: expect.objectContaining({ path: 'bin/greeter', machine: 'x86-64', needed: [] }),
+        libraries: [],
+        unread: [],
+        libraryPath: [],
+      },
       unitTemplate: unit,
       files: 2,
       unpackedBytes: 512 * 2 + 512 * 2 + 512 + 1024,
@@ -87,7 +157,7 @@ describe('a good archive', () => {
       type: '1',
       link: 'bin/greeter',
     });
-    expect(await inspect(bytes)).toMatchObject({ machine: 'aarch64', files: 3 });
+    expect(await inspect(bytes)).toMatchObject({ binaries: { program: { machine: 'aarch64' } }, files: 3 });
   });
 
   test('may name its directories more than once', async () => {

@@ -30,7 +30,6 @@ esac
 `,
   journalctl: '#!/bin/sh\necho "these were its last words"\n',
   'systemd-analyze': '#!/bin/sh\n[ ! -e "$WORLD/complaint" ] || cat "$WORLD/complaint"\n',
-  ldd: '#!/bin/sh\n[ ! -e "$WORLD/missing" ] || cat "$WORLD/missing"\n',
   // Nothing in this world needs time.
   sleep: '#!/bin/sh\n',
 };
@@ -72,6 +71,8 @@ export class HelperWorld {
 
   static async start(): Promise<HelperWorld> {
     const world = new HelperWorld(await mkdtemp(join(tmpdir(), 'vg-helper-')));
+    // The program's user looks at what was unpacked.
+    await chmod(world.directory, 0o755);
     await mkdir(join(world.directory, 'units'));
     await mkdir(join(world.directory, 'bin'));
     await mkdir(join(world.directory, 'trap'));
@@ -134,14 +135,19 @@ exec ${real} "$@"
     const tree = join(this.directory, `tree-${name}`);
     await mkdir(join(tree, 'bin'), { recursive: true });
     await writeFile(join(tree, 'bin/greeter'), `#!/bin/sh\necho ${name}\n`, { mode: 0o777 });
+    return this.pack(name, tree);
+  }
+
+  /** Packs the program and its libraries that were built into `tree`. */
+  async pack(name: string, tree: string, settings = ''): Promise<PackedRelease> {
     const archive = join(this.directory, `${name}.tar.gz`);
-    await create({ gzip: true, portable: true, file: archive, cwd: tree }, ['bin']);
+    await create({ gzip: true, portable: true, file: archive, cwd: tree }, await readdir(tree));
     await rm(tree, { recursive: true });
     const bytes = await readFile(archive);
     const artifact = createHash('sha256').update(bytes).digest('hex');
     const release = `${artifact.slice(0, 12)}-00000000`;
     const unitConf = Buffer.from(
-      `[Service]\nExecStart=\nExecStart=${this.server}/current/bin/greeter\n`,
+      `[Service]\nExecStart=\nExecStart=${this.server}/current/bin/greeter\n${settings}`,
     ).toString('base64');
     return {
       release,
