@@ -5,6 +5,11 @@ export interface SecretReference {
   readonly secret: SecretName;
 }
 
+/** An SSH agent by name, which a worker may grant: it signs with keys that nobody is shown. */
+export interface AgentReference {
+  readonly agent: SecretName;
+}
+
 /** A secret's value. Printed, logged or turned into JSON it is `[secret]`; only `reveal` gives it away. */
 export class Secret {
   readonly #value: string;

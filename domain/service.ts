@@ -1,7 +1,7 @@
 import type { Color } from './color.js';
 import type { Amount } from './fleet.js';
 import type { ServerName, ServiceId } from './names.js';
-import type { SecretReference } from './secret.js';
+import type { AgentReference, SecretReference } from './secret.js';
 
 /**
  * One C program behind one load balancer with two environments, at one destination: what
@@ -56,17 +56,43 @@ export interface Server {
 }
 
 export type ServerConnection =
-  | {
+  | (SshAddress & {
       readonly driver: 'ssh';
-      readonly host: string;
-      readonly port: number;
-      readonly user: string;
-      readonly key: SecretReference;
-      /** `SHA256:...` of the machine's host key; no other is accepted. */
-      readonly hostKey: string;
+      /** Machines to go through, in the order in which they are reached. */
+      readonly bastions?: readonly SshAddress[];
+      readonly limits?: SshLimits;
       readonly privilege: Privilege;
-    }
+    })
   | { readonly driver: 'in-memory'; readonly world: string };
+
+/** A machine as one user reaches it by SSH. */
+export interface SshAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** The private key, or the agent that holds it. */
+  readonly key: SecretReference | AgentReference;
+  /** What opens the private key. */
+  readonly passphrase?: SecretReference;
+  /** An OpenSSH user certificate for that key. */
+  readonly certificate?: SecretReference;
+  /**
+   * `SHA256:...` of the machine's host keys, with their type in front where it is known (`ssh-ed25519 SHA256:...`); no
+   * other is accepted. Part of the plan, so that no file of a worker decides which machine is trusted.
+   */
+  readonly hostKeys: readonly string[];
+}
+
+export interface SshLimits {
+  /** How long a machine may take to answer at all. */
+  readonly connectTimeoutMs: number;
+  /** How long the handshake and the login may take then. */
+  readonly loginTimeoutMs: number;
+  /** A connection that says nothing for three times this long is given up. */
+  readonly keepAliveMs: number;
+  /** A connection that nobody uses is closed after this long. */
+  readonly idleMs: number;
+}
 
 /**
  * How the helper gets its rights on a server: `installed` is run there by a sudo rule for nothing else, and obeys the

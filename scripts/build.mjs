@@ -7,7 +7,12 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** What the compiler leaves behind: programs that are not TypeScript, at the same place in `dist/`. */
-const assets = ['drivers/servers/helper.sh', 'drivers/servers/helper-policy.sh', 'drivers/servers/setup.sh'];
+const assets = [
+  'drivers/servers/helper.sh',
+  'drivers/servers/helper-policy.sh',
+  'drivers/servers/probe.sh',
+  'drivers/servers/setup.sh',
+];
 
 function run(...words) {
   const { status } = spawnSync(process.execPath, words, { cwd: root, stdio: 'inherit' });

@@ -221,8 +221,16 @@ test('the annotated worker.yaml is a good one, and tells the defaults', () => {
   const directory = mkdtempSync(join(tmpdir(), 'verdigris-docs-'));
   try {
     writeFileSync(join(directory, 'worker.yaml'), 'secrets: {}\n');
-    const { secrets: _none, ...defaults } = readWorkerConfiguration(join(directory, 'worker.yaml'));
-    const { secrets, ...told } = readWorkerConfiguration(join(root, 'docs/worker.example.yaml'));
+    const {
+      secrets: _none,
+      agents: _neither,
+      ...defaults
+    } = readWorkerConfiguration(join(directory, 'worker.yaml'));
+    const {
+      secrets,
+      agents: _some,
+      ...told
+    } = readWorkerConfiguration(join(root, 'docs/worker.example.yaml'));
     expect(told).toEqual(defaults);
     expect(Object.values(secrets).map((each) => ['file', 'env', 'exec'].find((key) => key in each))).toEqual(
       expect.arrayContaining(['file', 'env', 'exec']),
@@ -233,9 +241,11 @@ test('the annotated worker.yaml is a good one, and tells the defaults', () => {
 });
 
 test('the annotated worker.yaml has a secret for every name that the annotated verdigris.yaml uses', () => {
-  const { secrets } = readWorkerConfiguration(join(root, 'docs/worker.example.yaml'));
-  const used = [...read('docs/verdigris.example.yaml').matchAll(/secret:([a-z][a-z0-9-]*)/g)].map(
-    ([, name = '']) => name,
-  );
-  expect([...new Set(used)].filter((name) => secrets[name] === undefined)).toEqual([]);
+  const { secrets, agents } = readWorkerConfiguration(join(root, 'docs/worker.example.yaml'));
+  const used = (kind: string) => {
+    const names = read('docs/verdigris.example.yaml').matchAll(new RegExp(`${kind}:([a-z][a-z0-9-]*)`, 'g'));
+    return [...new Set([...names].map(([, name = '']) => name))];
+  };
+  expect(used('secret').filter((name) => secrets[name] === undefined)).toEqual([]);
+  expect(used('agent').filter((name) => agents[name] === undefined)).toEqual([]);
 });

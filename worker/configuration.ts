@@ -5,10 +5,12 @@ import { z } from 'zod';
 import { Failure } from '../domain/failures.js';
 import { complaintsOf, describeComplaint, describeError } from '../configuration/complaints.js';
 import { parseSource } from '../configuration/documents.js';
+import { AgentsSchema } from './agents.js';
 import { SecretsSchema } from './secrets.js';
 
 const Schema = z.strictObject({
   secrets: SecretsSchema,
+  agents: AgentsSchema,
   cache: z
     .strictObject({
       directory: z.string({ error: 'needs the folder that keeps fetched artifacts' }),
@@ -22,6 +24,7 @@ const Schema = z.strictObject({
       burst: z.int().positive().default(10),
     })
     .prefault({}),
+  ssh: z.strictObject({ handshakes: z.int().positive().default(20) }).prefault({}),
   slots: z.strictObject({ activities: z.int().positive().default(200) }).prefault({}),
 });
 

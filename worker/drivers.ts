@@ -11,6 +11,7 @@ import type { Drivers } from '../drivers/drivers.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
+import type { Agents } from '../drivers/agents.js';
 import type { Secrets } from '../drivers/secrets.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
 import { SshConnections } from '../drivers/servers/ssh-connection.js';
@@ -28,13 +29,16 @@ export class WorkerDrivers implements Drivers {
   readonly #configuration: WorkerConfiguration;
   readonly #secrets: Secrets;
   readonly #log: Logger;
-  readonly #ssh = new SshConnections();
+  readonly #agents: Agents;
+  readonly #ssh: SshConnections;
   /** One client per service and credential: it keeps the API's clock. */
   readonly #apis = new Map<string, Promise<OvhClient>>();
 
-  constructor(configuration: WorkerConfiguration, secrets: Secrets, log: Logger) {
+  constructor(configuration: WorkerConfiguration, secrets: Secrets, agents: Agents, log: Logger) {
     this.#configuration = configuration;
     this.#secrets = secrets;
+    this.#agents = agents;
+    this.#ssh = new SshConnections({ handshakes: configuration.ssh.handshakes });
     this.#log = log;
     const trust = trustedBy(configuration);
     this.prober = createHttpProber(trust);
@@ -55,7 +59,13 @@ export class WorkerDrivers implements Drivers {
   server(service: Service, name: ServerName): ServerDriver {
     const server = serverNamed(service, name);
     if (server.connection.driver !== 'ssh') throw notHere(server.connection.driver);
-    return createSshServer({ server, service, secrets: this.#secrets, pool: this.#ssh });
+    return createSshServer({
+      server,
+      service,
+      secrets: this.#secrets,
+      agents: this.#agents,
+      pool: this.#ssh,
+    });
   }
 
   /** Ends every connection. */

@@ -7,6 +7,7 @@ import { Failure } from '../domain/failures.js';
 import { createActivities } from '../activities/index.js';
 import { defaultTaskQueue } from '../workflows/messages.js';
 import { bundlePath, workflowsPath } from './bundle.js';
+import { createAgents } from './agents.js';
 import { readWorkerConfiguration } from './configuration.js';
 import { WorkerDrivers } from './drivers.js';
 import { temporalLogger } from './log.js';
@@ -32,7 +33,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const configuration = readWorkerConfiguration(options.config);
   const log = pino({ name: 'verdigris-worker' }, pino.destination(2));
   Runtime.install({ logger: temporalLogger(log), shutdownSignals: ['SIGTERM', 'SIGINT'] });
-  const drivers = new WorkerDrivers(configuration, createSecrets(configuration.secrets, options.config), log);
+  const drivers = new WorkerDrivers(
+    configuration,
+    createSecrets(configuration.secrets, options.config),
+    createAgents(configuration.agents, options.config),
+    log,
+  );
   const { connection, namespace } = await connect(options);
   try {
     const worker = await Worker.create({

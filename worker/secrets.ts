@@ -1,16 +1,12 @@
 import { open } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { execa, ExecaError } from 'execa';
 import { z } from 'zod';
 import { Failure } from '../domain/failures.js';
-import type { ServiceId } from '../domain/names.js';
 import { Secret, type SecretReference } from '../domain/secret.js';
 import type { Secrets } from '../drivers/secrets.js';
-
-const servicePattern = /^(\*|[a-z0-9*-]+@[a-z0-9*-]+)$/;
-const hostPattern = /^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$/i;
+import { grantedTo, nameNeeds, namePattern, refusedBy } from './grants.js';
 
 const text = (needs: string) => z.string({ error: needs }).min(1, needs);
 
@@ -29,21 +25,7 @@ const SecretSchema = z
     timeoutMs: z.int({ error: 'needs a number of milliseconds' }).positive().default(10_000),
     /** Put before the value, for example `Bearer `. */
     prefix: z.string({ error: 'needs text' }).default(''),
-    /** Services that may have it: `greeter@production`, `greeter@*`, `*`. None unless listed. */
-    services: z.array(
-      z.string().regex(servicePattern, 'needs a service such as "greeter@production", "greeter@*" or "*"'),
-      { error: 'needs the list of services that may have it' },
-    ),
-    /** Hosts that it may be given to: `gitlab.example.com`, `*.example.com`, `203.0.113.7`. None unless listed. */
-    hosts: z.array(
-      z
-        .string()
-        .refine(
-          (host) => hostPattern.test(host) || isIP(host) !== 0,
-          'needs a host such as "gitlab.example.com", "*.example.com" or "203.0.113.7", without scheme and port',
-        ),
-      { error: 'needs the list of hosts that it may be given to' },
-    ),
+    ...grantedTo,
   })
   .refine(({ env, file, exec }) => [env, file, exec].filter((source) => source !== undefined).length === 1, {
     error: 'needs exactly one of env, file and exec',
@@ -53,13 +35,7 @@ type SecretSettings = z.infer<typeof SecretSchema>;
 
 /** The part `secrets:` of `worker.yaml`, by the names that services use. */
 export const SecretsSchema = z
-  .record(
-    z
-      .string()
-      .regex(/^[a-z][a-z0-9-]{0,62}$/, 'needs lower-case letters, digits and dashes, starting with a letter'),
-    SecretSchema,
-    { error: 'needs names of secrets' },
-  )
+  .record(z.string().regex(namePattern, nameNeeds), SecretSchema, { error: 'needs names of secrets' })
   .default({});
 
 export type SecretsConfiguration = z.infer<typeof SecretsSchema>;
@@ -86,14 +62,8 @@ export function createSecrets(configuration: SecretsConfiguration, sourcePath: s
         new Failure('SecretRefused', `Cannot use secret "${name}" for ${service} at ${host}: ${why}`);
       const settings = Object.hasOwn(configuration, name) ? configuration[name] : undefined;
       if (!settings) throw refuse(`${sourcePath} has no such secret, needs secrets.${name}`);
-      if (!settings.services.some((pattern) => matchesService(pattern, service))) {
-        throw refuse(
-          `${sourcePath} does not give it to this service, needs secrets.${name}.services to list it`,
-        );
-      }
-      if (!settings.hosts.some((pattern) => matchesHost(pattern, host))) {
-        throw refuse(`${sourcePath} does not give it to this host, needs secrets.${name}.hosts to list it`);
-      }
+      const refused = refusedBy(settings, { service, host }, `secrets.${name}`, sourcePath);
+      if (refused !== undefined) throw refuse(refused);
       const value = await valueOf(settings, () => execOnce(name, settings), sourcePath).catch(
         (error: unknown) => {
           throw error instanceof Unavailable
@@ -189,25 +159,3 @@ function howItEnded(
     ? `could not be started (${code ?? 'unknown reason'})`
     : `ended with exit code ${exitCode}`;
 }
-
-function matchesService(pattern: string, service: ServiceId): boolean {
-  if (pattern === '*') return true;
-  const expression = pattern.split('*').map(escaped).join('[^@]*');
-  return new RegExp(`^${expression}$`).test(service);
-}
-
-const escaped = (literal: string): string => literal.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
-
-/** `*.example.com` is any name below example.com, and not example.com itself; addresses are compared whole. */
-function matchesHost(pattern: string, host: string): boolean {
-  const asked = plainHost(host);
-  const allowed = plainHost(pattern);
-  if (!allowed.startsWith('*.')) return asked === allowed;
-  return isIP(asked) === 0 && asked.endsWith(allowed.slice(1)) && asked.length > allowed.length - 1;
-}
-
-const plainHost = (host: string): string =>
-  host
-    .toLowerCase()
-    .replace(/^\[(.*)\]$/, '$1')
-    .replace(/\.$/, '');

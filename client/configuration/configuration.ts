@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { colors } from '../../domain/color.js';
 import { ServiceId } from '../../domain/names.js';
@@ -13,6 +13,7 @@ import {
   type KnownKeys,
 } from '../../configuration/complaints.js';
 import { contradictionsIn, type PlacedServer, type ReadableParts } from './contradictions.js';
+import { parseKnownHosts, type KnownHosts } from './known-hosts.js';
 import {
   isRecord,
   overlay,
@@ -53,6 +54,8 @@ export const noHostKey = `SHA256:${'A'.repeat(43)}`;
 
 function withoutHostKeys(value: unknown): unknown {
   if (!isRecord(value) || !isRecord(value['environments'])) return value;
+  // Whoever has such a file adds to it.
+  if (isRecord(value['ssh']) && value['ssh']['knownHosts'] !== undefined) return value;
   const filled = Object.entries(value['environments']).map(([color, servers]) => [
     color,
     Array.isArray(servers)
@@ -67,16 +70,17 @@ function serviceIn(configPath: string, destination: string, fill: (value: unknow
   const value = fill(files.map((file) => file.value).reduce(overlay));
   const configuration = Configuration.safeParse(value);
   const complaints: ConfigurationComplaint[] = [];
+  const knownHosts = readKnownHosts(configPath, value, complaints);
   // Nothing is to be said of values where the YAML itself is not understood.
   if (files.every((file) => file.value !== undefined)) {
     if (!configuration.success) complaints.push(...complaintsOf(configuration.error.issues, knownKeys));
-    complaints.push(...contradictionsIn(readableParts(value)));
+    complaints.push(...contradictionsIn(readableParts(value, knownHosts)));
   }
   const texts = describeAll(complaints, files);
   if (texts.length > 0 || !configuration.success) {
     throw new ConfigurationError(`Cannot use "${configPath}" for ${destination}:`, texts);
   }
-  return toService(configuration.data, destination);
+  return toService(configuration.data, destination, knownHosts);
 }
 
 /** `deploy/verdigris.yaml`, `staging` -> `deploy/verdigris.staging.yaml` */
@@ -126,6 +130,29 @@ function readText(path: string): string | undefined {
   }
 }
 
+/** The file that `ssh.knownHosts` names, beside the configuration. What is wrong with it is added to the complaints. */
+function readKnownHosts(
+  configPath: string,
+  value: unknown,
+  complaints: ConfigurationComplaint[],
+): KnownHosts | undefined {
+  const ssh = isRecord(value) ? value['ssh'] : undefined;
+  const name = isRecord(ssh) ? ssh['knownHosts'] : undefined;
+  if (typeof name !== 'string' || name === '') return undefined;
+  const complain = (message: string) =>
+    complaints.push({ path: ['ssh', 'knownHosts'], at: 'value', message });
+  const text = readText(resolve(dirname(configPath), name));
+  if (text === undefined) {
+    complain(`is ${JSON.stringify(name)}, which is not there, needs a file beside ${basename(configPath)}`);
+    return undefined;
+  }
+  const known = parseKnownHosts(name, text);
+  if (known.unreadable.length > 0) {
+    complain(`has no host key in line ${known.unreadable.join(', ')} of ${name}, needs "host type key"`);
+  }
+  return known;
+}
+
 /** In the order of the files, each place and message once. */
 function describeAll(
   complaints: readonly ConfigurationComplaint[],
@@ -143,11 +170,12 @@ function describeAll(
 }
 
 /** Reads key by key, so that one bad key does not hide contradictions among the others. */
-function readableParts(value: unknown): ReadableParts {
+function readableParts(value: unknown, knownHosts: KnownHosts | undefined): ReadableParts {
   const raw = isRecord(value) ? value : {};
   return {
     sections: readable(Configuration, raw) ?? {},
     servers: readableServers(raw['environments']),
+    knownHosts,
   };
 }
 

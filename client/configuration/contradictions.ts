@@ -3,6 +3,8 @@ import { colors, type Color } from '../../domain/color.js';
 import { atLeast, atMost } from '../../domain/fleet.js';
 import type { ConfigurationComplaint } from '../../configuration/complaints.js';
 import type { KeyPath } from '../../configuration/documents.js';
+import type { KnownHosts } from './known-hosts.js';
+import { hostKeyContradictions, keyContradictions } from './reaching.js';
 import type { Configuration, ServerEntry } from './schema.js';
 
 /** A server that could be read, and where it stands. */
@@ -16,6 +18,8 @@ export interface PlacedServer {
 export interface ReadableParts {
   readonly sections: { readonly [Section in keyof Configuration]?: Readable<Configuration[Section]> };
   readonly servers: readonly PlacedServer[];
+  /** What `ssh.knownHosts` names, where it could be read. */
+  readonly knownHosts: KnownHosts | undefined;
 }
 
 type Readable<Value> =
@@ -26,6 +30,8 @@ type Sections = ReadableParts['sections'];
 export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationComplaint[] => [
   ...amongServers(parts),
   ...incompleteServers(parts),
+  ...keyContradictions(parts),
+  ...hostKeyContradictions(parts),
   ...inLoadBalancer(parts.sections),
   ...inOvhApi(parts.sections),
   ...inVerify(parts.sections),
@@ -34,9 +40,13 @@ export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationCo
   ...inPublicAddress(parts.sections),
 ];
 
-const complain = (path: KeyPath, message: string): ConfigurationComplaint => ({ path, at: 'value', message });
+export const complain = (path: KeyPath, message: string): ConfigurationComplaint => ({
+  path,
+  at: 'value',
+  message,
+});
 
-const pathOf = ({ color, index }: PlacedServer, ...keys: string[]): KeyPath => [
+export const pathOf = ({ color, index }: PlacedServer, ...keys: string[]): KeyPath => [
   'environments',
   color,
   index,

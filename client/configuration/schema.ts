@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isIPv4 } from 'node:net';
 import { SecretName, ServerName } from '../../domain/names.js';
-import type { SecretReference } from '../../domain/secret.js';
+import type { AgentReference, SecretReference } from '../../domain/secret.js';
 import {
   describeDuration,
   durationPattern,
@@ -121,6 +121,23 @@ const secretReference = () => {
     .transform((written): SecretReference => ({ secret: SecretName(written.slice('secret:'.length)) }));
 };
 
+/** Never repeats what was written, for the same reason. */
+const keyReference = () => {
+  const what =
+    '"secret:<name>" or "agent:<name>" in lower-case letters, digits and dashes; what a name stands for is in the worker\'s worker.yaml';
+  const hushed = {
+    error: ({ input }: Issue) =>
+      `${typeof input === 'string' ? 'names neither a secret nor an agent' : describeValue(input)}, needs ${what}`,
+  };
+  return z
+    .string(hushed)
+    .regex(/^(secret|agent):[a-z][a-z0-9-]{0,62}$/, hushed)
+    .transform((written): SecretReference | AgentReference => {
+      const [kind, name = ''] = written.split(':');
+      return kind === 'agent' ? { agent: SecretName(name) } : { secret: SecretName(name) };
+    });
+};
+
 /** Never repeats a URL that carries credentials. */
 const plainUrl = (what: string, protocols: readonly string[] = ['http:', 'https:']) => {
   const hushed = {
@@ -157,11 +174,53 @@ const privilege = () =>
 
 const loginPattern = /^[a-z_][a-z0-9_-]{0,31}$/;
 
-const Ssh = map({
+/** The type of the key may stand in front, as in known_hosts: it saves the search for it. */
+const fingerprintPattern =
+  /^((ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) )?SHA256:[A-Za-z0-9+/]{43}$/;
+
+const hostKey = () => {
+  const what =
+    "the fingerprint of the machine's host key, SHA256: and 43 characters (ssh-keyscan HOST | ssh-keygen -lf -), or a list of them";
+  const fingerprint = text(what, fingerprintPattern);
+  return z.union([fingerprint, z.array(fingerprint).min(1)], needs(what));
+};
+
+const Login = map({
   user: text('a login name', loginPattern).optional().describe('Login user'),
-  key: secretReference().optional().describe('Name of the private key'),
+  key: keyReference()
+    .optional()
+    .describe('The private key: secret:<name>, or agent:<name> for one that an SSH agent holds'),
+  passphrase: secretReference().optional().describe('Name of what opens the private key beside it'),
+  certificate: secretReference()
+    .optional()
+    .describe('Name of the OpenSSH user certificate (-cert.pub) for the key beside it'),
   port: port().optional().describe('Default: 22'),
+});
+
+const Bastion = Login.extend({
+  host: host().describe('What SSH reaches'),
+  hostKey: hostKey()
+    .optional()
+    .describe("Fingerprint of the bastion's SSH host key. Default: from knownHosts"),
+});
+
+const Ssh = Login.extend({
   privilege: privilege().optional(),
+  bastions: z
+    .array(Bastion, needs('a list of machines'))
+    .max(5, needs('5 machines at most'))
+    .optional()
+    .describe('Machines to go through, in the order in which they are reached'),
+  connectTimeout: duration(100)
+    .optional()
+    .describe('How long a machine may take to answer at all. Default: 10s'),
+  loginTimeout: duration(100).optional().describe('How long handshake and login may take then. Default: 30s'),
+  keepAlive: duration(100)
+    .optional()
+    .describe('A connection that says nothing for three times this long is given up. Default: 10s'),
+  idleTimeout: duration(100)
+    .optional()
+    .describe('A connection that nobody uses is closed after this long. Default: 30s'),
 });
 
 export const ServerEntry = map({
@@ -172,10 +231,11 @@ export const ServerEntry = map({
   port: port()
     .optional()
     .describe('Port by which the load balancer reaches the server. Default: program.port'),
-  hostKey: text(
-    "the fingerprint of the machine's host key, SHA256: and 43 characters (ssh-keyscan HOST | ssh-keygen -lf -)",
-    /^SHA256:[A-Za-z0-9+/]{43}$/,
-  ).describe("Fingerprint of the machine's SSH host key; no other is accepted"),
+  hostKey: hostKey()
+    .optional()
+    .describe(
+      "Fingerprints of the machine's SSH host keys; no other is accepted. Default: from ssh.knownHosts",
+    ),
   unit: unit().optional().describe('Default: program.unit'),
   directory: absolutePath().optional().describe('Default: program.directory'),
   probe: Probe.optional(),
@@ -351,7 +411,13 @@ const Drain = map({
 export const Configuration = map({
   service: label('a name').describe('Name of the service'),
   program: Program.prefault({}).describe('How the program is found in its artifact and run on a server'),
-  ssh: Ssh.prefault({}).describe('Defaults of every server'),
+  ssh: Ssh.extend({
+    knownHosts: text('the path of a known_hosts file, relative to this file', /^[^\0]+$/)
+      .optional()
+      .describe('A known_hosts file, relative to this file: pins the host keys of those without hostKey'),
+  })
+    .prefault({})
+    .describe('Defaults of every server'),
   environments: Environments.describe('The two sets of servers'),
   loadBalancer: LoadBalancer,
   publicAddress: PublicAddress,
@@ -371,3 +437,4 @@ export const Configuration = map({
 
 export type Configuration = z.output<typeof Configuration>;
 export type ServerEntry = z.output<typeof ServerEntry>;
+export type SshLogin = z.output<typeof Login>;

@@ -6,11 +6,17 @@ import type {
   Server,
   ServerConnection,
   Service,
+  SshAddress,
 } from '../../domain/service.js';
-import type { Configuration, ServerEntry } from './schema.js';
+import type { KnownHosts } from './known-hosts.js';
+import type { Configuration, ServerEntry, SshLogin } from './schema.js';
 
 /** Completes a configuration without complaints. */
-export function toService(configuration: Configuration, destination: string): Service {
+export function toService(
+  configuration: Configuration,
+  destination: string,
+  knownHosts: KnownHosts | undefined,
+): Service {
   const {
     service: name,
     environments,
@@ -24,7 +30,7 @@ export function toService(configuration: Configuration, destination: string): Se
   const { prober, bake, retire, drain, keepReleases, program } = configuration;
   const unit = program.unit ?? `${name}.service`;
   const serversOf = (color: Color) =>
-    environments[color].map((entry) => toServer(entry, color, configuration));
+    environments[color].map((entry) => toServer(entry, color, configuration, knownHosts));
   return {
     id: ServiceId(name, destination),
     name,
@@ -69,7 +75,12 @@ export function toService(configuration: Configuration, destination: string): Se
   };
 }
 
-function toServer(entry: ServerEntry, color: Color, { service, program, ssh }: Configuration): Server {
+function toServer(
+  entry: ServerEntry,
+  color: Color,
+  { service, program, ssh }: Configuration,
+  knownHosts: KnownHosts | undefined,
+): Server {
   const port = required(entry.port ?? program.port, 'port');
   return {
     name: entry.name,
@@ -79,19 +90,57 @@ function toServer(entry: ServerEntry, color: Color, { service, program, ssh }: C
     unit: entry.unit ?? program.unit ?? `${service}.service`,
     directory: entry.directory ?? program.directory ?? `/opt/${service}`,
     probe: { address: entry.probe?.address ?? '127.0.0.1', port: entry.probe?.port ?? port },
-    connection: toConnection(entry, ssh),
+    connection: toConnection(entry, ssh, knownHosts),
   };
 }
 
-const toConnection = (entry: ServerEntry, defaults: Configuration['ssh']): ServerConnection => ({
-  driver: 'ssh',
-  host: entry.ssh?.host ?? entry.address,
-  port: entry.ssh?.port ?? defaults.port ?? 22,
-  user: required(entry.ssh?.user ?? defaults.user, 'ssh.user'),
-  key: required(entry.ssh?.key ?? defaults.key, 'ssh.key'),
-  hostKey: entry.hostKey,
-  privilege: entry.ssh?.privilege ?? defaults.privilege ?? 'sudo',
-});
+function toConnection(
+  entry: ServerEntry,
+  defaults: Configuration['ssh'],
+  knownHosts: KnownHosts | undefined,
+): ServerConnection {
+  const own = entry.ssh ?? {};
+  const hosts = { host: own.host ?? entry.address, hostKey: entry.hostKey };
+  const bastions = own.bastions ?? defaults.bastions ?? [];
+  return {
+    driver: 'ssh',
+    ...toAddress({ ...defaults, ...own, ...keyOf(own, defaults), ...hosts }, knownHosts),
+    bastions: bastions.map((bastion) =>
+      toAddress({ user: defaults.user, ...bastion, ...keyOf(bastion, defaults) }, knownHosts),
+    ),
+    limits: {
+      connectTimeoutMs: own.connectTimeout ?? defaults.connectTimeout ?? 10_000,
+      loginTimeoutMs: own.loginTimeout ?? defaults.loginTimeout ?? 30_000,
+      keepAliveMs: own.keepAlive ?? defaults.keepAlive ?? 10_000,
+      idleMs: own.idleTimeout ?? defaults.idleTimeout ?? 30_000,
+    },
+    privilege: own.privilege ?? defaults.privilege ?? 'sudo',
+  };
+}
+
+/** Passphrase and certificate belong to the key beside them: a key of one's own leaves the default's behind. */
+function keyOf(own: SshLogin, defaults: SshLogin): Pick<SshLogin, 'key' | 'passphrase' | 'certificate'> {
+  const source = own.key === undefined ? { ...defaults, ...own } : own;
+  return { key: source.key, passphrase: source.passphrase, certificate: source.certificate };
+}
+
+function toAddress(
+  settings: SshLogin & { readonly host: string; readonly hostKey?: string | readonly string[] | undefined },
+  knownHosts: KnownHosts | undefined,
+): SshAddress {
+  const { host, hostKey, passphrase, certificate } = settings;
+  const port = settings.port ?? 22;
+  const given = typeof hostKey === 'string' ? [hostKey] : hostKey;
+  return {
+    host,
+    port,
+    user: required(settings.user, 'ssh.user'),
+    key: required(settings.key, 'ssh.key'),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(certificate === undefined ? {} : { certificate }),
+    hostKeys: required(given ?? knownHosts?.lookUp(host, port).pinned, 'hostKey'),
+  };
+}
 
 const toLoadBalancer = ({
   refreshDeadline,

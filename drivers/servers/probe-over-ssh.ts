@@ -3,7 +3,15 @@ import type { Duplex } from 'node:stream';
 import type { Client } from 'ssh2';
 import type { HealthQuestion, Sample } from '../../domain/health.js';
 
-/** Puts one question to a program through the SSH connection, on a connection of its own. Never throws for a bad answer. */
+/** sshd forbids tunnels (`AllowTcpForwarding`, `PermitOpen`): the question has to be put in another way. */
+export class TunnelForbidden extends Error {
+  override readonly name = 'TunnelForbidden';
+}
+
+/**
+ * Puts one question to a program through the SSH connection, on a connection of its own. Never throws for a bad answer.
+ * @throws TunnelForbidden; the signal's reason
+ */
 export async function probeOverSsh(
   client: Client,
   address: { readonly address: string; readonly port: number },
@@ -18,6 +26,7 @@ export async function probeOverSsh(
     return await ask(stream, address, question, either);
   } catch (error) {
     signal.throwIfAborted();
+    if ((error as { readonly reason?: unknown }).reason === forbidden) throw new TunnelForbidden();
     if (late.aborted) return { kind: 'silent', because: `no answer within ${question.timeoutMs} ms` };
     return { kind: 'silent', because: wordsFor(error) };
   }
@@ -99,7 +108,6 @@ const connectFailed = 2;
 
 function wordsFor(error: unknown): string {
   const { message, reason, code } = error as Error & { readonly reason?: number; readonly code?: string };
-  if (reason === forbidden) return 'sshd forbids the tunnel, needs "AllowTcpForwarding yes"';
   if (reason === connectFailed) return 'connection refused';
   if (/socket hang up|aborted|ECONNRESET/i.test(message)) return 'closed without an answer';
   if (code?.startsWith('HPE_')) return 'answered something that is not HTTP';

@@ -12,7 +12,7 @@ export interface SetupWishes {
   readonly login: string;
   /** A public key that the login shall let in. */
   readonly authorizedKey?: string;
-  /** The host key that is pinned already, as a fingerprint. */
+  /** The host keys that are pinned already, as fingerprints with blanks between. */
   readonly pinned?: string;
   readonly dryRun: boolean;
   /** Whether a directory that belongs to somebody else may become root's. */

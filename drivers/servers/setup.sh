@@ -58,10 +58,10 @@ tell_host_keys() {
     done
   done
   [ -n "$found" ] || refuse 'its SSH host keys cannot be read, needs their .pub files'
-  case "$found " in
-    *" ${pinned:-${found##* }} "*) ;;
-    *) refuse "its host keys are$found, and the configuration pins $pinned, needs to be the same machine" ;;
-  esac
+  for pin in ${pinned:-${found##* }}; do
+    case "$found " in *" $pin "*) return ;; esac
+  done
+  refuse "its host keys are$found, and the configuration pins $pinned, needs to be the same machine"
 }
 
 make_user() {

@@ -1,44 +1,52 @@
 import type { Readable, Writable } from 'node:stream';
-import type { Client } from 'ssh2';
 import type { FencingToken } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { formatToken } from '../../domain/fencing.js';
 import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
 import { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
-import type { Server, ServerConnection, Service } from '../../domain/service.js';
+import type { Server, ServerConnection, Service, SshAddress } from '../../domain/service.js';
 import type { Unfit } from '../../domain/unfit.js';
+import type { Agents } from '../agents.js';
 import type { Patience } from '../patience.js';
 import type { Secrets } from '../secrets.js';
 import type { DrainReport, Installation, ServerDriver } from './driver.js';
 import { HelperReply, helperLine, type HelperCommand, type HelperWords } from './helper-protocol.js';
-import { probeOverSsh } from './probe-over-ssh.js';
-import { execute, LinkLost, type SshConnections, type SshTarget } from './ssh-connection.js';
+import { LinkLost } from './ssh-command.js';
+import type { SshConnections } from './ssh-connection.js';
+import { credentialFor } from './ssh-credential.js';
+import type { SshLink } from './ssh-link.js';
+import type { SshHop, SshTarget } from './ssh-target.js';
 import { asDropIn } from './unit-file.js';
 
-type SshAddress = Extract<ServerConnection, { driver: 'ssh' }>;
+type SshConnection = Extract<ServerConnection, { driver: 'ssh' }>;
 
 /** A server that is reached by SSH alone: no agent there, one command per step. */
 export function createSshServer(wiring: {
   readonly server: Server;
   readonly service: Service;
   readonly secrets: Secrets;
+  readonly agents: Agents;
   readonly pool: SshConnections;
 }): ServerDriver {
-  const { server, service, secrets, pool } = wiring;
+  const { server, service, pool } = wiring;
   const { connection } = server;
   if (connection.driver !== 'ssh') {
     throw new TypeError(`Cannot reach "${server.name}" by SSH: its driver is "${connection.driver}"`);
   }
-  const { host, port, user, hostKey, key } = connection;
-  const owner = `${service.id} ${key.secret}`;
+  const sources = { service: service.id, secrets: wiring.secrets, agents: wiring.agents };
+  const hopTo = (address: SshAddress): SshHop => ({
+    host: address.host,
+    port: address.port,
+    user: address.user,
+    hostKeys: address.hostKeys,
+    owner: JSON.stringify([service.id, address.key, address.passphrase, address.certificate]),
+    credential: () => credentialFor(address, sources),
+  });
   const target: SshTarget = {
-    host,
-    port,
-    user,
-    hostKey,
-    owner,
-    key: () => secrets.resolve(key, { service: service.id, host }),
+    ...hopTo(connection),
+    bastions: (connection.bastions ?? []).map(hopTo),
+    limits: connection.limits ?? {},
   };
   return new SshServer(server, connection, target, pool);
 }
@@ -48,11 +56,11 @@ const deadlinesMs = { look: 30_000, change: 300_000, transfer: 1_800_000 } as co
 
 class SshServer implements ServerDriver {
   readonly server: Server;
-  readonly #address: SshAddress;
+  readonly #address: SshConnection;
   readonly #target: SshTarget;
   readonly #pool: SshConnections;
 
-  constructor(server: Server, address: SshAddress, target: SshTarget, pool: SshConnections) {
+  constructor(server: Server, address: SshConnection, target: SshTarget, pool: SshConnections) {
     this.server = server;
     this.#address = address;
     this.#target = target;
@@ -199,8 +207,8 @@ class SshServer implements ServerDriver {
   }
 
   probe(question: HealthQuestion, patience: Patience): Promise<Sample> {
-    return this.#use(`probe ${this.#quoted}`, patience, (client) =>
-      probeOverSsh(client, this.server.probe, question, patience.signal),
+    return this.#use(`probe ${this.#quoted}`, patience, (link) =>
+      link.probe(this.server.probe, question, patience.signal),
     );
   }
 
@@ -248,10 +256,11 @@ class SshServer implements ServerDriver {
     patience.progress(doing);
     const ticking = setInterval(() => patience.progress(doing), 1500);
     try {
-      const exit = await this.#use(doing, patience, (client) =>
-        execute(client, helperLine(this.server, this.#address.privilege, command, words), {
+      const exit = await this.#use(doing, patience, (link) =>
+        link.execute(helperLine(this.server, this.#address.privilege, command, words), {
           signal: patience.signal,
           deadlineMs,
+          lasting: deadlineMs === undefined,
           onLine: (line, stdin) => {
             const field = reply.take(line);
             if (field?.key === 'progress') patience.progress(`${doing}: ${field.value}`);
@@ -270,7 +279,7 @@ class SshServer implements ServerDriver {
   async #use<Result>(
     doing: string,
     patience: Patience,
-    action: (client: Client) => Promise<Result>,
+    action: (link: SshLink) => Promise<Result>,
   ): Promise<Result> {
     const { host, port } = this.#target;
     const beganAt = Date.now();
@@ -304,8 +313,10 @@ interface Step {
   readonly onField?: (key: string, value: string, stdin: Writable) => void;
 }
 
-const isAboutConnecting = ({ failure }: Failure): boolean =>
-  failure === 'ServerUnreachable' || failure === 'HostKeyMismatch' || failure === 'ServerLoginRefused';
+/** The helper's own failures are sentences already. */
+const isAboutConnecting = ({ failure, message }: Failure): boolean =>
+  ['ServerUnreachable', 'HostKeyMismatch', 'ServerLoginRefused', 'ServerBusy'].includes(failure) &&
+  !message.startsWith('Cannot ');
 
 const drainReportFrom = (reply: HelperReply): DrainReport => ({
   cut: Number(reply.one('cut')),

@@ -340,7 +340,7 @@ describe('a plan', () => {
         port: 22,
         user: 'deploy',
         key: { secret: SecretName('key') },
-        hostKey: 'SHA256:x',
+        hostKeys: ['SHA256:x'],
         privilege: privileges[index] ?? 'none',
       },
     });

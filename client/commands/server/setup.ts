@@ -100,13 +100,14 @@ function printScript(service: Service, servers: readonly Server[], options: Setu
 function scriptFor(service: Service, server: Server, options: SetupOptions): string {
   if (server.connection.driver !== 'ssh')
     throw new TypeError(`Cannot set up "${server.name}": it is no machine`);
-  const { user: login, hostKey } = server.connection;
+  const { user: login, hostKeys } = server.connection;
+  const pinned = hostKeys.filter((key) => key !== noHostKey).map((key) => key.split(' ').at(-1));
   return setupScript(server, {
     user: service.program.user,
     login,
     dryRun: options.dryRun === true,
     mayTakeDirectory: options.takeDirectory === true,
-    ...(hostKey === noHostKey ? {} : { pinned: hostKey }),
+    ...(pinned.length === 0 ? {} : { pinned: pinned.join(' ') }),
     ...(options.authorize === undefined ? {} : { authorizedKey: publicKeyIn(options.authorize) }),
   });
 }
@@ -177,7 +178,7 @@ function editsAfter(service: Service, results: readonly SetUp[]): readonly Edit[
       : others.map(({ path }) => ({ path: [...path, 'ssh', 'privilege'], value: 'installed' }));
   return [
     ...done
-      .filter(({ connection }) => connection.hostKey === noHostKey)
+      .filter(({ connection }) => connection.hostKeys.includes(noHostKey))
       .map(({ path, hostKey }) => ({ path: [...path, 'hostKey'], value: hostKey })),
     ...privileges,
   ];

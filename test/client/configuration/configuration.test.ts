@@ -124,7 +124,9 @@ const serverOf = (color: 'blue' | 'green', address: string) => ({
     port: 22,
     user: 'deploy',
     key: { secret: 'ssh-key' },
-    hostKey,
+    hostKeys: [hostKey],
+    bastions: [],
+    limits: { connectTimeoutMs: 10_000, loginTimeoutMs: 30_000, keepAliveMs: 10_000, idleMs: 30_000 },
     privilege: 'sudo',
   },
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -43,6 +43,7 @@ test('the annotated example is good with a service account too, as its comments 
   try {
     const path = join(folder, 'verdigris.yaml');
     writeFileSync(path, withServiceAccount(readFileSync(examplePath, 'utf8')));
+    copyFileSync(`${root}docs/known_hosts.example`, join(folder, 'known_hosts.example'));
     expect(readService(path).loadBalancer).toMatchObject({ api: { clientId: { secret: 'ovh-client-id' } } });
   } finally {
     rmSync(folder, { recursive: true });

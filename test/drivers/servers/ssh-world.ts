@@ -61,7 +61,7 @@ export async function startSshWorld(programs: Programs): Promise<SshWorld> {
       port: machine.sshPort,
       user: 'deploy',
       key: { secret: SecretName('deploy-key') },
-      hostKey: machine.hostKeyFingerprint,
+      hostKeys: [machine.hostKeyFingerprint],
       privilege: 'none',
     },
   };
@@ -73,6 +73,7 @@ export async function startSshWorld(programs: Programs): Promise<SshWorld> {
       server: { ...server, connection: { ...server.connection, ...change } as Server['connection'] },
       service: { id: ServiceId('greeter', 'production') } as Service,
       secrets: { resolve: () => Promise.resolve(new Secret(key)) },
+      agents: { resolve: () => Promise.reject(new Error('nobody has an agent here')) },
       pool,
     });
   };

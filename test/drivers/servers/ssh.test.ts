@@ -125,12 +125,16 @@ describe('a server over SSH', () => {
     const drops = createServer((socket) => socket.destroy());
     const ignores = createServer(() => undefined);
     try {
-      for (const [listener, words] of [
-        [drops, /(closes the connection before the handshake|resets the connection) \(tried 3 times/],
-        [ignores, /does not answer \(tried (once|\d times) in/],
+      for (const [listener, words, policy] of [
+        [drops, /(closes the connection before the handshake|resets the connection) \(tried 3 times/, {}],
+        [
+          ignores,
+          /does not answer: it takes connections and says nothing for 1 s \(tried (once|\d times) in/,
+          { connectTimeoutMs: 300, loginTimeoutMs: 300 },
+        ],
       ] as const) {
         const port = await listening(listener);
-        const driver = world.connect({ port }, { policy: { connectTimeoutMs: 300 } });
+        const driver = world.connect({ port }, { policy });
         const failure = await failureOf(driver.observe(endless));
         expect(failure.failure).toBe('ServerUnreachable');
         expect(failure.message).toMatch(words);
@@ -162,7 +166,9 @@ describe('a server over SSH', () => {
   });
 
   test('speaks to no machine with another host key', async () => {
-    const failure = await failureOf(world.connect({ hostKey: 'SHA256:of-another-machine' }).observe(endless));
+    const failure = await failureOf(
+      world.connect({ hostKeys: ['SHA256:of-another-machine'] }).observe(endless),
+    );
     expect(failure.failure).toBe('HostKeyMismatch');
     expect(failure.message).toContain(
       `shows the host key ${world.machine.hostKeyFingerprint}, needs SHA256:of-another-machine`,

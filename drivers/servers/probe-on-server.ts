@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs';
+import type { Writable } from 'node:stream';
+import type { HealthQuestion, Sample } from '../../domain/health.js';
+import type { Server } from '../../domain/service.js';
+import { shellLine } from './quoting.js';
+import type { Execution, Exit } from './ssh-command.js';
+
+type Execute = (line: string, execution: Execution) => Promise<Exit>;
+
+/** It costs one of few sessions: it ends when nobody has asked anything for this long. */
+const staysMs = 5_000;
+
+/** What a machine may need to start what asks, beside the time that the program has. */
+const graceMs = 5_000;
+
+interface Waiting {
+  readonly answer: (line: string) => void;
+  readonly fail: (why: string) => void;
+}
+
+/**
+ * Puts questions to programs on a machine that forbids tunnels: by one command that takes one question after the other,
+ * as the login user, with what the machine has. Nothing is installed there.
+ */
+export class ProbeCommand {
+  readonly #execute: Execute;
+  readonly #waiting = new Map<string, Waiting>();
+  #running: { readonly stdin: Promise<Writable>; readonly stop: AbortController } | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #asked = 0;
+
+  constructor(execute: Execute) {
+    this.#execute = execute;
+  }
+
+  /** Never throws for a bad answer. @throws the signal's reason; whatever giving a command throws */
+  async ask(address: Server['probe'], question: HealthQuestion, signal: AbortSignal): Promise<Sample> {
+    signal.throwIfAborted();
+    clearTimeout(this.#idle);
+    this.#running ??= this.#start();
+    const { stdin, stop } = this.#running;
+    this.#asked += 1;
+    const id = `q${this.#asked}`;
+    const answered = this.#answerTo(id, question, signal);
+    try {
+      const { timeoutMs, path, identityHeader = '-' } = question;
+      const line = [id, timeoutMs, address.address, address.port, path, identityHeader].join(' ');
+      const asking = stdin.then((opened) => void opened.write(`${line}\n`));
+      await Promise.race([asking, answered]);
+      return await answered;
+    } finally {
+      this.#waiting.delete(id);
+      if (this.#waiting.size === 0) {
+        this.#idle = setTimeout(() => stop.abort(new Error('nobody asks any more')), staysMs);
+        this.#idle.unref();
+      }
+    }
+  }
+
+  #answerTo(id: string, { timeoutMs }: HealthQuestion, signal: AbortSignal): Promise<Sample> {
+    return new Promise<Sample>((resolve, reject) => {
+      const silent = (because: string) => resolve({ kind: 'silent', because });
+      const timer = setTimeout(
+        () => silent(`the machine did not answer what asks within ${timeoutMs + graceMs} ms`),
+        timeoutMs + graceMs,
+      );
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      const settle = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+      };
+      this.#waiting.set(id, {
+        answer: (line) => {
+          settle();
+          resolve(sampleFrom(line));
+        },
+        fail: (why) => {
+          settle();
+          silent(why);
+        },
+      });
+    });
+  }
+
+  #start() {
+    const stop = new AbortController();
+    let opened: (stdin: Writable) => void = () => undefined;
+    let refused: (error: unknown) => void = () => undefined;
+    const stdin = new Promise<Writable>((resolve, reject) => {
+      opened = resolve;
+      refused = reject;
+    });
+    const running = { stdin, stop };
+    const ended = (why: string) => {
+      if (this.#running === running) this.#running = undefined;
+      for (const { fail } of this.#waiting.values()) fail(why);
+    };
+    this.#execute(shellLine(['sh', '-c', probeText(), 'verdigris-probe']), {
+      signal: stop.signal,
+      deadlineMs: undefined,
+      lasting: true,
+      onLine: (line, channel) => {
+        if (line.startsWith('tool=')) opened(channel);
+        else this.#hear(line);
+      },
+    }).then(
+      ({ stderr }) => {
+        const why = `what asks on the machine ended: ${stderr.trim().split('\n').at(-1) ?? ''}`;
+        refused(new Error(why));
+        ended(why);
+      },
+      (error: unknown) => {
+        refused(error);
+        ended((error as Error).message);
+      },
+    );
+    stdin.catch(() => undefined);
+    return running;
+  }
+
+  #hear(line: string): void {
+    const space = line.indexOf(' ');
+    this.#waiting.get(line.slice(0, space))?.answer(line.slice(space + 1));
+  }
+}
+
+/** `answered 200 12 v1` or `silent connection refused` */
+function sampleFrom(line: string): Sample {
+  const [kind, ...words] = line.split(' ');
+  if (kind !== 'answered') return { kind: 'silent', because: words.join(' ') };
+  const [status, tookMs, ...identity] = words;
+  const answer = { kind: 'answered', status: Number(status), tookMs: Number(tookMs) } as const;
+  const name = identity.join(' ');
+  return name === '' ? answer : { ...answer, identity: name };
+}
+
+let text: string | undefined;
+
+/** It travels with the command, without its comments. */
+function probeText(): string {
+  text ??= readFileSync(new URL('probe.sh', import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => line.trimStart())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .join('\n');
+  return text;
+}

@@ -1,0 +1,109 @@
+import type { Client, ClientChannel } from 'ssh2';
+import { Failure } from '../../domain/failures.js';
+import { pause } from './pause.js';
+import { LinkLost } from './ssh-command.js';
+
+/** Every channel that the machine allows is held by commands that last: waiting for one would take for ever. */
+export class ChannelsTaken extends Error {
+  override readonly name = 'ChannelsTaken';
+}
+
+/** A channel counts at the machine until it has noticed the end: short looks are cheap. */
+const lookAgainMs = 100;
+const waitAtMostMs = 600_000;
+/** Without any of ours open it is not a matter of waiting for one. */
+const triesAlone = 20;
+
+/** The commands of one connection. A machine allows some at a time (`MaxSessions`): the others wait for their turn. */
+export class SessionChannels {
+  readonly #client: Client;
+  #short = 0;
+  #lasting = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+  #freed: () => void = () => undefined;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** In the order in which they were asked for. @throws ChannelsTaken; LinkLost; Failure `ServerBusy`; the signal's reason */
+  open(line: string, signal: AbortSignal, lasting: boolean): Promise<ClientChannel> {
+    const opened = this.#turn.then(() => this.#openInTurn(line, signal, lasting));
+    this.#turn = opened.catch(() => undefined);
+    return opened;
+  }
+
+  async #openInTurn(line: string, signal: AbortSignal, lasting: boolean): Promise<ClientChannel> {
+    const beganAt = Date.now();
+    for (let attempt = 1; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        return this.#counted(await opening(this.#client, line, signal), lasting);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        if (this.#short === 0 && this.#lasting > 0 && attempt > 2) throw new ChannelsTaken();
+        if (this.#short === 0 && attempt > triesAlone) {
+          throw new Failure(
+            'ServerBusy',
+            'sshd opens no session for a command, needs "MaxSessions" above 0 and a user who may run commands',
+            {
+              cause: error,
+            },
+          );
+        }
+      }
+      if (Date.now() - beganAt > waitAtMostMs) {
+        throw new Failure(
+          'ServerBusy',
+          `sshd opens no further session beside the ${this.#short + this.#lasting} that run, needs a higher "MaxSessions"`,
+        );
+      }
+      await Promise.race([
+        pause(lookAgainMs, signal),
+        new Promise<void>((resolve) => (this.#freed = resolve)),
+      ]);
+    }
+  }
+
+  #counted(channel: ClientChannel, lasting: boolean): ClientChannel {
+    if (lasting) this.#lasting += 1;
+    else this.#short += 1;
+    channel.once('close', () => {
+      if (lasting) this.#lasting -= 1;
+      else this.#short -= 1;
+      this.#freed();
+    });
+    return channel;
+  }
+}
+
+/** @throws LinkLost; the signal's reason; ssh2's error with the machine's reason */
+function opening(client: Client, line: string, signal: AbortSignal): Promise<ClientChannel> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => {
+      signal.removeEventListener('abort', onAbort);
+      client.removeListener('close', onLost);
+      act();
+    };
+    const onAbort = () => settle(() => reject(signal.reason as Error));
+    const onLost = () => settle(() => reject(new LinkLost('the connection was lost', true)));
+    signal.addEventListener('abort', onAbort);
+    client.once('close', onLost);
+    const lost = (error: unknown) =>
+      settle(() => reject(new LinkLost(`no command could be given: ${(error as Error).message}`, true)));
+    try {
+      client.exec(line, (error, channel) => {
+        if (signal.aborted) channel?.close();
+        else if (!error) settle(() => resolve(channel));
+        else if (isRefusal(error)) settle(() => reject(error));
+        else lost(error);
+      });
+    } catch (error) {
+      lost(error);
+    }
+  });
+}
+
+/** The machine answered with a reason of RFC 4254, 5.1. */
+const isRefusal = (error: unknown): boolean =>
+  typeof (error as { readonly reason?: unknown }).reason === 'number';

@@ -1,0 +1,125 @@
+import type { Writable } from 'node:stream';
+import type { Client, ClientChannel } from 'ssh2';
+import type { SessionChannels } from './ssh-channels.js';
+
+/** The link was lost while somebody used it. What was asked for may have happened. */
+export class LinkLost extends Error {
+  override readonly name = 'LinkLost';
+  /** The command had not begun. */
+  readonly early: boolean;
+
+  constructor(message: string, early = false) {
+    super(message);
+    this.early = early;
+  }
+}
+
+export interface Execution {
+  readonly signal: AbortSignal;
+  /** The command is given up after this long. */
+  readonly deadlineMs: number | undefined;
+  /** Each line of its output; its standard input may be written to. */
+  readonly onLine: (line: string, stdin: Writable) => void;
+  /** It runs until somebody ends it: others do not wait for its channel. */
+  readonly lasting?: boolean;
+}
+
+export interface Exit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  /** The beginning of what it wrote to standard error. */
+  readonly stderr: string;
+}
+
+/**
+ * Runs one command and hands over its output line by line.
+ * @throws LinkLost when the connection or the deadline ended first; ChannelsTaken; the signal's reason; whatever `onLine` throws
+ */
+export async function execute(
+  client: Client,
+  channels: SessionChannels,
+  line: string,
+  { signal, deadlineMs, onLine, lasting = false }: Execution,
+): Promise<Exit> {
+  signal.throwIfAborted();
+  const channel = await channels.open(line, signal, lasting);
+  return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const settle = (act: () => void) => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      client.removeListener('close', onLost);
+      act();
+    };
+    const giveUp = (error: unknown) =>
+      settle(() => {
+        channel.close();
+        reject(error as Error);
+      });
+    const onAbort = () => giveUp(signal.reason);
+    const onLost = () => giveUp(new LinkLost('the connection was lost'));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort);
+    client.once('close', onLost);
+    if (deadlineMs !== undefined) {
+      const late = () => giveUp(new LinkLost(`no answer came within ${Math.round(deadlineMs / 1000)} s`));
+      timer = setTimeout(late, deadlineMs);
+    }
+    listen(channel, {
+      onLine: (text) => {
+        try {
+          onLine(text, channel);
+        } catch (thrown) {
+          giveUp(thrown);
+        }
+      },
+      onError: giveUp,
+      onEnd: (exit) => (exit ? settle(() => resolve(exit)) : onLost()),
+    });
+  });
+}
+
+function listen(
+  channel: ClientChannel,
+  on: {
+    readonly onLine: (line: string) => void;
+    readonly onError: (error: unknown) => void;
+    readonly onEnd: (exit: Exit | undefined) => void;
+  },
+): void {
+  let exit: Exit | undefined;
+  let stderr = '';
+  channel.stderr
+    .setEncoding('utf8')
+    .on('data', (chunk: string) => (stderr = (stderr + chunk).slice(0, 8192)));
+  const splitter = new LineSplitter(on.onLine);
+  channel.setEncoding('utf8').on('data', (chunk: string) => splitter.take(chunk));
+  channel.on('error', on.onError);
+  channel.on('exit', (code: number | null, killedBy?: string) => {
+    exit = { code: code ?? undefined, signal: killedBy, stderr: '' };
+  });
+  channel.on('close', () => {
+    splitter.end();
+    on.onEnd(exit && { ...exit, stderr });
+  });
+}
+
+class LineSplitter {
+  readonly #onLine: (line: string) => void;
+  #rest = '';
+
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  take(chunk: string): void {
+    const lines = (this.#rest + chunk).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#onLine(line);
+  }
+
+  end(): void {
+    if (this.#rest !== '') this.#onLine(this.#rest);
+    this.#rest = '';
+  }
+}
