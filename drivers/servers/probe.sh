@@ -80,10 +80,12 @@ ask_by_hand() {
   } 2>/dev/null | read_answer
 }
 
+# shellcheck disable=SC2016 # It is for bash to fill in.
+over_dev_tcp='exec 3<>"/dev/tcp/$0/$1" || exit 1; cat >&3 & cat <&3; kill $!'
+
 carry() {
   case $tool in
-    # shellcheck disable=SC2016 # It is for bash to fill in.
-    bash) timeout "$timeout_s" bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 1; cat >&3 & cat <&3; kill $!' "$address" "$port" ;;
+    bash) timeout "$timeout_s" bash -c "$over_dev_tcp" "$address" "$port" ;;
     nc) timeout "$timeout_s" nc "$address" "$port" ;;
     busybox) timeout "$timeout_s" busybox nc "$address" "$port" ;;
   esac
