@@ -119,7 +119,7 @@ export class Prepared {
         port: 22,
         user: 'deploy',
         key: { secret: SecretName('ssh-key') },
-        hostKey: this.machine.hostKeyFingerprint,
+        hostKeys: [this.machine.hostKeyFingerprint],
         privilege,
       },
     };
@@ -130,6 +130,7 @@ export class Prepared {
       server: this.server(color, privilege),
       service: { id: ServiceId('greeter', 'production') } as Service,
       secrets: { resolve: () => Promise.resolve(new Secret(this.fleet.privateKey)) },
+      agents: { resolve: () => Promise.reject(new Error('nobody has an agent here')) },
       pool: this.#pool,
     });
   }
