@@ -34,6 +34,12 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/plan.js'),
   },
   {
+    name: 'ovh',
+    group: 'Before:',
+    summary: 'credentials and objects at OVHcloud',
+    load: () => import('./commands/ovh.js'),
+  },
+  {
     name: 'server',
     group: 'Before:',
     summary: 'set servers up, once and after an upgrade',

@@ -11,7 +11,7 @@ export interface Right {
 }
 
 /** The rule as people grant it. */
-export const describeRight = ({ method, path }: Pick<Right, 'method' | 'path'>): string =>
+export const describeRight = ({ method, path }: { readonly method: string; readonly path: string }): string =>
   `${method} ${path}`;
 
 /** What every consumer key needs so that it can be told what it lacks. Without secrets, and nothing of IAM's. */

@@ -22,6 +22,17 @@ const mayImport: Readonly<
   'client/commands/sandbox': { modules: ['sandbox'] },
   // What an administrator runs on a server is the helper and how it is installed.
   'client/commands/server': { modules: ['drivers/servers'] },
+  // What a person does at OVHcloud without Temporal, with the keys that a worker has.
+  'client/commands/ovh': {
+    modules: [
+      'ovh',
+      'drivers/load-balancers',
+      'drivers/secrets',
+      'worker/configuration',
+      'worker/secrets',
+      'worker/ovh-keys',
+    ],
+  },
   'client/commands/demo': { modules: ['sandbox'] },
   // The sandbox uses the product from outside; to judge its load it uses the product's own prober and words.
   sandbox: { modules: ['domain', 'drivers/traffic', 'workflows/messages', 'configuration'] },

@@ -104,7 +104,8 @@ function valueOfVariable(name: string): string {
   return value;
 }
 
-const pathFrom = (file: string, sourcePath: string): string =>
+/** A path of `worker.yaml`, which is relative to it. */
+export const pathFrom = (file: string, sourcePath: string): string =>
   resolve(dirname(sourcePath), file.replace(/^~(?=\/)/, homedir()));
 
 const maxBytes = 1024 * 1024;

@@ -65,6 +65,25 @@ function withoutHostKeys(value: unknown): unknown {
   return { ...value, environments: Object.fromEntries(filled) as unknown };
 }
 
+/** Reads it before the load balancer has all of its objects: one that is not named yet is one of `noIds`. */
+export const readServiceWithoutIds = (configPath: string, destination: string): Service =>
+  serviceIn(configPath, destination, (value) => withoutHostKeys(withoutIds(value)));
+
+/** What stands where no object is named. No load balancer has them. */
+export const noIds = { blue: 2_000_000_001, green: 2_000_000_002, stagingFrontend: 2_000_000_003 };
+
+function withoutIds(value: unknown): unknown {
+  if (!isRecord(value) || !isRecord(value['loadBalancer'])) return value;
+  const { farms, ...rest } = value['loadBalancer'];
+  const { stagingFrontend, ...none } = noIds;
+  const filled = {
+    stagingFrontend,
+    ...rest,
+    farms: isRecord(farms) ? { ...none, ...farms } : (farms ?? none),
+  };
+  return { ...value, loadBalancer: filled };
+}
+
 function serviceIn(configPath: string, destination: string, fill: (value: unknown) => unknown): Service {
   const files = readFiles(configPath, destination);
   const value = fill(files.map((file) => file.value).reduce(overlay));

@@ -4,10 +4,12 @@ import type { OvhError } from '../../ovh/error.js';
 /** What an error of the OVHcloud API means to the person who reads it. `action` completes "Cannot ...". */
 export function ovhFailure(error: OvhError, action: string): Failure {
   const options = { cause: error, ambiguous: error.ambiguous };
-  const asked = error.queryId === undefined ? '' : ` (query ${error.queryId})`;
+  // Behind the first line: what comes after it says what to do.
+  const asked = (words: string): string =>
+    error.queryId === undefined ? words : words.replace(/$/m, ` (query ${error.queryId})`);
   const refusal = refusals.find(({ code, words }) => error.errorCode === code || words.test(error.message));
   if (error.trouble === 'refused' && refusal) {
-    return new Failure('CredentialRefused', `Cannot ${action}: ${refusal.means(error)}${asked}`, options);
+    return new Failure('CredentialRefused', asked(`Cannot ${action}: ${refusal.means(error)}`), options);
   }
   if (error.passing) {
     return new Failure(
@@ -17,7 +19,7 @@ export function ovhFailure(error: OvhError, action: string): Failure {
     );
   }
   if (error.status === 401 || error.status === 403 || error.errorCode === 'NO_TOKEN') {
-    return new Failure('CredentialRefused', `Cannot ${action}: ${forbidden(error)}${asked}`, options);
+    return new Failure('CredentialRefused', asked(`Cannot ${action}: ${forbidden(error)}`), options);
   }
   return new Failure('StateUnclear', `Cannot ${action}: ${meaningOf(error)}`, options);
 }

@@ -44,11 +44,12 @@ export class CommandLine {
 
   /** Runs a command about the world's service to its end, within this process: that is fast. */
   async run(words: string): Promise<Finished> {
-    const stdout: string[] = [];
-    const stderr: string[] = [];
-    const all = [...splitWords(words), '--config', join(this.folder, 'verdigris.yaml'), ...this.whereabouts];
-    const exitCode = await printing.run({ stdout, stderr }, () => runCommandLine(all));
-    return { exitCode, stdout: stdout.join('').trimEnd(), stderr: stderr.join('').trimEnd() };
+    return runHere([
+      ...splitWords(words),
+      '--config',
+      join(this.folder, 'verdigris.yaml'),
+      ...this.whereabouts,
+    ]);
   }
 
   /** Starts a command as a process of its own, straight from the sources; tests wait for what it prints. */
@@ -82,6 +83,26 @@ export class CommandLine {
     return rm(this.folder, { recursive: true });
   }
 }
+
+/** Runs a command to its end, within this process. `onPrint` hears what it prints as it does. */
+export async function runHere(
+  words: readonly string[],
+  onPrint: (text: string) => void = () => undefined,
+): Promise<Finished> {
+  const stdout: string[] = [];
+  const stderr: string[] = [];
+  const heard = { stdout: Object.assign(stdout, { push: hearing(stdout, onPrint) }), stderr };
+  const exitCode = await printing.run(heard, () => runCommandLine(words));
+  return { exitCode, stdout: stdout.join('').trimEnd(), stderr: stderr.join('').trimEnd() };
+}
+
+const hearing =
+  (list: string[], onPrint: (text: string) => void) =>
+  (text = ''): number => {
+    onPrint(text);
+    list[list.length] = text;
+    return list.length;
+  };
 
 const splitWords = (words: string): readonly string[] =>
   (words.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));

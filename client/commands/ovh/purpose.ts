@@ -1,0 +1,52 @@
+import { Option } from 'commander';
+import type { Service } from '../../../domain/service.js';
+import { deployRights, discoverRights, provisionRights, type Right } from '../../../ovh/rights.js';
+import { readServiceWithoutHostKeys, readServiceWithoutIds } from '../../configuration/configuration.js';
+import { Refusal } from '../../refusal.js';
+import type { ConfigurationOptions } from '../options.js';
+
+/** What a credential is for. */
+export type Purpose = 'deploy' | 'provision' | 'discover';
+
+export const purposeOption = () =>
+  new Option('--for <purpose>', 'what it is for')
+    .choices(['deploy', 'provision', 'discover'])
+    .default('deploy');
+
+/** The service that a purpose is about, as far as that purpose needs it; looking around needs none. */
+export function serviceFor(
+  purpose: Purpose,
+  { config, destination }: ConfigurationOptions,
+): Service | undefined {
+  switch (purpose) {
+    case 'deploy':
+      return readServiceWithoutHostKeys(config, destination);
+    case 'provision':
+      return readServiceWithoutIds(config, destination);
+    case 'discover':
+      return serviceIfAny(config, destination);
+    default:
+      return purpose satisfies never;
+  }
+}
+
+/** For what works without a configuration: keys may be named in one all the same. */
+export function serviceIfAny(config: string, destination: string): Service | undefined {
+  try {
+    return readServiceWithoutIds(config, destination);
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
+  }
+}
+
+export function rightsFor(purpose: Purpose, service: Service | undefined): readonly Right[] {
+  if (purpose === 'discover') return discoverRights();
+  const settings = service?.loadBalancer;
+  if (settings?.driver !== 'ovh-iplb') {
+    throw new Refusal(
+      `Cannot tell what is needed: the load balancer is ${settings?.driver ?? 'not known'}, needs ovh-iplb`,
+    );
+  }
+  return purpose === 'deploy' ? deployRights(settings) : provisionRights(settings);
+}

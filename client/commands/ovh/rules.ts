@@ -1,0 +1,57 @@
+import type { Command } from 'commander';
+import { ovhEndpoint } from '../../../ovh/endpoint.js';
+import { actionsOf, describeRight, selfRights } from '../../../ovh/rights.js';
+import { createOutput } from '../../output.js';
+import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
+import { purposeOption, rightsFor, serviceFor, type Purpose } from './purpose.js';
+
+export interface RulesOptions extends ConfigurationOptions {
+  readonly for: Purpose;
+  readonly policy?: boolean;
+  readonly identity?: string;
+}
+
+export function defineRules(command: Command): void {
+  withConfiguration(command)
+    .description(
+      'Prints what a credential must be allowed, as access rules or as an IAM policy. Calls nothing.',
+    )
+    .addOption(purposeOption())
+    .option('--policy', 'an IAM policy for a service account instead of access rules')
+    .option('--identity <urn>', 'whom the policy is for (default: to be filled in)')
+    .addOption(jsonOption());
+  teach(
+    command,
+    'verdigris ovh rules --policy > policy.json',
+    'Access rules are what verdigris ovh login asks for. A policy is given to OVHcloud with POST /v2/iam/policy, or in the control panel under IAM.',
+  );
+}
+
+export function rules(options: RulesOptions): Promise<number> {
+  const service = serviceFor(options.for, options);
+  const needed = rightsFor(options.for, service);
+  const output = createOutput(options.json === true);
+  const settings = service?.loadBalancer;
+  if (options.policy === true) {
+    const isOurs = settings !== undefined && settings.driver !== 'in-memory';
+    const { region } = ovhEndpoint(isOurs ? settings.api.endpoint : 'ovh-eu');
+    const name =
+      service === undefined ? 'verdigris-discover' : `verdigris-${service.name}-${service.destination}`;
+    const resource = options.for === 'discover' || !isOurs ? '*' : settings.serviceName;
+    const policy = {
+      name,
+      description: `What Verdigris calls to ${options.for}${service === undefined ? '' : ` ${service.id}`}`,
+      identities: [options.identity ?? `urn:v1:${region}:identity:credential:ACCOUNT/oauth2-CLIENT_ID`],
+      resources: [{ urn: `urn:v1:${region}:resource:loadbalancer:${resource}` }],
+      permissions: { allow: actionsOf(needed).map((action) => ({ action })) },
+    };
+    // JSON is what a policy is given as, so people see the same.
+    output.say(JSON.stringify(policy, undefined, 2));
+    output.document(policy);
+    return Promise.resolve(0);
+  }
+  const all = [...selfRights, ...needed];
+  output.say(all.map(describeRight));
+  output.document(all.map(({ method, path }) => ({ method, path })));
+  return Promise.resolve(0);
+}

@@ -1,0 +1,106 @@
+import type { Command } from 'commander';
+import { exitCodes } from '../../../domain/deployment.js';
+import { credentialLacks } from '../../../domain/credential-lacks.js';
+import type { Service } from '../../../domain/service.js';
+import type { OvhApi } from '../../../ovh/api.js';
+import {
+  credentialDetails,
+  currentCredential,
+  missingActions,
+  missingRules,
+} from '../../../ovh/credential.js';
+import { ovhEndpoint } from '../../../ovh/endpoint.js';
+import { deployRights } from '../../../ovh/rights.js';
+import { createOutput } from '../../output.js';
+import { columns, count } from '../../words.js';
+import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
+import { calling, foundCredential, withCredential, type CredentialOptions } from './credential.js';
+import { serviceIfAny } from './purpose.js';
+
+export interface WhoamiOptions extends ConfigurationOptions, CredentialOptions {}
+
+export function defineWhoami(command: Command): void {
+  withConfiguration(command)
+    .description('Tells whose credential it is, how long it is good for, and what it lacks. Changes nothing.')
+    .addOption(jsonOption());
+  teach(
+    withCredential(command),
+    'verdigris ovh whoami --worker-config /etc/verdigris/worker.yaml',
+    'Exit code 0: it can do all that the configuration needs; 2: it cannot, and everything that is missing is named.',
+  );
+}
+
+interface Identity {
+  readonly host: string;
+  readonly account: string;
+  readonly kind: 'consumer key' | 'service account';
+  readonly expiresAt?: string;
+  readonly allowedIps?: readonly string[];
+  readonly rules?: number;
+  readonly identity?: string;
+}
+
+export async function whoami(options: WhoamiOptions): Promise<number> {
+  const output = createOutput(options.json === true);
+  const service = serviceIfAny(options.config, options.destination);
+  const found = foundCredential(options, service);
+  const keys = await found.keys();
+  const isAccount = 'clientId' in keys;
+  return calling(found, keys, options, 'tell whose credential it is', async (api) => {
+    const who = await identityOf(api, isAccount);
+    const lacking = await lackingOf(api, service, isAccount);
+    output.say(shown(who));
+    if (service && lacking) {
+      const settings = service.loadBalancer;
+      output.say(
+        lacking.length === 0
+          ? `It can do all that ${service.id} needs.`
+          : credentialLacks(`deploy "${service.id}"`, settings, lacking),
+      );
+    } else
+      output.say('What it lacks is not known: there is no configuration to compare with, or it may not ask.');
+    output.document({ ...who, lacking: lacking ?? null });
+    return lacking === undefined || lacking.length === 0 ? 0 : exitCodes.refused;
+  });
+}
+
+async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
+  const details = await credentialDetails(api);
+  const who = { host: api.host, account: details.account ?? 'unknown' };
+  if (isAccount) {
+    const [identity] = details.identities ?? [];
+    return { ...who, kind: 'service account', ...(identity === undefined ? {} : { identity }) };
+  }
+  const { expiration, rules, allowedIPs } = await currentCredential(api);
+  return {
+    ...who,
+    kind: 'consumer key',
+    rules: rules.length,
+    ...(expiration ? { expiresAt: expiration } : {}),
+    ...(allowedIPs ? { allowedIps: allowedIPs } : {}),
+  };
+}
+
+async function lackingOf(
+  api: OvhApi,
+  service: Service | undefined,
+  isAccount: boolean,
+): Promise<readonly string[] | undefined> {
+  const settings = service?.loadBalancer;
+  if (settings?.driver !== 'ovh-iplb') return undefined;
+  const needed = deployRights(settings);
+  if (!isAccount) return missingRules(api, needed);
+  const { region } = ovhEndpoint(settings.api.endpoint);
+  return missingActions(api, needed, `urn:v1:${region}:resource:loadbalancer:${settings.serviceName}`);
+}
+
+const shown = (who: Identity): readonly string[] =>
+  columns([
+    ['account', who.account],
+    ['endpoint', who.host],
+    ['credential', who.kind],
+    ...(who.identity === undefined ? [] : [['identity', who.identity] as const]),
+    ...(who.rules === undefined ? [] : [['may', `${count(who.rules, 'access rule')}`] as const]),
+    ...(who.kind === 'consumer key' ? [['expires', who.expiresAt ?? 'never'] as const] : []),
+    ...(who.allowedIps === undefined ? [] : [['only from', who.allowedIps.join(', ')] as const]),
+  ]);
