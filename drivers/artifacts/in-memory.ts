@@ -5,6 +5,9 @@ import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
 import type { Binaries } from '../../domain/library-search.js';
 import { Digest } from '../../domain/names.js';
+import type { Service } from '../../domain/service.js';
+import type { Patience } from '../patience.js';
+import { pause } from '../servers/pause.js';
 import type { ArtifactStore, StoredArtifact } from './store.js';
 
 interface Imagined {
@@ -15,6 +18,8 @@ interface Imagined {
 
 /** Artifacts that exist by name only, for tests of what is decided about them. */
 export class InMemoryArtifacts implements ArtifactStore {
+  /** How long fetching takes. */
+  delayMs = 0;
   readonly #artifacts = new Map<Digest, Imagined>();
   readonly #failures: Error[] = [];
 
@@ -29,7 +34,8 @@ export class InMemoryArtifacts implements ArtifactStore {
     this.#failures.push(failure);
   }
 
-  async ensure(artifact: Artifact): Promise<StoredArtifact> {
+  async ensure(artifact: Artifact, _service: Service, { signal }: Patience): Promise<StoredArtifact> {
+    if (this.delayMs > 0) await pause(this.delayMs, signal);
     const failure = this.#failures.shift();
     if (failure) throw failure;
     const found = this.#artifacts.get(artifact.sha256);

@@ -46,7 +46,7 @@ describe.concurrent('a worker that is killed, with another one started', () => {
     await expectOneRelease(running, 'green-1', 'green-2');
   });
 
-  test('in install, verify, switch and retire costs no request, and no step is taken twice', async ({
+  test('in inspect, install, verify, switch and retire costs no request, and no step is taken twice', async ({
     aSandbox,
   }) => {
     const running = await aSandbox({ before: 'nothing', settings: { retire: { old: 'stop' } } });
@@ -58,6 +58,9 @@ describe.concurrent('a worker that is killed, with another one started', () => {
     const { result: outcome, tally } = await underLoad(running, async () => {
       machine.faults.slowBytesPerSecond(12_000);
       const handle = await running.start(await running.build('3.0.0'), '3.0.0');
+      await running.untilStage('inspect');
+      await running.replaceWorker();
+
       await running.untilStage('install');
       await running.replaceWorker(() => machine.faults.slowBytesPerSecond(undefined));
 

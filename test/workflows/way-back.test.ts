@@ -161,23 +161,27 @@ describe.concurrent('an adoption', () => {
 });
 
 describe.concurrent('an old environment that is being stopped', () => {
-  test('is started again, and only then compared and given the traffic back', async ({ aWorld }) => {
-    const world = await aWorld({ retire: { old: 'stop' } });
-    await world.deploy('v2');
-    await (await start(world, workflowTypes.adoption)).result();
-    world.release('v3');
-    world.release('v4');
-    await world.deploy('v3');
-    for (const name of ['blue-1', 'blue-2']) world.server(name).delay('stop', 1_000);
-    const handle = await world.start('v4');
-    await world.untilStage('approve');
-    await world.send('approve');
-    await world.until(({ stage }) => stage === 'retire');
-    await world.send('rollback', { by: 'ann' });
+  test.for(['update', 'signal'] as const)(
+    'is started again on a rollback by %s, and only then compared and given the traffic back',
+    async (door, { aWorld, expect }) => {
+      const world = await aWorld({ retire: { old: 'stop' } });
+      await world.deploy('v2');
+      await (await start(world, workflowTypes.adoption)).result();
+      world.release('v3');
+      world.release('v4');
+      await world.deploy('v3');
+      for (const name of ['blue-1', 'blue-2']) world.server(name).delay('stop', 600_000);
+      const handle = await world.start('v4');
+      await world.untilStage('approve');
+      await world.send('approve');
+      await world.until(({ stage }) => stage === 'retire');
+      await expect.poll(() => world.servers.calls.some(({ method }) => method === 'stop')).toBe(true);
+      await (door === 'signal' ? world.signal('rollback') : world.send('rollback', { by: 'ann' }));
 
-    expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue', during: 'retire' });
-    expect(world.servedBy()).toBe('v3');
-  });
+      expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue', during: 'retire' });
+      expect(world.servedBy()).toBe('v3');
+    },
+  );
 });
 
 const start = (world: World, type: string, more: object = {}): Promise<WorkflowHandle> =>
