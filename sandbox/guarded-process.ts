@@ -4,18 +4,21 @@ import type { Readable } from 'node:stream';
 /**
  * A shell that puts a guard beside itself and then becomes the program, so that the program has the shell's pid and there
  * is no moment without a guard. The guard reads the pipe that we hold: a line means that we saw the program end; the end
- * of the pipe means that we are gone, however we went.
+ * of the pipe means that we are gone, however we went. It is nobody's child: a program that waits for its children before it ends,
+ * as HAProxy's master does, would wait for its guard.
  */
 const shell = `
 exec 3<&0 </dev/null
-{
-  read -r _ <&3 || {
-    kill -TERM $$
-    tries=0
-    while kill -0 $$ && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
-    kill -KILL $$
-  }
-} >/dev/null 2>&1 &
+(
+  {
+    read -r _ <&3 || {
+      kill -TERM $$
+      tries=0
+      while kill -0 $$ && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+      kill -KILL $$
+    }
+  } >/dev/null 2>&1 &
+)
 exec 3<&-
 exec "$@"
 `;
