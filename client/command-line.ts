@@ -83,11 +83,13 @@ function explainUsage({ exitCode, message }: CommanderError, words: readonly str
   const why = message.replace(/^error: /, '').trim();
   if (why !== '' && why !== '(outputHelp)') {
     const [first = '', ...hints] = why.split('\n');
+    const named = ['verdigris', asked(words)].filter((word) => word !== undefined).join(' ');
+    const known = commands.some(({ name }) => name === asked(words));
     process.stderr.write(
       [
-        `Cannot run "verdigris ${asked(words) ?? ''}": ${first.replace(/\.$/, '')}`,
+        `Cannot run "${named}": ${first.replace(/\.$/, '')}`,
         ...hints.map((hint) => `  ${hint.replace(/^\((.*)\)$/, '$1')}`),
-        '  see: verdigris --help',
+        `  see: ${known ? named : 'verdigris'} --help`,
         '',
       ].join('\n'),
     );

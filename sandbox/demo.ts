@@ -13,6 +13,7 @@ import { startLoad, type LoadTally } from './load.js';
 import { startPlayground, type Playground } from './playground.js';
 import type { BuiltGreeter, GreeterVariant } from './programs.js';
 import { removeSandbox } from './sandbox.js';
+import { writeShellFile } from './shell-file.js';
 import { commandFile } from './worker-process.js';
 
 export interface DemoOptions {
@@ -37,7 +38,8 @@ export async function demo({ keep = false }: DemoOptions): Promise<number> {
     const show = new Show(playground, say);
     const lost = await show.run();
     say(`done in ${Math.round((Date.now() - startedAt) / 1000)} s`);
-    printEnd(playground, show, lost, keep);
+    printEnd(show, lost);
+    console.log(keep ? kept(playground, await writeShellFile(playground)) : gone);
     if (keep) await untilInterrupted();
     return lost === 0 && show.asExpected ? 0 : 1;
   } finally {
@@ -181,7 +183,7 @@ class Show {
   }
 }
 
-function printEnd({ sandbox, temporal }: Playground, { acts }: Show, lost: number, keep: boolean): void {
+function printEnd({ acts }: Show, lost: number): void {
   const rows = acts.map(({ name, ending, tally }) => [
     `${ending}: ${name}`,
     String(tally.sent),
@@ -191,21 +193,19 @@ function printEnd({ sandbox, temporal }: Playground, { acts }: Show, lost: numbe
   ]);
   console.log(`\n${table(['deployment', 'requests', 'lost', 'longest gap', 'p99'], rows)}`);
   console.log(`\n${lost} requests lost.`);
-  if (!keep) {
-    console.log('\nTo look around while it runs: npm run demo -- --keep');
-    console.log('To deploy your own: verdigris sandbox up, then docs/first-deployment.md');
-    return;
-  }
-  console.log(`\nTemporal UI:   ${temporal.uiUrl ?? 'where your Temporal has it'}`);
-  console.log(`The service:   ${sandbox.publicUrl}`);
-  console.log(
-    `Try:           TEMPORAL_ADDRESS=${temporal.address} npx verdigris status --config ${sandbox.serviceFile}`,
-  );
-  console.log(
-    `               TEMPORAL_ADDRESS=${temporal.address} npx verdigris rollback --config ${sandbox.serviceFile}`,
-  );
-  console.log('Ctrl-C ends it all.');
 }
+
+const gone = `
+To look around while it runs: npm run demo -- --keep
+To deploy your own: verdigris sandbox up, then docs/first-deployment.md`;
+
+const kept = ({ sandbox, temporal }: Playground, shellFile: string): string => `
+Temporal UI:   ${temporal.uiUrl ?? 'where your Temporal has it'}
+The service:   ${sandbox.publicUrl}
+Try:           . ${shellFile}
+               verdigris status
+               verdigris rollback
+Ctrl-C ends it all.`;
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>

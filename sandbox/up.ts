@@ -1,10 +1,10 @@
-import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildDirectory, untilInterrupted } from './demo.js';
 import { startPlayground, type Playground } from './playground.js';
 import { removeSandbox } from './sandbox.js';
-import { commandFile } from './worker-process.js';
+import { writeShellFile } from './shell-file.js';
 
 export interface SandboxUpOptions {
   /** Where it keeps its state; a temporary place, removed at the end, when left out. */
@@ -28,8 +28,7 @@ export async function sandboxUp({ directory: asked }: SandboxUpOptions): Promise
     const ill = await playground.build('3.0.0', 'falls-ill-errors');
     await copyFile(good.archive, join(directory, 'greeter-2.0.0.tar.gz'));
     await copyFile(ill.archive, join(directory, 'greeter-3.0.0.tar.gz'));
-    await writeFile(join(directory, 'env'), shellFile(playground));
-    say(invitation(playground));
+    say(invitation(playground, await writeShellFile(playground)));
     await untilInterrupted();
   } finally {
     await playground.close();
@@ -37,17 +36,7 @@ export async function sandboxUp({ directory: asked }: SandboxUpOptions): Promise
   }
 }
 
-/** What a shell reads to play along: where Temporal is, and the command by its name. */
-const shellFile = ({ sandbox, temporal }: Playground): string =>
-  [
-    `export TEMPORAL_ADDRESS='${temporal.address}'`,
-    ...(temporal.uiUrl === undefined ? [] : [`export VERDIGRIS_UI='${temporal.uiUrl}'`]),
-    `verdigris() { '${process.execPath}' '${commandFile}' "$@"; }`,
-    `cd '${sandbox.directory}'`,
-    '',
-  ].join('\n');
-
-const invitation = ({ sandbox, temporal }: Playground): string => `
+const invitation = ({ sandbox, temporal }: Playground, shellFile: string): string => `
 A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand; green is empty.
 
   the service      ${sandbox.publicUrl}   (curl -i it: x-greeter-version tells who answers)
@@ -58,7 +47,7 @@ A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand; gr
 
 In another terminal:
 
-  . ${sandbox.directory}/env
+  . ${shellFile}
 
   verdigris deploy --artifact greeter-2.0.0.tar.gz --version 2.0.0 --until approve
   verdigris approve --wait           the traffic moves to green; blue stays the way back

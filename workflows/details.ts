@@ -19,6 +19,8 @@ export function describe(status: Status): string {
       ...(status.deadline ? [['until', new Date(status.deadline).toISOString()] as const] : []),
       ['asked by', status.requestedBy],
       ['deployment', shortId(status.deployment)],
+      ...(status.plan ? [['plan', status.plan.hash.slice(0, 12)] as const] : []),
+      ...(status.evidence ? [['evidence', status.evidence.hash.slice(0, 12)] as const] : []),
       ['requests seen', tallyLine(status)],
     ]),
     ...(status.evidence ? ['### Evidence', ...status.evidence.lines.map((line) => `- ${escape(line)}`)] : []),

@@ -32,7 +32,9 @@ export async function repair(request: RepairRequest): Promise<Repaired> {
 async function settle(run: Run, live: Color): Promise<Repaired> {
   const { service, board } = run;
   const [names, others] = await Promise.all(
-    [live, otherColor(live)].map((color) => look.identities({ service, color })),
+    [live, otherColor(live)].map((color) =>
+      look.identities.executeWithOptions({ summary: `how ${color} names itself` }, [{ service, color }]),
+    ),
   );
   if (!names || names.length === 0) {
     const message = `Cannot repair "${service.id}": no server of ${live} answers ${service.publicAddress.identify.path}\n  choose the environment that works: verdigris repair --live ${otherColor(live)}`;

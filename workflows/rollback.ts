@@ -70,7 +70,9 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
   board.enter('switch', `all new traffic goes back to ${old}, and that is proved from outside`);
   await confirmWayBack(run, old, () => ({ needs: 'able', currentIsIll: false }));
   const [oldNames, newNames] = await Promise.all(
-    [old, live].map((color) => look.identities({ service, color })),
+    [old, live].map((color) =>
+      look.identities.executeWithOptions({ summary: `how ${color} names itself` }, [{ service, color }]),
+    ),
   );
   const because: Complaint = {
     failure: 'RollbackAsked',

@@ -105,10 +105,10 @@ export class StatusBoard {
     setCurrentDetails(describe(this.#status));
     upsertMemo({ [statusMemo]: this.#status });
     if (!this.#searchable) return;
-    const { service, stage, live, release } = this.#status;
+    const { service, stage, live, release, outcome } = this.#status;
     upsertSearchAttributes([
       { key: keys.service, value: service },
-      { key: keys.phase, value: stage },
+      { key: keys.phase, value: outcome?.kind ?? stage }, // a list of ended runs tells how each ended
       { key: keys.live, value: live },
       ...(release
         ? [{ key: keys.release, value: release.version ?? release.artifact.sha256.slice(0, 12) }]

@@ -40,7 +40,11 @@ describe('bad input ends with 2 and says why on stderr', () => {
       ['deploy', '--artifcat', 'x'],
       /^Cannot run "verdigris deploy": unknown option '--artifcat'\n {2}Did you mean --artifact\?/,
     ],
-    [['deploy', '--timeout', '3'], /Needs a duration such as 90s, 30m or 1h/],
+    [
+      ['deploy', '--timeout', '3'],
+      /Needs a duration such as 90s, 30m or 1h\n {2}see: verdigris deploy --help$/,
+    ],
+    [['--nowhere'], /^Cannot run "verdigris": unknown option '--nowhere'\n {2}see: verdigris --help$/],
     [['approve', '--deployment', 'x'], /Needs eight hexadecimal digits or more/],
     [['adopt', '--environment', 'red'], /Allowed choices are blue, green/],
     [['check', '-c', 'nowhere.yaml'], /^Cannot read "nowhere\.yaml": there is no such file/],

@@ -1,0 +1,65 @@
+import { describe, expect } from 'vitest';
+import { messageNames } from '../../domain/phase.js';
+import { searchAttributeNames } from '../../workflows/messages.js';
+import { readHistory, storedNames } from '../histories/stored-history.js';
+import { test, type World } from '../support/world.js';
+
+/** What the Temporal UI is given to show: for many people it is the only screen. */
+describe.concurrent('a run tells its story in the Temporal UI', () => {
+  test('what is awaited and what to send, and each message with what it does', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.start('v2');
+    const { plan, evidence } = await world.untilStage('approve');
+
+    const { currentDetails, definition } = await metadataOf(world);
+    expect(currentDetails).toMatch(/^## shop-\w+@test: approve$/m);
+    expect(currentDetails).toMatch(/^Waits for: \*\*an approval: approve or reject\*\*$/m);
+    expect(currentDetails).toMatch(/^Accepted now: `approve`, `reject`, `rollback`\. Send one as a signal/m);
+    expect(currentDetails).toContain(`- plan: ${plan?.hash.slice(0, 12)}`);
+    expect(currentDetails).toContain(`- evidence: ${evidence?.hash.slice(0, 12)}`);
+    for (const messages of [definition.signalDefinitions, definition.updateDefinitions]) {
+      const described = messages.filter(({ description }) => (description ?? '').length > 20);
+      expect(described.map(({ name }) => name).toSorted()).toEqual([...messageNames].toSorted());
+    }
+  });
+
+  test('once it has ended, lists can tell how', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    const { searchAttributes } = await world.handle().describe();
+    expect(searchAttributes).toMatchObject({
+      [searchAttributeNames.service]: [world.service.id],
+      [searchAttributeNames.phase]: ['promoted'],
+      [searchAttributeNames.live]: ['green'],
+      [searchAttributeNames.release]: ['v2'],
+    });
+  });
+});
+
+describe('every step and every wait has a line of its own', () => {
+  test.for(storedNames())('%s', (name) => {
+    const silent = readHistory(name).events.filter(
+      ({ eventType, userMetadata }) =>
+        /ACTIVITY_TASK_SCHEDULED|TIMER_STARTED/.test(eventType) && !(userMetadata as Summarized)?.summary,
+    );
+    expect(silent.map(({ eventId, eventType }) => ({ eventId, eventType }))).toEqual([]);
+  });
+});
+
+type Summarized = { readonly summary?: object } | undefined;
+
+interface Described {
+  readonly name: string;
+  readonly description?: string;
+}
+
+interface Metadata {
+  readonly currentDetails: string;
+  readonly definition: {
+    readonly signalDefinitions: readonly Described[];
+    readonly updateDefinitions: readonly Described[];
+  };
+}
+
+const metadataOf = (world: World): Promise<Metadata> =>
+  world.handle().query<Metadata>('__temporal_workflow_metadata');
