@@ -73,11 +73,26 @@ function stopped(signal: AbortSignal): Promise<Followed> {
 
 function onSignals(stop: (by: NodeJS.Signals) => void): () => void {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const signal of signals) process.once(signal, stop);
+  let isStopped = false;
+  const hear = (signal: NodeJS.Signals) => {
+    isStopped = true;
+    stop(signal);
+  };
+  for (const signal of signals) process.on(signal, hear);
+  const release = () => {
+    for (const signal of signals) process.off(signal, hear);
+  };
   return () => {
-    for (const signal of signals) process.off(signal, stop);
+    if (isStopped) setTimeout(release, echoMs).unref();
+    else release();
   };
 }
+
+/**
+ * One Ctrl-C may come twice: npm and its like pass on what the terminal has sent to all already. The second must not end us before
+ * it is said that the run goes on.
+ */
+const echoMs = 2_000;
 
 async function watch(
   temporal: Temporal,

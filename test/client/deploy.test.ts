@@ -145,6 +145,8 @@ describe('deploy leaves the deployment going', () => {
     const cli = await aCommandLine(world);
     const deploying = cli.start(`deploy --wait ${cli.artifact('v2')}`);
     await printed(deploying, /approve +waits for/);
+    // Twice, as it comes through npm.
+    deploying.kill(signal);
     deploying.kill(signal);
     const { exitCode, stdout } = await deploying;
     expect(exitCode).toBe(code);

@@ -2,14 +2,16 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { execa } from 'execa';
 import { inject, onTestFinished } from 'vitest';
 import { runCommandLine } from '../../../client/command-line.js';
 import type { World } from '../../support/world.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const verdigris = [join(root, 'node_modules/tsx/dist/cli.mjs'), join(root, 'client/main.ts')];
+/** Without tsx's own command, which passes signals on a second time. */
+const loader = pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href;
+const verdigris = ['--import', loader, join(root, 'client/main.ts')];
 
 /** Where the command that runs in this process prints; several may run at once. */
 const printing = new AsyncLocalStorage<{ readonly stdout: string[]; readonly stderr: string[] }>();
@@ -111,7 +113,7 @@ const splitWords = (words: string): readonly string[] =>
 export async function aCommandLine(world: World): Promise<CommandLine> {
   const folder = await mkdtemp(join(tmpdir(), 'verdigris-client-'));
   await writeFile(join(folder, 'verdigris.yaml'), configurationOf(world));
-  await writeFile(join(folder, 'verdigris.test.yaml'), 'approve: { timeout: 1m }\n');
+  await writeFile(join(folder, 'verdigris.test.yaml'), 'approve: { timeout: 30m }\n');
   const cli = new CommandLine(folder, world);
   onTestFinished(() => cli.close());
   return cli;
