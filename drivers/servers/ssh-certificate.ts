@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Client, ParsedKey } from 'ssh2';
+import type { ParsedKey } from 'ssh2';
 import { Failure } from '../../domain/failures.js';
 
-/**
- * OpenSSH user certificates. ssh2 1.17 knows none: it takes the name of the key's algorithm for the name of the signature's,
- * which differ for a certificate. Both gaps are closed here, on the connection's own objects.
- */
+/** An OpenSSH user certificate, of which ssh2 knows nothing. */
 export interface Certificate {
   /** `ssh-ed25519-cert-v01@openssh.com` */
   readonly type: string;
@@ -21,7 +18,7 @@ export interface Certificate {
   readonly authority: string;
 }
 
-const suffix = '-cert-v01@openssh.com';
+export const suffix = '-cert-v01@openssh.com';
 
 export const isCertificateType = (type: string): boolean => type.endsWith(suffix);
 
@@ -92,73 +89,6 @@ export function certified(key: ParsedKey, { type, blob }: Certificate): ParsedKe
 
 /** RSA certificates are used with SHA-512: the name without one means SHA-1, which nobody accepts any more. */
 const wireType = (type: string): string => (type === `ssh-rsa${suffix}` ? `rsa-sha2-512${suffix}` : type);
-
-/** What ssh2 keeps of a connection and does not publish: looked at with care. */
-interface Protocol {
-  authPK(user: string, key: ParsedKey, algorithm?: string, sign?: Sign): void;
-  readonly _packetRW: { readonly write: PacketWriter };
-}
-
-type Sign = (data: Buffer, done: (signature: Buffer) => void) => void;
-
-interface PacketWriter {
-  readonly allocStart: number;
-  alloc(payloadSize: number): Buffer;
-  finalize(packet: Buffer, force?: boolean): Buffer;
-}
-
-/** Lets a connection log in with certificates. To be called once, after `connect`. */
-export function allowCertificates(client: Client): void {
-  const protocol = (client as unknown as { readonly _protocol?: Partial<Protocol> })._protocol;
-  const packets = protocol?._packetRW;
-  if (typeof protocol?.authPK !== 'function' || typeof packets?.write.finalize !== 'function') {
-    throw new TypeError(
-      'Cannot use a certificate: this version of ssh2 is not the one that it was written for',
-    );
-  }
-  const original = protocol.authPK.bind(protocol) as Protocol['authPK'];
-  protocol.authPK = (user, key, algorithm, sign) => {
-    if (!isCertificateType(key.type) || sign === undefined) {
-      original(user, key, algorithm, sign);
-      return;
-    }
-    original(user, key, algorithm, (data, done) =>
-      sign(data, (signature) => {
-        // `done` writes the packet at once, with the wrong name of the signature in it. The writer is not the one of the
-        // handshake any more.
-        const writer = packets.write;
-        const finalize = writer.finalize.bind(writer);
-        writer.finalize = (packet, force) => finalize(renamed(packet, writer), force);
-        try {
-          done(signature);
-        } finally {
-          delete (writer as Partial<PacketWriter>).finalize;
-        }
-      }),
-    );
-  };
-}
-
-/** The same request with the signature named by its own algorithm: `ssh-ed25519`, not `ssh-ed25519-cert-...`. */
-function renamed(packet: Buffer, writer: PacketWriter): Buffer {
-  const reader = new Reader(packet.subarray(writer.allocStart));
-  reader.skip(1); // SSH_MSG_USERAUTH_REQUEST
-  for (const _ of ['user', 'service', 'method']) reader.bytes();
-  reader.skip(1); // TRUE: a signature follows
-  const algorithm = reader.text();
-  reader.bytes(); // the certificate
-  const before = packet.subarray(writer.allocStart, writer.allocStart + reader.position);
-  const signature = new Reader(reader.bytes());
-  signature.bytes();
-  const plain = Buffer.from(algorithm.slice(0, -suffix.length));
-  const payload = Buffer.concat([
-    before,
-    withLength(Buffer.concat([withLength(plain), withLength(signature.bytes())])),
-  ]);
-  const result = writer.alloc(payload.length);
-  payload.copy(result, writer.allocStart);
-  return result;
-}
 
 /** The fields of RFC 4251, one after the other. @throws RangeError at an end that comes too early */
 export class Reader {

@@ -92,7 +92,10 @@ async function identityOfKey(
   const opener = passphrase && (await secrets.resolve(passphrase, use)).reveal();
   const opened = openedKey(text, opener);
   if (typeof opened === 'string') {
-    const why = opened === 'wrong' ? `"${passphrase?.secret}" is not its passphrase` : unopened[opened];
+    const why =
+      opened === 'wrong'
+        ? `is not opened by "${passphrase?.secret}", needs the passphrase that it was made with: ssh-keygen -y -f FILE tells`
+        : unopened[opened];
     throw new Failure('ServerLoginRefused', `${use.host} cannot be asked: the key "${key.secret}" ${why}`);
   }
   if (!certificate) return { key: opened, sign: (data, hash) => signBy(opened, data, hash) };

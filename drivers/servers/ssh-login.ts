@@ -2,9 +2,10 @@ import { connect as connectTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BaseAgent, Client, type ParsedKey, type SignCallback } from 'ssh2';
 import { Failure } from '../../domain/failures.js';
-import { allowCertificates, fingerprintOf } from './ssh-certificate.js';
+import { fingerprintOf } from './ssh-certificate.js';
 import { fingerprintsOf, type Credential, type Identity } from './ssh-credential.js';
 import type { SshHop, SshLimits } from './ssh-target.js';
+import { closeGaps } from './ssh2-gaps.js';
 
 /** Why one attempt failed that may be repeated. */
 export class Unreached extends Error {
@@ -47,10 +48,12 @@ function reasonFor({ code, message }: NodeJS.ErrnoException): string {
   return `cannot be connected to: ${message}`;
 }
 
+const rsaAlgorithms: readonly string[] = ['rsa-sha2-512', 'rsa-sha2-256'];
+
 const keyFamilies: readonly (readonly string[])[] = [
   ['ssh-ed25519'],
   ['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
-  ['rsa-sha2-512', 'rsa-sha2-256'],
+  rsaAlgorithms,
 ];
 
 /**
@@ -79,12 +82,11 @@ export async function logIn(
   );
 }
 
+/** By the algorithms of their signatures. `undefined` is whatever both prefer. */
 function kindsToAskFor(pins: readonly string[]): readonly (readonly string[] | undefined)[] {
-  const kinds = pins.map((pin) => (pin.includes(' ') ? pin.split(' ')[0] : undefined));
+  const kinds = [...new Set(pins.map((pin) => (pin.includes(' ') ? pin.split(' ')[0] : undefined)))];
   if (kinds.includes(undefined)) return [undefined, ...keyFamilies];
-  return [
-    kinds.flatMap((kind) => (kind === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [kind as string])),
-  ];
+  return kinds.map((kind) => (kind === 'ssh-rsa' ? rsaAlgorithms : [kind as string]));
 }
 
 const pinOf = (hostKey: string): string => hostKey.split(' ').at(-1) ?? '';
@@ -102,9 +104,10 @@ class Login {
   #hostKey: 'unseen' | 'known' | 'other' = 'unseen';
   /** What came before the machine said who it is. */
   #greeting = '';
-  #state: 'silent' | 'spoke' | 'knows itself' = 'silent';
+  #isSilent = true;
+  #offered = false;
   /** Ways to log in that the machine still offered when it refused. */
-  #left: readonly string[] | undefined;
+  #left: readonly string[] = [];
   #partial = false;
   /** Kinds of signatures that the machine accepts, where it says so. */
   #accepts: readonly string[] | undefined;
@@ -149,7 +152,6 @@ class Login {
         else reject(error);
       });
       client.once('close', () => reject(new Error('closed')));
-      stream.on('data', (chunk: Buffer) => this.#hear(chunk));
       client.connect({
         sock: stream as never,
         username: this.#hop.user,
@@ -160,19 +162,18 @@ class Login {
           ? {}
           : { algorithms: { serverHostKey: [...this.#algorithms] as never } }),
         hostVerifier: (hostKey: Buffer) => this.#verify(hostKey),
-        authHandler: ((left: readonly string[] | null, partial: boolean | null) =>
-          this.#next(left, partial)) as never,
+        authHandler: (() => this.#next()) as never,
       });
-      allowCertificates(client);
-      this.#listenForAlgorithms();
+      closeGaps(client, {
+        onGreeting: (text) => (this.#greeting = text),
+        onIdentification: () => (this.#isSilent = false),
+        onAlgorithms: (names) => (this.#accepts = names),
+        onRefusal: (left, partial) => {
+          this.#left = left;
+          this.#partial ||= partial;
+        },
+      });
     });
-  }
-
-  /** Until the machine has said who it is; lines before that are a greeting, or why it does not want to talk. */
-  #hear(chunk: Buffer): void {
-    if (this.#state !== 'silent') return;
-    this.#greeting = (this.#greeting + chunk.toString('latin1')).slice(0, 4096);
-    if (/^SSH-/m.test(this.#greeting)) this.#state = 'spoke';
   }
 
   #verify(hostKey: Buffer): boolean {
@@ -182,28 +183,12 @@ class Login {
     return this.#hostKey === 'known';
   }
 
-  #next(left: readonly string[] | null, partial: boolean | null) {
-    if (left === null && this.#left === undefined) {
-      this.#left = [];
-      return { type: 'agent', username: this.#hop.user, agent: new Identities(this.#credential.identities) };
-    }
-    this.#left = left ?? [];
-    this.#partial = partial === true;
-    return false;
-  }
-
-  /** ssh2 keeps to itself what the machine accepts. It is for the words of a refusal only. */
-  #listenForAlgorithms(): void {
-    type Extensions = readonly { readonly name: string; readonly algs: readonly string[] }[];
-    type Handlers = Record<string, ((protocol: unknown, extensions: Extensions) => void) | undefined>;
-    const handlers = (this.#client as unknown as { _protocol?: { _handlers?: Handlers } })._protocol
-      ?._handlers;
-    const original = handlers?.['EXT_INFO'];
-    if (!handlers || !original) return;
-    handlers['EXT_INFO'] = (protocol, extensions) => {
-      this.#accepts ??= extensions.find(({ name }) => name === 'server-sig-algs')?.algs;
-      original(protocol, extensions);
-    };
+  /** Everything is offered at once: what is not accepted then, never will be. */
+  #next() {
+    if (this.#offered) return false;
+    this.#offered = true;
+    const agent = new Identities(this.#credential.identities);
+    return { type: 'agent', username: this.#hop.user, agent };
   }
 
   #explained(error: Error & { readonly level?: string; readonly code?: unknown }): Error {
@@ -212,7 +197,7 @@ class Login {
     if (/too many authentication failures/i.test(message)) {
       const many = this.#credential.identities.length;
       return this.#refusal(
-        `gave up after some of ${many} keys`,
+        `gave up after some of the ${many} ${this.#credential.words.replace(/^the /, '')}`,
         "needs the right one to be named: keys of the agent in the worker's worker.yaml",
       );
     }
@@ -220,7 +205,7 @@ class Login {
     if (level === 'handshake' || /^no matching/i.test(message)) {
       return new Unreached(`agrees on no way to talk: ${message}`);
     }
-    if (this.#state === 'silent') {
+    if (this.#isSilent) {
       const said = this.#greeting.trim().split('\n')[0] ?? '';
       if (said !== '' && !/MaxStartups|allowed at this time/i.test(said)) {
         return new Unreached(`is no SSH server: it says "${said.slice(0, 80)}"`);
@@ -238,8 +223,7 @@ class Login {
 
   #late(): string {
     const seconds = inSeconds(this.#limits.loginTimeoutMs);
-    if (this.#state === 'silent')
-      return `does not answer: it takes connections and says nothing for ${seconds} s`;
+    if (this.#isSilent) return `does not answer: it takes connections and says nothing for ${seconds} s`;
     return this.#hostKey === 'known'
       ? `does not answer the login within ${seconds} s`
       : `does not finish the handshake within ${seconds} s`;
@@ -251,11 +235,11 @@ class Login {
       return this.#refusal(`cannot be asked: the agent ${this.#agentTrouble}`, 'needs an agent that signs');
     if (this.#partial) {
       return this.#refusal(
-        `accepts ${this.#credential.words}, but wants ${this.#left?.join(' or ')} as well`,
+        `accepts ${this.#credential.words}, but wants ${this.#left.join(' or ')} as well`,
         'needs "AuthenticationMethods publickey" for this user',
       );
     }
-    if (this.#left && this.#left.length > 0 && !this.#left.includes('publickey')) {
+    if (this.#left.length > 0 && !this.#left.includes('publickey')) {
       return this.#refusal(
         `accepts no keys at all, only ${this.#left.join(' or ')}`,
         'needs "PubkeyAuthentication yes"',
@@ -288,7 +272,7 @@ class Login {
 }
 
 const signaturesOf = ({ type }: ParsedKey): readonly string[] =>
-  type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type.replace(/-cert-v01@openssh\.com$/, '')];
+  type === 'ssh-rsa' ? rsaAlgorithms : [type.replace(/-cert-v01@openssh\.com$/, '')];
 
 const inSeconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
 
