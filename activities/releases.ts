@@ -2,12 +2,15 @@ import { activityInfo } from '@temporalio/activity';
 import type { FencingToken, Release } from '../domain/deployment.js';
 import type { ReleaseId, ServerName } from '../domain/names.js';
 import { serverNamed, type Service } from '../domain/service.js';
-import { renderUnit } from '../domain/unit-template.js';
+import { Secret } from '../domain/secret.js';
+import { filesOf, unitOf } from '../domain/settings.js';
+import { neededFor } from '../domain/space.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { DrainReport } from '../drivers/servers/driver.js';
 import type { Patience } from '../drivers/patience.js';
 import { confirmIdle } from './observation.js';
 import { patiently } from './patience.js';
+import { confirmSettings, settingsForOne } from './settings.js';
 
 /** One change on one server. */
 export interface ServerChange {
@@ -24,12 +27,22 @@ export const createReleaseActivities = (drivers: Drivers) => ({
       const server = serverNamed(service, input.server);
       const artifact = await drivers.artifacts.ensure(release.artifact, service, patience);
       const loader = artifact.facts.binaries?.program.interpreter;
+      const { templates } = artifact;
+      const current = await settingsForOne(drivers, service, templates, server);
+      confirmSettings(current.digest, release.settings, server.name);
+      const context = { service, server, release: release.id };
       const installation = {
         release: release.id,
         artifact: release.artifact.sha256,
         sizeBytes: artifact.sizeBytes,
         open: artifact.open,
-        unitFile: renderUnit(artifact.unitTemplate, { service, server, release: release.id }),
+        needs: neededFor(artifact.facts),
+        unitFile: unitOf(templates, context),
+        files: filesOf(templates, context, current.reveal).map(({ text, ...file }) => ({
+          ...file,
+          content: new Secret(text),
+        })),
+        shared: service.configuration.shared,
         executable: service.program.executable,
         ...(loader === undefined ? {} : { loader }),
         keep: service.keepReleases,

@@ -81,6 +81,10 @@ export const planReport = (service: Service, plan: Plan): readonly string[] => [
             : `installed and started; ${restores} again if undone`,
         ] as const,
     ),
+    ...(plan.settings.length === 0 ? [] : [['settings', plan.settings.join('\n')] as const]),
+    ...plan.servers
+      .filter(({ settings }) => settings.length > 0)
+      .map(({ server, settings }) => [`on ${server}`, settings.join('\n')] as const),
     ...plan.steps.map((step, index) => [`switch ${index + 1}`, describeSplit(step)] as const),
     ['approval', approvalLine(service)],
     [

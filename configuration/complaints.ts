@@ -25,7 +25,8 @@ export function complaintsOf(
       return issue.keys.map((key) => unknownKey([...path, key], known));
     }
     if (issue.code === 'invalid_key') {
-      return [{ path, at: 'key' as const, message: 'is not the name of a header, needs one' }];
+      const [why] = issue.issues;
+      return [{ path, at: 'key' as const, message: why?.message ?? 'is not a name that can stand here' }];
     }
     return [{ path, at: 'value' as const, message: issue.message }];
   });

@@ -33,8 +33,11 @@ export interface Artifact {
 export interface ArtifactFacts {
   readonly sizeBytes: number;
   readonly files: number;
+  /** What it takes unpacked: bytes, and entries with their directories. */
+  readonly unpackedBytes: number;
+  readonly entries: number;
   readonly executable: Digest;
-  /** Digest of everything that makes the release beside the program: the unit file template. */
+  /** Digest of everything that makes the release beside the program: unit and configuration as they are on the servers. */
   readonly settings: Digest;
   /** What the loader will find in it; missing where a worker of an earlier version has read it. */
   readonly binaries?: Binaries;
@@ -44,6 +47,8 @@ export interface Release {
   readonly id: ReleaseId;
   readonly artifact: Artifact;
   readonly executable: Digest;
+  /** Of unit and configuration; its first digits are in the id. */
+  readonly settings: Digest;
   readonly version?: string;
 }
 

@@ -13,6 +13,7 @@ export const failures = {
   ArchiveUnsafe: { transient: false },
   ArchiveIncomplete: { transient: false },
   ProgramIncompatible: { transient: false },
+  TemplateRefused: { transient: false },
   // servers
   ServerUnreachable: { transient: true },
   HostKeyMismatch: { transient: false },

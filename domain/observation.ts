@@ -81,6 +81,8 @@ export interface ServerFacts {
   /** Established connections from elsewhere to the program's port. */
   readonly connections: number;
   readonly freeBytes: number;
+  /** Files that there is room for; missing where the file system sets no limit. */
+  readonly freeInodes?: number;
   /** The newest fencing token that the server has accepted, or empty. */
   readonly token: string;
   /** What a program finds there to run on. */

@@ -8,6 +8,8 @@ import { hashOf } from './hash.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
 import { factsOf, leftOutOf, type Observation, type ServerObservation } from './observation.js';
 import { rootByKey, type Server, type Service } from './service.js';
+import { describeSettings } from './settings.js';
+import { neededFor, shortage } from './space.js';
 import { allTo, describeSplit, type Split } from './split.js';
 import { describeMarks, unfitMarksOf } from './unfit.js';
 
@@ -18,6 +20,8 @@ export interface Plan {
   readonly live: Color | 'nothing';
   readonly idle: Color;
   readonly servers: readonly PlannedServer[];
+  /** What is filled in and set on every server, in words: names of secrets, never secrets. */
+  readonly settings: readonly string[];
   readonly steps: readonly Split[];
   /** The load balancer's objects that this service depends on, by name, as they were when it was planned. */
   readonly objects: Readonly<Record<string, string>>;
@@ -37,6 +41,8 @@ export interface PlannedServer {
   readonly server: ServerName;
   /** The release that is put back when this deployment is undone. */
   readonly restores: ReleaseId | 'nothing';
+  /** Settings that are not the same on every server of the plan. */
+  readonly settings: readonly string[];
 }
 
 export type Planning =
@@ -117,6 +123,21 @@ function complaintsAboutIdle(server: Server, observation: Observation): readonly
   return complaints;
 }
 
+/** Told before anything is changed; an installation looks again. */
+function complaintsAboutSpace(
+  { name, directory }: Server,
+  { id }: Release,
+  artifact: ArtifactFacts,
+  observation: Observation,
+): readonly Complaint[] {
+  const facts = factsOf(observation, name);
+  if (!facts || facts.installedReleases.includes(id)) return [];
+  const missing = shortage({ bytes: facts.freeBytes, inodes: facts.freeInodes }, neededFor(artifact));
+  return missing === undefined
+    ? []
+    : [{ failure: 'DiskFull', message: `Cannot deploy to "${name}": below ${directory} ${missing}` }];
+}
+
 /** What was taken back because it was ill is not tried again by mistake. */
 function complaintsAboutUnfit(
   { service, artifact, again }: DeploymentRequest,
@@ -169,8 +190,13 @@ export function computePlan(
     id: releaseIdOf(artifact.sha256, facts.settings),
     artifact,
     executable: facts.executable,
+    settings: facts.settings,
     ...(version === undefined ? {} : { version }),
   };
+  const full = service.environments[idle].flatMap((server) =>
+    complaintsAboutSpace(server, release, facts, observation),
+  );
+  if (full.length > 0) return { kind: 'refused', complaints: full };
   const liveRuns = runsOf(service, otherColor(idle), observation);
   const live = serves(service, otherColor(idle), observation) ? otherColor(idle) : 'nothing';
   const leftBehind = unreachableOf(idle, observation).map(({ server, message }) => ({
@@ -181,9 +207,11 @@ export function computePlan(
     release,
     live,
     idle,
-    servers: service.environments[idle]
-      .filter(({ name }) => !leftBehind.some(({ server }) => server === name))
-      .map((server) => plannedServer(server, observation)),
+    ...plannedServers(
+      service,
+      service.environments[idle].filter(({ name }) => !leftBehind.some(({ server }) => server === name)),
+      observation,
+    ),
     steps: [allTo(idle)],
     objects: oursOf(observation),
     liveRuns,
@@ -223,11 +251,33 @@ export function differences(
   });
 }
 
-function plannedServer(server: Server, observation: Observation): PlannedServer {
+function plannedServers(
+  service: Service,
+  servers: readonly Server[],
+  observation: Observation,
+): Pick<Plan, 'servers' | 'settings'> {
+  const described = servers.map((server) => ({
+    server,
+    settings: describeSettings(service, server),
+  }));
+  const [first] = described;
+  const alike = (first?.settings ?? []).filter((line) =>
+    described.every(({ settings }) => settings.includes(line)),
+  );
+  return {
+    settings: alike,
+    servers: described.map(({ server, settings }) => ({
+      server: server.name,
+      restores: restoredOn(server, observation),
+      settings: settings.filter((line) => !alike.includes(line)),
+    })),
+  };
+}
+
+function restoredOn(server: Server, observation: Observation): ReleaseId | 'nothing' {
   const facts = factsOf(observation, server.name);
   const active = facts?.activeRelease;
-  const fit = active !== undefined && facts?.unfitReleases[active] === undefined;
-  return { server: server.name, restores: fit ? active : 'nothing' };
+  return active !== undefined && facts?.unfitReleases[active] === undefined ? active : 'nothing';
 }
 
 /** SHA-256 of what runs on each server of an environment. */

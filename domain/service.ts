@@ -13,6 +13,7 @@ export interface Service {
   readonly name: string;
   readonly destination: string;
   readonly program: ProgramSettings;
+  readonly configuration: ConfigurationSettings;
   readonly environments: Readonly<Record<Color, readonly Server[]>>;
   readonly loadBalancer: LoadBalancerSettings;
   readonly publicAddress: PublicAddress;
@@ -38,6 +39,31 @@ export interface ProgramSettings {
   /** Who it runs as where the helper is installed. */
   readonly user: string;
 }
+
+/** What differs between places: filled into templates of the artifact, and into the unit. */
+export interface ConfigurationSettings {
+  /** Paths in the artifact of the program's configuration files; each is a template. */
+  readonly files: readonly string[];
+  /** Directories below `shared/` that outlive releases and belong to the program's user. */
+  readonly shared: readonly string[];
+  /** What `{{name}}` stands for. */
+  readonly values: Layers<string | SecretReference>;
+  /** Settings of the unit's section `[Service]` such as `MemoryMax`. */
+  readonly limits: Layers<string>;
+  /** Keys the fingerprints by which a changed secret makes another release; the SSH key of a server when left out. */
+  readonly fingerprintKey?: SecretReference;
+}
+
+/** Said for all servers, over that for an environment, over that for one server. */
+export interface Layers<Item> extends Readonly<Record<Color, Readonly<Record<string, Item>>>> {
+  readonly all: Readonly<Record<string, Item>>;
+  readonly servers: Readonly<Record<string, Readonly<Record<string, Item>>>>;
+}
+
+export const layered = <Item>(
+  layers: Layers<Item>,
+  { color, name }: Pick<Server, 'color' | 'name'>,
+): Readonly<Record<string, Item>> => ({ ...layers.all, ...layers[color], ...layers.servers[name] });
 
 /** One place in an environment, as the load balancer knows it. */
 export interface Server {

@@ -1,7 +1,9 @@
 import type { ServerName } from '../domain/names.js';
-import type { Service } from '../domain/service.js';
+import type { SecretReference } from '../domain/secret.js';
+import type { Server, Service } from '../domain/service.js';
 import type { ArtifactStore } from './artifacts/store.js';
 import type { LoadBalancerDriver } from './load-balancers/driver.js';
+import type { ConfigurationSecret } from './servers/configuration-secret.js';
 import type { ServerDriver } from './servers/driver.js';
 import type { TrafficProber } from './traffic/driver.js';
 
@@ -10,6 +12,12 @@ export interface Drivers {
   /** Resolves the secrets it needs, hence the promise. */
   loadBalancer(service: Service): Promise<LoadBalancerDriver>;
   server(service: Service, server: ServerName): ServerDriver;
+  /** A secret that a service's configuration names, for one of its servers. */
+  configurationSecret(
+    service: Service,
+    server: Server,
+    reference: SecretReference,
+  ): Promise<ConfigurationSecret>;
   readonly artifacts: ArtifactStore;
   readonly prober: TrafficProber;
 }

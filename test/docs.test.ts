@@ -11,7 +11,7 @@ import { tallyLines } from '../client/words.js';
 import { exitCodes } from '../domain/deployment.js';
 import { messageNames, phases } from '../domain/phase.js';
 import { emptyTally } from '../domain/traffic.js';
-import { placeholderNames } from '../domain/unit-template.js';
+import { placeholderNames } from '../domain/template.js';
 import { readWorkerConfiguration } from '../worker/configuration.js';
 import { SecretsSchema } from '../worker/secrets.js';
 

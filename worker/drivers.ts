@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import type { Logger } from 'pino';
 import type { ServerName } from '../domain/names.js';
-import { serverNamed, serversOf, type OvhApiSettings, type Service } from '../domain/service.js';
+import type { SecretReference } from '../domain/secret.js';
+import { serverNamed, serversOf, type OvhApiSettings, type Server, type Service } from '../domain/service.js';
 import { createArtifactCache } from '../drivers/artifacts/cache.js';
 import { createFileArtifacts } from '../drivers/artifacts/file.js';
 import { createHttpsArtifacts } from '../drivers/artifacts/https.js';
@@ -13,6 +14,7 @@ import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
 import type { Agents } from '../drivers/agents.js';
 import type { Secrets } from '../drivers/secrets.js';
+import { configurationSecret, type ConfigurationSecret } from '../drivers/servers/configuration-secret.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
 import { SshConnections } from '../drivers/servers/ssh-connection.js';
 import { createSshServer } from '../drivers/servers/ssh.js';
@@ -66,6 +68,14 @@ export class WorkerDrivers implements Drivers {
       agents: this.#agents,
       pool: this.#ssh,
     });
+  }
+
+  configurationSecret(
+    service: Service,
+    server: Server,
+    reference: SecretReference,
+  ): Promise<ConfigurationSecret> {
+    return configurationSecret(this.#secrets, service, server, reference);
   }
 
   /** Ends every connection. */

@@ -236,5 +236,8 @@ const knownKeys: KnownKeys = (path) => {
     if (typeof step === 'number') schema = schema['items'];
     else schema = isRecord(schema['properties']) ? schema['properties'][String(step)] : undefined;
   }
-  return isRecord(schema) && isRecord(schema['properties']) ? Object.keys(schema['properties']) : undefined;
+  if (!isRecord(schema)) return undefined;
+  const { properties, propertyNames } = schema;
+  if (isRecord(properties)) return Object.keys(properties);
+  return isRecord(propertyNames) ? (propertyNames['enum'] as readonly string[] | undefined) : undefined;
 };

@@ -105,7 +105,8 @@ const unit = () =>
   );
 
 const urlPath = () => text('a path such as /health', /^\/[\x21-\x7e]*$/);
-const headerName = () => text('the name of a header', /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/);
+const headerPattern = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
+const headerName = () => text('the name of a header', headerPattern);
 
 /** Never repeats what was written: it may be the secret itself. */
 const secretReference = () => {
@@ -223,6 +224,72 @@ const Ssh = Login.extend({
     .describe('A connection that nobody uses is closed after this long. Default: 30s'),
 });
 
+/** systemd's own words: resources that a unit may use, and nothing that says what it runs, or as whom. */
+const limitNames = [
+  'MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax CPUWeight CPUQuota AllowedCPUs IOWeight TasksMax Nice',
+  'IOSchedulingClass IOSchedulingPriority OOMScoreAdjust OOMPolicy LimitAS LimitCORE LimitCPU LimitDATA LimitFSIZE',
+  'LimitLOCKS LimitMEMLOCK LimitMSGQUEUE LimitNICE LimitNOFILE LimitNPROC LimitRSS LimitRTPRIO LimitRTTIME',
+  'LimitSIGPENDING LimitSTACK',
+].flatMap((line) => line.split(' '));
+
+const limit = () =>
+  z
+    .union(
+      [text('a value', /^[A-Za-z0-9%][A-Za-z0-9%.:,-]{0,63}$/), z.int(), text('a value', /^-\d{1,4}$/)],
+      needs('a value as systemd writes it, such as 512M, 50% or 65536'),
+    )
+    .transform(String);
+
+const Limits = z.partialRecord(z.enum(limitNames), limit(), needs('a map of limits'));
+
+/** Never repeats what was written: it may be a secret that should not stand there. */
+const value = () => {
+  const hushed = {
+    error: ({ input }: Issue) =>
+      `${typeof input === 'string' ? 'is no text that can be filled in' : describeValue(input)}, needs text, a whole number, true, false or "secret:<name>"; other numbers in quotes`,
+  };
+  const words = z
+    .string(hushed)
+    .regex(/^(?!secret:)[^\0]*$/, hushed)
+    .max(16_384, hushed);
+  return z
+    .union([secretReference(), words, z.int(hushed), z.boolean(hushed)], hushed)
+    .transform((written) => (typeof written === 'object' ? written : String(written)));
+};
+
+const Values = z.record(
+  z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,62}$/, {
+    error: 'cannot name a value, needs letters, digits, "_" and "-", a letter first, 63 at most',
+  }),
+  value(),
+  needs('a map of names to values'),
+);
+
+const layer = () => ({
+  values: Values.optional().describe('What {{name}} stands for in templates: text, numbers, secret:<name>'),
+  limits: Limits.optional().describe('Settings of the unit, section [Service], such as MemoryMax: 512M'),
+});
+
+const ProgramConfiguration = map({
+  files: z
+    .array(relativePath(), needs('a list of paths in the artifact'))
+    .prefault([])
+    .describe("The program's configuration files, paths in the artifact; each is a template"),
+  shared: z
+    .array(
+      text('a name without slashes', /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/),
+      needs('a list of names of directories'),
+    )
+    .prefault([])
+    .describe("Directories below shared/ that outlive releases, owned by the program's user"),
+  ...layer(),
+  blue: map(layer()).optional().describe('What differs on the servers of blue'),
+  green: map(layer()).optional().describe('What differs on the servers of green'),
+  fingerprintKey: secretReference()
+    .optional()
+    .describe("Keys the fingerprints of secrets in release ids. Default: the first server's SSH key"),
+});
+
 export const ServerEntry = map({
   name: label('a name')
     .transform((name) => ServerName(name))
@@ -239,6 +306,7 @@ export const ServerEntry = map({
   unit: unit().optional().describe('Default: program.unit'),
   directory: absolutePath().optional().describe('Default: program.directory'),
   probe: Probe.optional(),
+  ...layer(),
   ssh: Ssh.extend({ host: host().optional().describe("What SSH reaches. Default: the server's address") })
     .optional()
     .describe('What differs from ssh at the top'),
@@ -322,7 +390,11 @@ const PublicAddress = map({
 
 const Artifact = map({
   headers: z
-    .record(headerName(), secretReference(), needs('a map of header names to secrets'))
+    .record(
+      z.string().regex(headerPattern, { error: 'is not the name of a header, needs one' }),
+      secretReference(),
+      needs('a map of header names to secrets'),
+    )
     .prefault({})
     .describe("Sent to the artifact URL's own host only"),
   maxSize: size().prefault('500 MB'),
@@ -411,6 +483,9 @@ const Drain = map({
 export const Configuration = map({
   service: label('a name').describe('Name of the service'),
   program: Program.prefault({}).describe('How the program is found in its artifact and run on a server'),
+  configuration: ProgramConfiguration.prefault({}).describe(
+    'What differs between places: filled into templates of the artifact, and into the unit',
+  ),
   ssh: Ssh.extend({
     knownHosts: text('the path of a known_hosts file, relative to this file', /^[^\0]+$/)
       .optional()

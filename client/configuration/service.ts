@@ -1,6 +1,7 @@
 import type { Color } from '../../domain/color.js';
 import { SecretName, ServiceId } from '../../domain/names.js';
 import type {
+  ConfigurationSettings,
   LoadBalancerSettings,
   OvhApiSettings,
   Server,
@@ -40,6 +41,7 @@ export function toService(
       unitFile: program.unitFile ?? `lib/systemd/system/${unit}`,
       user: program.user ?? name,
     },
+    configuration: toSettings(configuration),
     environments: { blue: serversOf('blue'), green: serversOf('green') },
     loadBalancer: toLoadBalancer(configuration.loadBalancer),
     publicAddress: { url: publicAddress.url.replace(/\/$/, ''), identify: publicAddress.identify },
@@ -72,6 +74,26 @@ export function toService(
     retire,
     drain: { atMostMs: drain.atMost },
     keepReleases,
+  };
+}
+
+function toSettings({ configuration, environments }: Configuration): ConfigurationSettings {
+  const { files, shared, blue, green, fingerprintKey } = configuration;
+  const entries = [...environments.blue, ...environments.green];
+  const layersOf = <Part extends 'values' | 'limits'>(part: Part) => ({
+    all: configuration[part] ?? {},
+    blue: blue?.[part] ?? {},
+    green: green?.[part] ?? {},
+    servers: Object.fromEntries(
+      entries.flatMap((entry) => (entry[part] === undefined ? [] : [[entry.name, entry[part]]])),
+    ),
+  });
+  return {
+    files,
+    shared,
+    values: layersOf('values') as ConfigurationSettings['values'],
+    limits: layersOf('limits') as ConfigurationSettings['limits'],
+    ...(fingerprintKey === undefined ? {} : { fingerprintKey }),
   };
 }
 

@@ -7,7 +7,7 @@ import type { Binary } from '../../domain/binary.js';
 import { libraryPathOf, type Binaries } from '../../domain/library-search.js';
 import { Digest } from '../../domain/names.js';
 import type { ProgramSettings } from '../../domain/service.js';
-import { complaintsAboutTemplate } from '../../domain/unit-template.js';
+import type { Template } from '../../domain/template.js';
 import type { Patience } from '../patience.js';
 import {
   dangersOf,
@@ -26,8 +26,12 @@ export interface ArchiveContents {
   readonly executable: Digest;
   readonly binaries: Binaries;
   readonly unitTemplate: string;
+  /** The files of the program's configuration, as they are before they are filled in. */
+  readonly configuration: readonly Template[];
   /** Entries that are no directories. */
   readonly files: number;
+  /** All entries. */
+  readonly entries: number;
   readonly unpackedBytes: number;
 }
 
@@ -37,6 +41,12 @@ export interface ArchiveLimits {
   readonly entries: number;
 }
 
+/** What a service wants to find in an archive. */
+export interface Wanted extends ProgramSettings {
+  /** Paths of the files of the program's configuration. */
+  readonly configurationFiles?: readonly string[];
+}
+
 /**
  * Reads the tar.gz at `path` from begin to end without unpacking it. `name` stands for it in messages.
  * @throws Failure `ArchiveUnsafe` or `ArchiveIncomplete`, with all complaints at once
@@ -44,7 +54,7 @@ export interface ArchiveLimits {
 export async function inspectArchive(
   path: string,
   name: string,
-  program: ProgramSettings,
+  program: Wanted,
   limits: ArchiveLimits,
   patience: Patience,
 ): Promise<ArchiveContents> {
@@ -103,12 +113,15 @@ class Inspection {
   readonly #libraries = new Map<string, ReadFile<ElfReading | undefined>>();
   #executable: ReadFile<ElfReading> | undefined;
   #unit: ReadFile<Buffer> | undefined;
+  readonly #configurationPaths: readonly string[];
+  readonly #configuration = new Map<string, ReadFile<Buffer>>();
   #ended = false;
   unpackedBytes = 0;
 
-  constructor(program: ProgramSettings, limits: ArchiveLimits) {
+  constructor(program: Wanted, limits: ArchiveLimits) {
     this.#executablePath = plainPath(program.executable);
     this.#unitPath = plainPath(program.unitFile);
+    this.#configurationPaths = (program.configurationFiles ?? []).map(plainPath);
     this.#limits = limits;
   }
 
@@ -143,7 +156,8 @@ class Inspection {
     }
     const plain = plainPath(path);
     if (plain === this.#executablePath) this.#executable = new ReadFile(entry, maxElfBytes, readElf);
-    else if (plain === this.#unitPath) this.#unit = new ReadFile(entry, maxUnitBytes + 1, (bytes) => bytes);
+    else if (plain === this.#unitPath) this.#unit = readText(entry);
+    else if (this.#configurationPaths.includes(plain)) this.#configuration.set(plain, readText(entry));
     else if (isLibrary(plain) && this.#libraries.size < maxLibraries) {
       this.#libraries.set(plain, new ReadFile(entry, maxElfBytes, readLibrary));
     } else entry.resume();
@@ -171,18 +185,27 @@ class Inspection {
   judge(name: string): ArchiveContents {
     const dangers = [...this.#distrust, ...dangersOf(this.#entries)];
     const executable = this.#judgeExecutable();
-    const unit = this.#judgeUnit();
+    const unit = this.#judgeTemplate(this.#unitPath, 'program.unitFile', this.#unit);
+    const configuration = this.#configurationPaths.map((path) =>
+      this.#judgeTemplate(path, 'configuration.files', this.#configuration.get(path)),
+    );
     const gaps = [
       ...('complaints' in executable ? executable.complaints : []),
-      ...('complaints' in unit ? unit.complaints : []),
+      ...[unit, ...configuration].flatMap((template) =>
+        'complaints' in template ? template.complaints : [],
+      ),
     ];
     if (dangers.length > 0) throw refusal('ArchiveUnsafe', name, [...dangers, ...gaps]);
-    if ('complaints' in executable || 'complaints' in unit) throw refusal('ArchiveIncomplete', name, gaps);
+    if ('complaints' in executable || 'complaints' in unit || gaps.length > 0) {
+      throw refusal('ArchiveIncomplete', name, gaps);
+    }
     return {
       executable: executable.executable,
-      binaries: this.#binaries(executable.elf, unit.unitTemplate),
-      ...unit,
+      binaries: this.#binaries(executable.elf, unit.text),
+      unitTemplate: unit.text,
+      configuration: configuration.flatMap((template) => ('complaints' in template ? [] : [template])),
       files: this.#entries.filter(({ type }) => type !== 'Directory').length,
+      entries: this.#entries.length,
       unpackedBytes: this.unpackedBytes,
     };
   }
@@ -225,17 +248,14 @@ class Inspection {
     };
   }
 
-  #judgeUnit(): Pick<ArchiveContents, 'unitTemplate'> | Complaints {
-    const path = this.#unitPath;
-    const complaint = this.#complaintAboutFile(path, 'program.unitFile');
+  #judgeTemplate(path: string, key: string, file: ReadFile<Buffer> | undefined): Template | Complaints {
+    const complaint = this.#complaintAboutFile(path, key);
     if (complaint !== undefined) return { complaints: [complaint] };
-    const { seen } = this.#unit!;
-    if (seen.length > maxUnitBytes)
-      return { complaints: [`"${path}" is larger than ${maxUnitBytes / 1024} KiB`] };
-    const unitTemplate = textOf(seen);
-    if (unitTemplate === undefined) return { complaints: [`"${path}" is no UTF-8 text`] };
-    const complaints = complaintsAboutTemplate(unitTemplate).map((words) => `"${path}" ${words}`);
-    return complaints.length > 0 ? { complaints } : { unitTemplate };
+    const { seen } = file!;
+    if (seen.length > maxTemplateBytes)
+      return { complaints: [`"${path}" is larger than ${maxTemplateBytes / 1024} KiB (${key})`] };
+    const text = textOf(seen);
+    return text === undefined ? { complaints: [`"${path}" is no UTF-8 text (${key})`] } : { path, text };
   }
 
   #complaintAboutFile(path: string, key: string): string | undefined {
@@ -307,7 +327,9 @@ const isLibrary = (path: string): boolean => /\.so(\.\d+)*$/.test(path);
 /** More than a program brings along by itself: each is a piece of the deployment's history. */
 const maxLibraries = 64;
 
-const maxUnitBytes = 64 * 1024;
+/** They are filled in, and travel with each installation. */
+const maxTemplateBytes = 64 * 1024;
+const readText = (entry: ReadEntry) => new ReadFile(entry, maxTemplateBytes + 1, (bytes) => bytes);
 
 /** Ends the reading early: the rest could only be worse. */
 class Unacceptable extends Error {}

@@ -4,7 +4,7 @@ import { mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { displayUrl, refusalOfArtifactUrl } from '../../domain/artifact-url.js';
-import type { Artifact, ArtifactFacts } from '../../domain/deployment.js';
+import type { Artifact } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
 import { Digest } from '../../domain/names.js';
@@ -63,10 +63,10 @@ class ArtifactCache {
     patience.signal.throwIfAborted();
     try {
       await this.#bring(driver, artifact, service, patience);
-      const { facts, unitTemplate } = await this.#inspect(artifact, service, patience);
+      const { facts, templates } = await this.#inspect(artifact, service, patience);
       await prune(this.#directory, this.#maxBytes);
       const path = this.#pathOf(artifact.sha256);
-      return { facts, sizeBytes: facts.sizeBytes, unitTemplate, open: () => createReadStream(path) };
+      return { facts, sizeBytes: facts.sizeBytes, templates, open: () => createReadStream(path) };
     } catch (error) {
       patience.signal.throwIfAborted();
       throw troubleOfCache(error, artifact);
@@ -147,41 +147,26 @@ class ArtifactCache {
   /** What the archive holds; kept beside it, per what a service wants of it. */
   async #inspect(artifact: Artifact, service: Service, patience: Patience): Promise<Inspected> {
     const path = this.#pathOf(artifact.sha256);
-    const { executable, unitFile } = service.program;
-    const asked = hashOf({ executable, unitFile, limits: this.#limits, rules: rulesVersion }).slice(0, 16);
+    const wanted = { ...service.program, configurationFiles: service.configuration.files };
+    const asked = hashOf({ wanted, limits: this.#limits, rules: rulesVersion }).slice(0, 16);
     const notes = `${path}.${asked}.json`;
     const known = await readNotes(notes, asked);
     if (known) return known;
-    const contents = await inspectArchive(
-      path,
-      displayUrl(artifact.url),
-      service.program,
-      this.#limits,
-      patience,
-    );
-    const { unitTemplate } = contents;
+    const contents = await inspectArchive(path, displayUrl(artifact.url), wanted, this.#limits, patience);
+    const { files, entries, unpackedBytes, executable, binaries, unitTemplate, configuration } = contents;
     const inspected: Inspected = {
-      facts: {
-        sizeBytes: (await stat(path)).size,
-        files: contents.files,
-        executable: contents.executable,
-        settings: hashOf({ unitTemplate, executable }),
-        binaries: contents.binaries,
-      },
-      unitTemplate,
+      facts: { sizeBytes: (await stat(path)).size, files, entries, unpackedBytes, executable, binaries },
+      templates: { unit: { path: service.program.unitFile, text: unitTemplate }, files: configuration },
     };
     await writeNotes(notes, asked, inspected);
     return inspected;
   }
 }
 
-interface Inspected {
-  readonly facts: ArtifactFacts;
-  readonly unitTemplate: string;
-}
+type Inspected = Pick<StoredArtifact, 'facts' | 'templates'>;
 
 /** Grows when an archive could be judged differently, so that old notes no longer count. */
-const rulesVersion = 2;
+const rulesVersion = 3;
 
 function mismatch(artifact: Artifact, actual: Digest, sizeBytes: number): Failure {
   return new Failure(

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Artifact, ArtifactFacts } from '../../domain/deployment.js';
+import type { Templates } from '../../domain/settings.js';
 import type { Service } from '../../domain/service.js';
 import type { Patience } from '../patience.js';
 
@@ -16,9 +17,9 @@ export interface ArtifactStore {
 }
 
 export interface StoredArtifact {
-  readonly facts: ArtifactFacts;
+  /** What the bytes alone tell; what the settings are depends on the service. */
+  readonly facts: Omit<ArtifactFacts, 'settings'>;
   readonly sizeBytes: number;
-  /** The unit file template, as text. */
-  readonly unitTemplate: string;
+  readonly templates: Templates;
   readonly open: () => Readable;
 }

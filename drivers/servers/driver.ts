@@ -3,7 +3,9 @@ import type { FencingToken } from '../../domain/deployment.js';
 import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
 import type { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
+import type { Secret } from '../../domain/secret.js';
 import type { Server } from '../../domain/service.js';
+import type { Space } from '../../domain/space.js';
 import type { Patience } from '../patience.js';
 
 /**
@@ -89,13 +91,27 @@ export interface Installation {
   readonly sizeBytes: number;
   /** Opens the artifact's bytes (tar.gz) from the start; called once per attempt. */
   readonly open: () => Readable;
-  /** The unit file of this release, rendered for this server. */
+  /** What it takes at its peak: that much has to be free. */
+  readonly needs: Space & { readonly inodes: number };
+  /** The unit file of this release, filled in for this server. */
   readonly unitFile: string;
+  /** Files of the release that are filled in for this server, in the place of those of the artifact. */
+  readonly files: readonly FilledFile[];
+  /** Directories below `shared/`, made where they are missing and given to the program's user. */
+  readonly shared: readonly string[];
   /** What `/proc/PID/exe` must be, relative to the release. */
   readonly executable: string;
   /** The system's loader that the program asks for; left out for a static one. */
   readonly loader?: string;
   readonly keep: number;
+}
+
+export interface FilledFile {
+  /** Relative to the release; the artifact has a file there. */
+  readonly path: string;
+  readonly content: Secret;
+  /** Only the program's user may read it. */
+  readonly private: boolean;
 }
 
 export interface DrainReport {

@@ -81,6 +81,7 @@ observe() {
   if is_foreign; then say foreign yes; else say foreign no; fi
   say connections "$(connections | grep -c '')"
   say freeKilobytes "$(free_kilobytes)"
+  say freeInodes "$(free_inodes)"
   say token "$(stored_token)"
   tell_platform
 }
@@ -94,10 +95,12 @@ install_release() {
     renew_settings
     return
   fi
-  need_free_kilobytes $((size * 3 / 1024))
+  need_free_kilobytes "$needs_kilobytes"
+  need_free_inodes "$needs_inodes"
   say have no
 
   tree=$incoming/tree
+  receive_files
   receive_artifact "$incoming/artifact.tar.gz"
   must mkdir "$tree"
   must tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
@@ -109,6 +112,8 @@ install_release() {
   fi
   describe_release "$tree" "$artifact" "$executable $(digest_of "$tree/$executable")"
   unpack_settings "$tree/.verdigris/unit.conf"
+  place_files "$tree"
+  locked commit_shared "$tree/.verdigris/unit.conf"
   check_unit "$tree" "$tree/.verdigris/unit.conf"
   check_libraries "$tree" "$tree/.verdigris/unit.conf"
   sync_tree "$tree"
@@ -118,6 +123,7 @@ install_release() {
 # The same artifact may have been installed with other settings, for example another port.
 renew_settings() {
   unpack_settings "$incoming/unit.conf"
+  locked commit_shared "$incoming/unit.conf"
   cmp -s "$incoming/unit.conf" "$releases/$release/.verdigris/unit.conf" && return
   check_unit "$releases/$release" "$incoming/unit.conf"
   check_libraries "$releases/$release" "$incoming/unit.conf"
@@ -244,6 +250,20 @@ commit_install() {
   fi
   find_active
   remove_beyond "$keep"
+}
+
+# State that outlives releases. Each is whole when it gets its name; what is there already stays as it is.
+commit_shared() {
+  guard
+  for path in $(printf '%s' "$shared" | tr ',' ' '); do
+    expr "x$path" : 'x[A-Za-z0-9_][A-Za-z0-9._-]*$' >/dev/null || fail CommandFailed "\"$path\" cannot be a directory of shared/"
+    [ ! -e "$directory/shared/$path" ] || continue
+    rm -rf "$incoming/shared"
+    must mkdir -m 750 "$incoming/shared"
+    give_to_program "$1" "$incoming/shared"
+    must mv "$incoming/shared" "$directory/shared/$path"
+    note_in_journal "made shared/$path"
+  done
 }
 
 commit_settings() {
@@ -562,6 +582,56 @@ refuse_strange_files() {
     fail ArchiveUnsafe "the artifact has ${strange#"$1/"}, needs files, directories and links that stay inside"
 }
 
+# One line per file, before the artifact: `private` or `public`, its path, its content in base64. What is private never is
+# a word of a command, or of one that this starts.
+receive_files() {
+  must mkdir "$incoming/files"
+  : >"$incoming/files/list"
+  count=0
+  while [ "$count" -lt "$files" ]; do
+    IFS=' ' read -r secrecy path content || fail CommandFailed "only $count of $files configuration files arrived"
+    case $secrecy in private | public) ;; *) fail CommandFailed 'the configuration did not arrive whole' ;; esac
+    expr "x$path" : 'x[A-Za-z0-9._@+][A-Za-z0-9._@+/-]*$' >/dev/null || fail CommandFailed "\"$path\" cannot be a file of a release"
+    case /$path/ in */../* | */./* | /.verdigris/*) fail CommandFailed "\"$path\" cannot be a file of a release" ;; esac
+    count=$((count + 1))
+    (umask 077 && printf '%s' "$content" | base64 -d >"$incoming/files/$count") || fail_writing "$incoming/files"
+    printf '%s %s\n' "$secrecy" "$path" >>"$incoming/files/list" || fail_writing "$incoming/files/list"
+  done
+  content=
+}
+
+# Puts them in the place of the artifact's own, each readable by who has to.
+place_files() {
+  count=0
+  while read -r secrecy path; do
+    count=$((count + 1))
+    if [ ! -f "$1/$path" ] || [ -L "$1/$path" ]; then fail CommandFailed "the artifact has no file \"$path\""; fi
+    folder=$(cd -P "$1/$(dirname "$path")" && pwd -P)
+    case $folder/ in "$(cd -P "$1" && pwd -P)"/*) ;; *) fail ArchiveUnsafe "\"$path\" leads out of the artifact" ;; esac
+    if [ "$secrecy" = public ]; then
+      must chmod 644 "$incoming/files/$count"
+    else
+      must chmod 600 "$incoming/files/$count"
+      give_to_program "$1/.verdigris/unit.conf" "$incoming/files/$count"
+    fi
+    must mv -f "$incoming/files/$count" "$1/$path"
+  done <"$incoming/files/list"
+  must mv "$incoming/files/list" "$1/.verdigris/files"
+}
+
+# Who the program will run as: as its release says in $1, else as the unit does; empty for root.
+unit_user() {
+  as=${policy_user:-$(sed -n 's/^[[:blank:]]*User[[:blank:]]*=[[:blank:]]*//p' "$1" | tail -n 1)}
+  [ -n "$as" ] || as=$(systemctl show "$unit" -p User 2>/dev/null | sed -n 's/^User=//p')
+  printf '%s' "$as"
+}
+
+give_to_program() {
+  [ "$(id -u)" = 0 ] || return 0
+  owner=$(unit_user "$1")
+  [ -z "$owner" ] || must chown -h "$owner" "$2"
+}
+
 unpack_settings() {
   printf '%s' "$unit_conf" | base64 -d >"$1" || fail CommandFailed 'the unit settings did not arrive whole'
   [ -z "$installed_at" ] || bring_under_policy "$1"
@@ -632,8 +702,7 @@ trace_libraries() {
 
 # Who the program will run as with the settings in $1; nobody in place of root, of whom nothing is asked here.
 program_user() {
-  as=${policy_user:-$(sed -n 's/^[[:blank:]]*User[[:blank:]]*=[[:blank:]]*//p' "$1" | tail -n 1)}
-  [ -n "$as" ] || as=$(systemctl show "$unit" -p User 2>/dev/null | sed -n 's/^User=//p')
+  as=$(unit_user "$1")
   case $as in '' | -* | root | 0 | *[!A-Za-z0-9_.-]*) as=nobody ;; esac
   id "$as" >/dev/null 2>&1 || as=nobody
   printf '%s' "$as"
@@ -852,6 +921,18 @@ free_kilobytes() {
   df -Pk "$there" | awk 'NR == 2 { print $4 }'
 }
 
+# Empty where the file system sets no limit, or nobody can tell.
+free_inodes() {
+  there=$directory
+  while [ ! -d "$there" ]; do there=$(dirname "$there"); done
+  df -Pi "$there" 2>/dev/null | awk 'NR == 2 && $2 ~ /^[0-9]+$/ && $2 > 0 { print $4 }'
+}
+
+need_free_inodes() {
+  free=$(free_inodes)
+  [ "${free:-$1}" -ge "$1" ] || fail DiskFull "$free inodes are free below $directory, needs $1"
+}
+
 need_free_kilobytes() {
   free=$(free_kilobytes)
   [ "${free:-0}" -ge "$1" ] || fail DiskFull "$free KB are free below $directory, needs $1 KB"
@@ -914,6 +995,7 @@ relabel() {
 
 read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' loader='' unit_conf='' keep=0
+  needs_kilobytes=0 needs_inodes=0 files=0 shared=''
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
   policy_user='' policy_group=''
   for word in "$@"; do
@@ -926,6 +1008,10 @@ read_words() {
       release) release=$value ;;
       artifact) artifact=$value ;;
       size) size=$value ;;
+      needs-kilobytes) needs_kilobytes=$value ;;
+      needs-inodes) needs_inodes=$value ;;
+      files) files=$value ;;
+      shared) shared=$value ;;
       executable) executable=$value ;;
       loader) loader=$value ;;
       unit-conf) unit_conf=$value ;;
@@ -947,7 +1033,7 @@ read_words() {
   [ -z "$executable" ] || expr "x$executable" : 'x[A-Za-z0-9._@+][A-Za-z0-9._@+/-]*$' >/dev/null ||
     fail CommandFailed "\"$executable\" cannot be an executable, needs a path within the artifact"
   case /$executable/ in */../*) fail CommandFailed "\"$executable\" leads out of the artifact" ;; esac
-  for number in "$port" "$size" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
+  for number in "$port" "$size" "$needs_kilobytes" "$needs_inodes" "$files" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
     case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
   done
   state=$directory/.verdigris

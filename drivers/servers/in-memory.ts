@@ -10,9 +10,10 @@ import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
 import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
+import { shortage } from '../../domain/space.js';
 import type { Unfit } from '../../domain/unfit.js';
 import type { Patience } from '../patience.js';
-import type { DrainReport, Installation, ServerDriver } from './driver.js';
+import type { DrainReport, FilledFile, Installation, ServerDriver } from './driver.js';
 import { answerAt, lifeAt, type Behaviour, type ImaginedProgram, type Life } from './imagined-program.js';
 import { pause } from './pause.js';
 
@@ -74,6 +75,7 @@ export type Link = 'up' | 'refused' | 'frozen';
 
 interface InstalledRelease {
   readonly program: ImaginedProgram;
+  readonly files: readonly FilledFile[];
   /** What was active before it, once it has been active. */
   previous: ReleaseId | undefined;
 }
@@ -98,6 +100,9 @@ export class InMemoryServer {
   freeBytes = 10 * 1024 ** 3;
   /** What programs find here to run on; a machine that does not tell has none. */
   platform: PlatformFacts | undefined;
+  freeInodes: number | undefined;
+  /** Directories that outlive releases. */
+  readonly shared = new Set<string>();
   /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
   readonly journal: string[] = [];
   readonly unfit = new Map<ReleaseId, Unfit>();
@@ -148,9 +153,14 @@ export class InMemoryServer {
 
   /** Puts an installed release there as an earlier deployment would have, running. */
   serveRelease(release: ReleaseId, program: ImaginedProgram): void {
-    this.#installed.set(release, { program, previous: this.#active });
+    this.#installed.set(release, { program, files: [], previous: this.#active });
     this.#active = release;
     this.#start(program);
+  }
+
+  /** A file of the active release, as it was filled in. */
+  file(path: string): FilledFile | undefined {
+    return this.#activeRelease()?.files.find((file) => file.path === path);
   }
 
   /** Kills the program as the kernel would; nothing starts it again. */
@@ -191,6 +201,7 @@ export class InMemoryServer {
       foreign: this.#foreign !== undefined,
       connections: this.#connections,
       freeBytes: this.freeBytes,
+      ...(this.freeInodes === undefined ? {} : { freeInodes: this.freeInodes }),
       token: this.#token,
       ...(this.platform === undefined ? {} : { platform: this.platform }),
     };
@@ -244,15 +255,14 @@ export class InMemoryServer {
   }
 
   async install(
-    { release, artifact, sizeBytes, open, executable, keep }: Installation,
+    { release, artifact, needs, files, shared, open, executable, keep }: Installation,
     token: FencingToken,
   ): Promise<void> {
+    for (const path of shared) this.shared.add(path);
     if (this.#installed.has(release)) return;
-    if (this.freeBytes < sizeBytes * 3) {
-      throw new Failure(
-        'DiskFull',
-        `Cannot install "${release}" on "${this.name}": ${this.freeBytes} bytes are free, needs ${sizeBytes * 3}`,
-      );
+    const missing = shortage({ bytes: this.freeBytes, inodes: this.freeInodes }, needs);
+    if (missing !== undefined) {
+      throw new Failure('DiskFull', `Cannot install "${release}" on "${this.name}": ${missing}`);
     }
     const found = await readArtifact(open(), executable);
     if (found.digest !== artifact) {
@@ -267,7 +277,7 @@ export class InMemoryServer {
       executable: found.executable ?? hashOf([artifact, executable]),
       behaviour: { kind: 'answers' },
     };
-    this.#installed.set(release, { program, previous: undefined });
+    this.#installed.set(release, { program, files, previous: undefined });
     this.journal.push(`installed ${release}`);
     this.#removeBeyond(keep, release);
   }
@@ -350,7 +360,7 @@ export class InMemoryServer {
     if (!this.#foreign) return this.#active ?? 'nothing';
     const { executable } = this.#foreign;
     const release = ReleaseId(`${executable.slice(0, 12)}-${hashOf({ unitOf: this.name }).slice(0, 8)}`);
-    this.#installed.set(release, { program: this.#foreign, previous: undefined });
+    this.#installed.set(release, { program: this.#foreign, files: [], previous: undefined });
     this.#active = release;
     this.#foreign = undefined;
     this.journal.push(`adopted ${release}`);

@@ -10,7 +10,7 @@ import type { Unfit } from '../../domain/unfit.js';
 import type { Agents } from '../agents.js';
 import type { Patience } from '../patience.js';
 import type { Secrets } from '../secrets.js';
-import type { DrainReport, Installation, ServerDriver } from './driver.js';
+import type { DrainReport, FilledFile, Installation, ServerDriver } from './driver.js';
 import { HelperReply, helperLine, type HelperCommand, type HelperWords } from './helper-protocol.js';
 import { LinkLost } from './ssh-command.js';
 import type { SshConnections } from './ssh-connection.js';
@@ -79,7 +79,19 @@ class SshServer implements ServerDriver {
   }
 
   async install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
-    const { release, artifact, sizeBytes, open, unitFile, executable, loader = '', keep } = installation;
+    const {
+      release,
+      artifact,
+      sizeBytes,
+      needs,
+      open,
+      unitFile,
+      files,
+      shared,
+      executable,
+      loader = '',
+      keep,
+    } = installation;
     const unreadable = new AbortController();
     const signal = AbortSignal.any([patience.signal, unreadable.signal]);
     let source: Readable | undefined;
@@ -91,15 +103,20 @@ class SshServer implements ServerDriver {
         release,
         artifact,
         size: sizeBytes,
+        'needs-kilobytes': Math.ceil(needs.bytes / 1024),
+        'needs-inodes': needs.inodes,
         executable,
         loader,
         keep,
+        files: files.length,
+        shared: shared.join(','),
         'unit-conf': Buffer.from(asDropIn(unitFile)).toString('base64'),
       },
       deadlineMs: deadlinesMs.transfer,
       // Nothing is sent before the helper asks: it may have the release, or no room for it.
       onField: (key, value, stdin) => {
         if (key !== 'have' || value !== 'no') return;
+        for (const file of files) stdin.write(lineOf(file));
         source = open();
         source.once('error', (error) => unreadable.abort(error));
         source.pipe(stdin);
@@ -304,6 +321,10 @@ class SshServer implements ServerDriver {
   }
 }
 
+/** How a filled file travels: before the artifact, and never as a word of a command, which others could read. */
+const lineOf = ({ path, content, private: isPrivate }: FilledFile): string =>
+  `${isPrivate ? 'private' : 'public'} ${path} ${Buffer.from(content.reveal()).toString('base64')}\n`;
+
 interface Step {
   /** Finishes the sentence "Cannot ...". */
   readonly doing: string;
@@ -345,6 +366,7 @@ function factsFrom(reply: HelperReply): ServerFacts {
     foreign: reply.one('foreign') === 'yes',
     connections: Number(reply.one('connections')),
     freeBytes: Number(reply.one('freeKilobytes')) * 1024,
+    ...(reply.one('freeInodes') === '' ? {} : { freeInodes: Number(reply.one('freeInodes')) }),
     token: reply.one('token'),
     ...platformFrom(reply),
   };

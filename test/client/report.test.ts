@@ -25,6 +25,7 @@ const release = {
   id: ReleaseId('aaaaaaaaaaaa-bbbbbbbb'),
   artifact: { url: 'https://ci/a.tar.gz', sha256: Digest('a'.repeat(64)) },
   executable: Digest('b'.repeat(64)),
+  settings: Digest('c'.repeat(64)),
   version: '2.0.1',
 };
 const because = {

@@ -39,6 +39,12 @@ const service: Service = {
   name: 'shop',
   destination: 'test',
   program: { executable: 'bin/shop', unitFile: 'shop.service', user: 'shop' },
+  configuration: {
+    files: [],
+    shared: [],
+    values: { all: {}, blue: {}, green: {}, servers: {} },
+    limits: { all: {}, blue: {}, green: {}, servers: {} },
+  },
   environments: {
     blue: [serverOf('blue', 1), serverOf('blue', 2)],
     green: [serverOf('green', 1), serverOf('green', 2)],
@@ -80,6 +86,8 @@ const request: DeploymentRequest = {
 const artifactFacts: ArtifactFacts = {
   sizeBytes: 1_000,
   files: 3,
+  entries: 5,
+  unpackedBytes: 4_000,
   executable: hashOf('a program'),
   settings: hashOf('a unit file'),
 };
@@ -263,8 +271,8 @@ describe('a plan', () => {
 
   test('has servers of the idle environment only, each with what is put back on it', () => {
     expect(planned().servers).toEqual([
-      { server: 'green-1', restores: earlier },
-      { server: 'green-2', restores: earlier },
+      { server: 'green-1', restores: earlier, settings: [] },
+      { server: 'green-2', restores: earlier, settings: [] },
     ]);
   });
 
@@ -303,6 +311,42 @@ describe('a plan', () => {
       const other = { ...request, artifact: { ...request.artifact, sha256: hashOf('a mended one') } };
       expect(planned(marked, other).warnings.join()).not.toContain('unfit');
     });
+  });
+
+  test('is refused where an idle server has no room for it, and only there', () => {
+    const full = { ...running, freeBytes: 1024, freeInodes: 10 };
+    const refused = (observation: Observation) => {
+      const planning = computePlan(request, artifactFacts, observation);
+      return planning.kind === 'refused'
+        ? planning.complaints.map(({ failure, message }) => `${failure}: ${message}`)
+        : [];
+    };
+    expect(refused(observed({ facts: on('green', full) }))).toEqual([
+      'DiskFull: Cannot deploy to "green-1": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55',
+      'DiskFull: Cannot deploy to "green-2": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55',
+    ]);
+    expect(refused(observed({ facts: on('blue', full) }))).toEqual([]);
+    const id = releaseIdOf(request.artifact.sha256, artifactFacts.settings);
+    const has = { ...full, installedReleases: [earlier, id] };
+    expect(refused(observed({ facts: on('green', has) })), 'it is there already').toEqual([]);
+  });
+
+  test('tells once what is set everywhere, and at a server what is set there', () => {
+    const configured: Service = {
+      ...service,
+      configuration: {
+        ...service.configuration,
+        files: ['etc/shop.conf'],
+        values: {
+          ...service.configuration.values,
+          all: { greeting: 'Hello', password: { secret: SecretName('database') } },
+          servers: { 'green-2': { greeting: 'Hi' }, 'blue-1': { greeting: 'not there' } },
+        },
+      },
+    };
+    const { settings, servers } = planned(observed(), { ...request, service: configured });
+    expect(settings).toEqual(['fills in etc/shop.conf', 'password = secret:database']);
+    expect(servers.map((server) => server.settings)).toEqual([['greeting = "Hello"'], ['greeting = "Hi"']]);
   });
 
   test('does not put back what is marked unfit', () => {
@@ -461,7 +505,7 @@ describe("a plan's hash", () => {
             facts: () => ({
               ...running,
               connections: 9,
-              freeBytes: 5,
+              freeBytes: 5e9,
               installedReleases: [earlier, ReleaseId('aaaaaaaaaaaa-aaaaaaaa')],
             }),
           }),

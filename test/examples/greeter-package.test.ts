@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ReleaseId } from '../../domain/names.js';
-import { renderUnit, type UnitContext } from '../../domain/unit-template.js';
+import { unitOf } from '../../domain/settings.js';
+import type { TemplateContext } from '../../domain/template.js';
 import { buildGreeter, greeterSources } from '../../sandbox/programs.js';
 import { RawConnection, request } from './raw-http.js';
 import { builtGreeter, RunningGreeter } from './running-greeter.js';
@@ -182,8 +183,9 @@ async function oddClients(port: number): Promise<void> {
 }
 
 describe('the unit', () => {
+  const nothing = { all: {}, blue: {}, green: {}, servers: {} };
   const context = {
-    service: { name: 'greeter' },
+    service: { name: 'greeter', configuration: { values: nothing, limits: nothing } },
     server: {
       name: 'blue-1',
       color: 'blue',
@@ -193,12 +195,14 @@ describe('the unit', () => {
       directory: '/srv/greeter-blue',
     },
     release: ReleaseId('0123456789ab-01234567'),
-  } as UnitContext;
+  } as unknown as TemplateContext;
+  const rendered = (text: string, its = context): string =>
+    unitOf({ unit: { path: 'greeter.service', text }, files: [] }, its);
 
   const template = () => readFile(join(greeterSources(), 'systemd/greeter.service'), 'utf8');
 
   test('starts the program of the current release, and gives it longer to end than it takes', async () => {
-    const unit = renderUnit(await template(), context);
+    const unit = rendered(await template(), context);
     expect(unit).toContain(
       'ExecStart=/srv/greeter-blue/current/bin/greeter --config /srv/greeter-blue/current/etc/greeter.conf --port 8081\n',
     );
@@ -218,7 +222,7 @@ describe('the unit', () => {
     const unit = join(directory, 'greeter.service');
     await writeFile(
       unit,
-      renderUnit(await template(), { ...context, server: { ...context.server, directory: place } }),
+      rendered(await template(), { ...context, server: { ...context.server, directory: place } }),
     );
     expect(existsSync(join(place, 'current/bin/greeter'))).toBe(true);
     const { all } = await execa('systemd-analyze', ['verify', '--man=no', '--recursive-errors=no', unit], {

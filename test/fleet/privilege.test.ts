@@ -60,7 +60,10 @@ WantedBy=multi-user.target
       sizeBytes: bytes.length,
       open: () =>
         createReadStream(archive).once('close', () => void rm(folder, { recursive: true, force: true })),
+      needs: { bytes: bytes.length, inodes: 10 },
       unitFile: unitOf(more),
+      files: [],
+      shared: [],
       executable: 'bin/greeter',
       keep: 20,
     };

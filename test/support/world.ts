@@ -6,8 +6,12 @@ import { test as base, inject } from 'vitest';
 import { createActivities } from '../../activities/index.js';
 import type { Color } from '../../domain/color.js';
 import type { DeploymentRequest, Message, Outcome, Status } from '../../domain/deployment.js';
+import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
 import type { Binaries } from '../../domain/library-search.js';
+import { Secret, type SecretReference } from '../../domain/secret.js';
+import type { Template } from '../../domain/template.js';
+import type { ConfigurationSecret } from '../../drivers/servers/configuration-secret.js';
 import { ServerName, ServiceId, workflowIdOf, type Digest } from '../../domain/names.js';
 import type { MessageName, Stage } from '../../domain/phase.js';
 import { serversOf, type Server, type Service } from '../../domain/service.js';
@@ -42,6 +46,8 @@ export class World {
   readonly servers = new InMemoryServers();
   readonly artifacts = new InMemoryArtifacts();
   readonly publicAddress = new InMemoryPublicAddress();
+  /** What names of secrets resolve to. */
+  readonly secrets = new Map<string, string>();
   readonly client: Client;
   readonly #connection: Connection;
   readonly #drivers: Drivers;
@@ -64,6 +70,7 @@ export class World {
       loadBalancer: async (service) => createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
       server: (service, server) => this.servers.driver(serverIn(service, server)),
       artifacts: this.artifacts,
+      configurationSecret: (_service, _server, reference) => this.#secret(reference),
       prober: createInMemoryProber(this.publicAddress, { windowMs: 50 }),
     };
   }
@@ -73,11 +80,23 @@ export class World {
   }
 
   /** A release that CI could have built; `deploy` takes its name. */
-  release(name: string, behaviour: Behaviour = { kind: 'answers' }, binaries?: Binaries): Digest {
-    const artifact = this.artifacts.add(Buffer.from(`artifact ${name}`), hashOf(`program ${name}`), binaries);
+  release(
+    name: string,
+    behaviour: Behaviour = { kind: 'answers' },
+    binaries?: Binaries,
+    files: readonly Template[] = [],
+  ): Digest {
+    const bytes = Buffer.from(`artifact ${name}`);
+    const artifact = this.artifacts.add(bytes, hashOf(`program ${name}`), binaries, files);
     this.#releases.set(name, artifact);
     this.servers.program(artifact, { executable: hashOf(`program ${name}`), behaviour, identity: name });
     return artifact;
+  }
+
+  async #secret({ secret: name }: SecretReference): Promise<ConfigurationSecret> {
+    const value = this.secrets.get(name);
+    if (value === undefined) throw new Failure('SecretRefused', `Cannot use secret "${name}": there is none`);
+    return { value: new Secret(value), fingerprint: hashOf([name, value]).slice(0, 32) };
   }
 
   /** Puts a foreign program on an environment, running: what people have before they use Verdigris. */
@@ -283,6 +302,12 @@ const serviceNamed = (name: string): Service => ({
   name,
   destination: 'test',
   program: { executable: 'bin/program', unitFile: 'lib/program.service', user: 'program' },
+  configuration: {
+    files: [],
+    shared: [],
+    values: { all: {}, blue: {}, green: {}, servers: {} },
+    limits: { all: {}, blue: {}, green: {}, servers: {} },
+  },
   environments: {
     blue: [serverNamed(name, 'blue', 1), serverNamed(name, 'blue', 2)],
     green: [serverNamed(name, 'green', 1), serverNamed(name, 'green', 2)],

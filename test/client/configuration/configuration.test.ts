@@ -40,8 +40,8 @@ function write(text: string, name = 'verdigris.yaml'): string {
 }
 
 /** `least` with a key set, as a person would edit it. */
-function edited(path: readonly (string | number)[], value: unknown): string {
-  const document = parseDocument(least);
+function edited(path: readonly (string | number)[], value: unknown, text = least): string {
+  const document = parseDocument(text);
   document.setIn(path, value);
   return String(document);
 }
@@ -67,6 +67,7 @@ test('a short configuration is completed with defaults', () => {
       unitFile: 'lib/systemd/system/greeter.service',
       user: 'greeter',
     },
+    configuration: { files: [], shared: [], values: noLayers, limits: noLayers },
     environments: { blue: [serverOf('blue', '10.0.0.1')], green: [serverOf('green', '10.0.0.2')] },
     loadBalancer: {
       driver: 'ovh-iplb',
@@ -107,6 +108,112 @@ test('a short configuration is completed with defaults', () => {
     retire: { old: 'keep running' },
     drain: { atMostMs: 30_000 },
     keepReleases: 5,
+  });
+});
+
+const noLayers = { all: {}, blue: {}, green: {}, servers: {} };
+
+describe('what differs between places', () => {
+  const withConfiguration = (configuration: object, server: object = {}) =>
+    edited(
+      ['configuration'],
+      configuration,
+      edited(['environments', 'green', 0], {
+        name: 'green-1',
+        address: '10.0.0.2',
+        hostKey,
+        ...server,
+      }),
+    );
+
+  test('is read for all servers, an environment and one server; a destination lies over it', () => {
+    const path = write(
+      withConfiguration(
+        {
+          files: ['etc/greeter.conf'],
+          shared: ['data'],
+          values: {
+            greeting: 'Hello',
+            threads: 4,
+            tracing: true,
+            password: 'secret:database',
+            version: '1.10',
+          },
+          limits: { MemoryMax: '512M', LimitNOFILE: 65536, Nice: -5 },
+          green: { values: { threads: 8 }, limits: { MemoryMax: '1G' } },
+          fingerprintKey: 'secret:fingerprints',
+        },
+        { values: { name: 'the second' }, limits: { CPUQuota: '50%' } },
+      ),
+    );
+    write('configuration: { values: { greeting: "Hello from staging" } }\n', 'verdigris.staging.yaml');
+    const expected = {
+      files: ['etc/greeter.conf'],
+      shared: ['data'],
+      values: {
+        all: {
+          greeting: 'Hello',
+          threads: '4',
+          tracing: 'true',
+          password: { secret: 'database' },
+          version: '1.10',
+        },
+        blue: {},
+        green: { threads: '8' },
+        servers: { 'green-1': { name: 'the second' } },
+      },
+      limits: {
+        all: { MemoryMax: '512M', LimitNOFILE: '65536', Nice: '-5' },
+        blue: {},
+        green: { MemoryMax: '1G' },
+        servers: { 'green-1': { CPUQuota: '50%' } },
+      },
+      fingerprintKey: { secret: 'fingerprints' },
+    };
+    expect(readService(path).configuration).toEqual(expected);
+    expect(readService(path, 'staging').configuration.values.all).toEqual({
+      ...expected.values.all,
+      greeting: 'Hello from staging',
+    });
+  });
+
+  test('is complained of where it cannot be, and never repeats what may be a secret', () => {
+    const found = complaintsAbout(
+      withConfiguration(
+        {
+          files: ['../x'],
+          shared: ['data/x'],
+          values: { 'a b': 'x', ratio: 0.5, odd: 'secret:Hunter2!', list: [1] },
+          limits: { MemoryMaximum: '1G', LimitNOFILE: 'many files', User: 'root' },
+        },
+        {},
+      ),
+    ).join('\n');
+    for (const words of [
+      'configuration.files[0]: is "../x", needs a path relative to the root of the artifact',
+      'configuration.shared[0]: is "data/x", needs a name without slashes',
+      'configuration.values.a b: cannot name a value',
+      'configuration.values.ratio: is 0.5, needs text, a whole number, true, false or "secret:<name>"; other numbers in quotes',
+      'configuration.values.odd: is no text that can be filled in, needs',
+      'configuration.values.list: is a list, needs',
+      'configuration.limits.MemoryMaximum: is not a known key, did you mean "MemoryMax"?',
+      'configuration.limits.LimitNOFILE: is "many files", needs a value as systemd writes it',
+      'configuration.limits.User: is not a known key, needs one of MemoryMin, ',
+    ]) {
+      expect(found).toContain(words);
+    }
+    expect(found).not.toContain('Hunter2');
+  });
+
+  test('is complained of where names are taken', () => {
+    const configuration = { files: ['etc/a.conf', 'etc/a.conf', 'bin/greeter'], values: { port: 1 } };
+    const found = complaintsAbout(withConfiguration(configuration, { values: { server: 'x' } }));
+    expect(found.map((line) => line.replace(/^\S+ /, ''))).toEqual([
+      'environments.green[0].values.server: is filled in by itself ({{server}}), needs another name',
+      'configuration.files[1]: is etc/a.conf again, needs each once',
+      'configuration.files[2]: is bin/greeter, the program or its unit, needs another file',
+      'configuration.values.port: is filled in by itself ({{port}}), needs another name',
+    ]);
   });
 });
 

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Failure } from '../../../domain/failures.js';
-import { inspectArchive, type ArchiveContents } from '../../../drivers/artifacts/archive.js';
+import { inspectArchive, type ArchiveContents, type Wanted } from '../../../drivers/artifacts/archive.js';
 import { endless } from '../../../drivers/patience.js';
 import { searchLibraries } from '../../../domain/library-search.js';
 import { CBuild, calls, defines } from '../../support/c-build.js';
@@ -38,8 +38,14 @@ async function inspect(
 ): Promise<ArchiveContents> {
   const path = join(directory, `${++count}.tar.gz`);
   await writeFile(path, bytes);
-  return inspectArchive(path, 'greeter.tar.gz', program, limits, patience);
+  return inspectArchive(path, 'greeter.tar.gz', wanted, limits, patience);
 }
+
+let wanted: Wanted = program;
+const wanting = (...configurationFiles: readonly string[]) => {
+  wanted = { ...program, configurationFiles };
+};
+afterEach(() => void (wanted = program));
 
 async function refusalOf(
   bytes: Buffer,
@@ -129,7 +135,9 @@ describe('a good archive', () => {
         libraryPath: [],
       },
       unitTemplate: unit,
+      configuration: [],
       files: 2,
+      entries: 3,
       unpackedBytes: 512 * 2 + 512 * 2 + 512 + 1024,
     });
   });
@@ -170,6 +178,39 @@ describe('a good archive', () => {
     expect(
       await inspect(withProgram(pax({ mtime: '1.5', 'SCHILY.xattr.user.note': 'hello', path: 'y' }), file)),
     ).toMatchObject({ files: 3 });
+  });
+});
+
+describe('the files of the configuration', () => {
+  test('are given as they are before they are filled in', async () => {
+    wanting('etc/greeter.conf', 'etc/empty');
+    const conf = { path: './etc/greeter.conf', body: 'greeting = {{greeting}}\n' };
+    expect(await inspect(withProgram(conf, { path: 'etc/empty', body: '' }))).toMatchObject({
+      configuration: [
+        { path: 'etc/greeter.conf', text: 'greeting = {{greeting}}\n' },
+        { path: 'etc/empty', text: '' },
+      ],
+    });
+  });
+
+  test.each<[string, RawEntry | undefined, string]>([
+    ['missing', undefined, '"etc/greeter.conf" is missing (configuration.files)'],
+    [
+      'a link',
+      { path: 'etc/greeter.conf', type: '2', mode: 0o777, link: '../bin/greeter' },
+      'is no regular file',
+    ],
+    [
+      'no text',
+      { path: 'etc/greeter.conf', body: Buffer.from([0xff]) },
+      'is no UTF-8 text (configuration.files)',
+    ],
+    ['too large', { path: 'etc/greeter.conf', body: '#'.repeat(65 * 1024) }, 'is larger than 64 KiB'],
+  ])('are refused when one is %s', async (_, entry, words) => {
+    wanting('etc/greeter.conf');
+    const failure = await refusalOf(withProgram(...(entry ? [entry] : [])));
+    expect(failure.failure).toBe('ArchiveIncomplete');
+    expect(failure.message).toContain(words);
   });
 });
 
@@ -390,11 +431,6 @@ describe('an archive is incomplete', () => {
       'with a unit that is no text',
       [programEntry, { ...unitEntry, body: Buffer.from([0xff, 0xfe]) }],
       'is no UTF-8 text',
-    ],
-    [
-      'with an unknown placeholder',
-      [programEntry, { ...unitEntry, body: 'User={{user}}' }],
-      '"greeter.service" line 1: "{{user}}" is unknown',
     ],
   ])('%s', async (_, entries, words) => {
     const failure = await refusalOf(tarball(...entries));

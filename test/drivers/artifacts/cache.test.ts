@@ -6,7 +6,6 @@ import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Failure } from '../../../domain/failures.js';
-import { hashOf } from '../../../domain/hash.js';
 import { createArtifactCache, type ArtifactCacheOptions } from '../../../drivers/artifacts/cache.js';
 import type { ArtifactDriver } from '../../../drivers/artifacts/driver.js';
 import { createFileArtifacts } from '../../../drivers/artifacts/file.js';
@@ -79,16 +78,23 @@ describe('an artifact that is ensured', () => {
     const stored = await aCache(aSource()).ensure(artifact, service, endless);
     expect(stored).toMatchObject({
       sizeBytes: bytes.length,
-      unitTemplate: unit,
-      facts: {
-        sizeBytes: bytes.length,
-        files: 2,
-        executable: sha256(elf()),
-        settings: hashOf({ unitTemplate: unit, executable: 'bin/greeter' }),
-      },
+      templates: { unit: { path: 'greeter.service', text: unit }, files: [] },
+      facts: { sizeBytes: bytes.length, files: 2, entries: 2, executable: sha256(elf()) },
     });
     expect(await buffer(stored.open())).toEqual(bytes);
     expect(await buffer(stored.open())).toEqual(bytes);
+  });
+
+  test('is read again for a service that has other files of configuration', async () => {
+    const conf = { path: 'etc/greeter.conf', body: 'greeting = {{greeting}}\n' };
+    const packed = tarball(programEntry, unitEntry, conf);
+    const cache = aCache(aSource(packed));
+    const its = artifactAt('https://git.example/b.tar.gz', packed);
+    const configuration = { ...service.configuration, files: [conf.path] };
+    expect((await cache.ensure(its, service, endless)).templates.files).toEqual([]);
+    expect((await cache.ensure(its, { ...service, configuration }, endless)).templates.files).toEqual([
+      { path: conf.path, text: conf.body },
+    ]);
   });
 
   test('is fetched once, also by the next process', async () => {

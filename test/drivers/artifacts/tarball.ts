@@ -83,5 +83,6 @@ export const aService = (artifact: Partial<Service['artifact']> = {}): Service =
     id: 'greeter@production',
     name: 'greeter',
     program,
+    configuration: { files: [] },
     artifact: { headers: {}, maxBytes: 50_000_000, timeoutMs: 30_000, ...artifact },
   }) as unknown as Service;

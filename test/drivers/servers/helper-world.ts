@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto';
-import { chmod, cp, mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +33,7 @@ case $1 in
       [ ! -e "$WORLD/pid-of-main" ] || read -r pid <"$WORLD/pid-of-main"
       echo MainPID=$pid
     fi
+    [ ! -e "$WORLD/user" ] || echo "User=$(cat "$WORLD/user")"
     ;;
   start) readlink "$WORLD/srv/greeter/current" >"$WORLD/runs" ;;
   stop) rm -f "$WORLD/runs" ;;
@@ -135,6 +147,10 @@ exec ${real} "$@"
     const tree = join(this.directory, `tree-${name}`);
     await mkdir(join(tree, 'bin'), { recursive: true });
     await writeFile(join(tree, 'bin/greeter'), `#!/bin/sh\necho ${name}\n`, { mode: 0o777 });
+    await mkdir(join(tree, 'etc'));
+    await writeFile(join(tree, 'etc/greeter.conf'), 'greeting = {{greeting}}\n');
+    await symlink('etc', join(tree, 'link'));
+    await symlink('greeter.conf', join(tree, 'etc/link.conf'));
     return this.pack(name, tree);
   }
 
@@ -161,6 +177,16 @@ exec ${real} "$@"
         'unit-conf': unitConf,
       },
     };
+  }
+
+  /** What installs a release with these files filled in, `private etc/greeter.conf` to the text. */
+  async filled(release: PackedRelease, files: Readonly<Record<string, string>>): Promise<PackedRelease> {
+    const lines = Object.entries(files).map(
+      ([place, text]) => `${place} ${Buffer.from(text).toString('base64')}\n`,
+    );
+    const archive = `${release.archive}.with-files`;
+    await writeFile(archive, Buffer.concat([Buffer.from(lines.join('')), await readFile(release.archive)]));
+    return { ...release, archive, words: { ...release.words, files: lines.length } };
   }
 
   async current(): Promise<string | undefined> {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -103,10 +104,16 @@ describe('killed before any of the commands that it starts, and told again', { t
   }
 
   test('it installs the same', async () => {
+    const filled = await world.filled(v2, { 'private etc/greeter.conf': 'password = x\n' });
+    const whole = { ...filled, words: { ...filled.words, shared: 'data' } };
     const points = await killEverywhere(
-      (how) => install(v2, 3, how),
+      (how) => install(whole, 3, how),
       currentIsWhole,
       async () => {
+        expect(await world.read(`srv/greeter/releases/${v2.release}/etc/greeter.conf`)).toBe(
+          'password = x\n',
+        );
+        expect(await world.list('shared')).toEqual(['data']);
         expect(await world.list('releases')).toEqual([v1.release, v2.release].sort());
         expect(await world.list('.verdigris/incoming')).toEqual([]);
         expect(await world.runs()).toBe(v1.release);
@@ -254,11 +261,128 @@ test('refuses a unit with which systemd finds fault, in words with the real path
   expect(await world.list('.verdigris/incoming')).toEqual([]);
 });
 
-test('asks for three times the size in free space before anything is sent', async () => {
+test.each([
+  ['bytes', { 'needs-kilobytes': 2 ** 50 }, /KB are free below .*, needs 1125899906842624 KB/],
+  ['inodes', { 'needs-inodes': 2 ** 45 }, /inodes are free below .*, needs 35184372088832/],
+])('asks for enough %s before anything is sent', async (_, needs, words) => {
   const v1 = await world.release('v1');
-  const run = await world.run('install', { token: token(1), ...v1.words, size: 10 ** 15 });
-  expect(fields(run)).toMatchObject({ error: 'DiskFull' });
+  const run = await world.run('install', { token: token(1), ...v1.words, ...needs });
+  expect(fields(run)).toMatchObject({ error: 'DiskFull', message: expect.stringMatching(words) });
   expect(run.lines).not.toContain('have=no');
+  expect(await world.list('releases')).toEqual([]);
+});
+
+test('does not ask for inodes where the file system has no limit of them', async () => {
+  await world.write('bin/df', '#!/bin/sh\necho head\necho "none 0 0 0 - /"\n');
+  await chmod(join(world.directory, 'bin/df'), 0o755);
+  const run = await install({ ...(await world.release('v1')) }, 1);
+  expect(run.lines.at(-1)).toBe('ok');
+  expect(fields(await world.run('observe', {}))).toMatchObject({ freeInodes: '' });
+});
+
+describe('the files of the configuration', () => {
+  const modeOf = async (file: string) => ((await stat(join(world.server, file))).mode & 0o7777).toString(8);
+  const conf = 'etc/greeter.conf';
+
+  test('take the place of those of the artifact, each readable by who has to', async () => {
+    const v1 = await world.filled(await world.release('v1'), {
+      [`private ${conf}`]: 'password = "open\\nsesame"\n',
+      'public bin/greeter': '#!/bin/sh\n',
+    });
+    expect((await install(v1, 1)).lines).toEqual(['have=no', 'ok']);
+    const release = `releases/${v1.release}`;
+    expect(await world.read(`srv/greeter/${release}/${conf}`)).toBe('password = "open\\nsesame"\n');
+    expect(await modeOf(`${release}/${conf}`)).toBe('600');
+    expect(await modeOf(`${release}/bin/greeter`)).toBe('644');
+    expect(await world.read(`srv/greeter/${release}/.verdigris/files`)).toBe(
+      `private ${conf}\npublic bin/greeter\n`,
+    );
+    expect(await world.list('.verdigris/incoming')).toEqual([]);
+  });
+
+  test('belong to the user of the program', async (context) => {
+    if (process.getuid?.() !== 0) {
+      if (process.env['VERDIGRIS_DEMAND_ALL']) throw new Error('Cannot give files away: needs root');
+      return context.skip('needs root');
+    }
+    const [v1, v2] = [await world.release('v1'), await world.release('v2')];
+    const settings = `[Service]\nExecStart=${world.server}/current/bin/greeter\nUser=nobody\n`;
+    const withUser = { ...v1.words, 'unit-conf': Buffer.from(settings).toString('base64'), shared: 'data' };
+    await install(await world.filled({ ...v1, words: withUser }, { [`private ${conf}`]: 'x' }), 1);
+    const nobody = Number((await execa('id', ['-u', 'nobody'])).stdout);
+    const ownerOf = async (file: string) => (await stat(join(world.server, file))).uid;
+    expect(await ownerOf(`releases/${v1.release}/${conf}`)).toBe(nobody);
+    expect(await ownerOf('shared/data')).toBe(nobody);
+    expect(await modeOf('shared/data')).toBe('750');
+    expect(await ownerOf(`releases/${v1.release}/bin/greeter`)).toBe(0);
+
+    // Where the release leaves that to the unit, the unit says who.
+    await world.write('user', 'nobody\n');
+    await install(await world.filled(v2, { [`private ${conf}`]: 'x' }), 2);
+    expect(await ownerOf(`releases/${v2.release}/${conf}`)).toBe(nobody);
+  });
+
+  test('never appear in what others can see: words of commands, the journal, the evidence', async () => {
+    await world.write('bin/base64', '#!/bin/sh\nps -eo args >>"$WORLD/seen"\nexec /usr/bin/base64 "$@"\n');
+    await chmod(join(world.directory, 'bin/base64'), 0o755);
+    const marker = 'marker-3b1f';
+    const packed = await world.release('v1');
+    const v1 = await world.filled(packed, { [`private ${conf}`]: `password = ${marker}\n` });
+    const run = await install(v1, 1);
+    await world.run('remove', { token: token(2), release: v1.release, because: 'a test' });
+    const seen = (await world.read('seen')) ?? '';
+    expect(seen).toContain('install');
+    for (const text of [marker, Buffer.from(`password = ${marker}\n`).toString('base64')]) {
+      expect(seen).not.toContain(text);
+      expect(run.lines.join('\n')).not.toContain(text);
+      const { exitCode } = await execa('grep', ['-r', text, world.server], { reject: false });
+      expect(exitCode, 'nothing is left of it').toBe(1);
+    }
+  });
+
+  test.each<[string, Readonly<Record<string, string>>, object, RegExp]>([
+    ['are cut off', { [`private ${conf}`]: 'x' }, { files: 2 }, /did not arrive whole|only 1 of 2/],
+    ['are nothing of the artifact', { 'public etc/other.conf': 'x' }, {}, /has no file "etc\/other.conf"/],
+    ['are a link there', { 'public etc/link.conf': 'x' }, {}, /has no file "etc\/link.conf"/],
+    ['lead out', { 'public ../../outside': 'x' }, {}, /cannot be a file of a release/],
+    ['are absolute', { 'public /etc/passwd': 'x' }, {}, /cannot be a file of a release/],
+    ['are our own', { 'public .verdigris/previous': 'x' }, {}, /cannot be a file of a release/],
+    ['are of no kind', { [`secret ${conf}`]: 'x' }, {}, /did not arrive whole/],
+  ])('are refused when they %s, and nothing is kept', async (_, files, words, complaint) => {
+    const v1 = await world.filled(await world.release('v1'), files);
+    const run = await install({ ...v1, words: { ...v1.words, ...words } }, 1);
+    expect(fields(run)).toMatchObject({ error: 'CommandFailed', message: expect.stringMatching(complaint) });
+    expect(await world.list('releases')).toEqual([]);
+    expect(await world.list('.verdigris/incoming')).toEqual([]);
+  });
+
+  test('do not follow a directory that is a link out of the release', async () => {
+    const v1 = await world.release('v1');
+    await mkdir(join(world.directory, 'elsewhere'));
+    await world.write('elsewhere/x', 'theirs');
+    const tree = join(world.directory, 'evil');
+    await mkdir(join(tree, 'bin'), { recursive: true });
+    await writeFile(join(tree, 'bin/greeter'), '#!/bin/sh\n', { mode: 0o755 });
+    await symlink(join(world.directory, 'elsewhere'), join(tree, 'out'));
+    await execa('tar', ['-czf', v1.archive, '-C', tree, 'bin', 'out']);
+    const bytes = await readFile(v1.archive);
+    const artifact = createHash('sha256').update(bytes).digest('hex');
+    const evil = { ...v1, words: { ...v1.words, artifact, size: bytes.length } };
+    const run = await install(await world.filled(evil, { 'public out/x': 'ours' }), 1);
+    expect(fields(run)).toMatchObject({ error: 'ArchiveUnsafe' });
+    expect(await world.read('elsewhere/x')).toBe('theirs');
+  });
+});
+
+test('keeps in shared/ what is there, and refuses what is no name', async () => {
+  const v1 = await world.release('v1');
+  await install({ ...v1, words: { ...v1.words, shared: 'data' } }, 1);
+  await world.write('srv/greeter/shared/data/state', 'precious');
+  await install({ ...v1, words: { ...v1.words, shared: 'data,cache' } }, 2);
+  expect(await world.list('shared')).toEqual(['cache', 'data']);
+  expect(await world.read('srv/greeter/shared/data/state')).toBe('precious');
+  const run = await install({ ...v1, words: { ...v1.words, shared: 'data/../../x' } }, 3);
+  expect(fields(run)).toMatchObject({ error: 'CommandFailed' });
 });
 
 test('renews the settings of a release that is there, and starts it again with them when it is active', async () => {

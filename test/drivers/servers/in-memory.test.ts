@@ -41,6 +41,9 @@ describeServer('in memory', async (): Promise<ServerWorld> => {
           sizeBytes: bytes.length,
           open: () => Readable.from([bytes.subarray(0, 1000), bytes.subarray(1000)]),
           unitFile: '[Service]\n',
+          needs: { bytes: 10_000_000, inodes: 100 },
+          files: [],
+          shared: [],
           executable: 'bin/greeter',
           keep: 5,
         },
@@ -55,6 +58,12 @@ describeServer('in memory', async (): Promise<ServerWorld> => {
       there.connections += 1;
       return { end: () => void (there.connections = 0) };
     },
+    async file(path) {
+      const file = there.file(path);
+      return file && { text: file.content.reveal(), private: file.private };
+    },
+    shared: async () => [...there.shared].sort(),
+    limitInodes: () => void (there.freeInodes = 1e6),
     async reachable(yes) {
       there.link = yes ? 'up' : 'refused';
     },

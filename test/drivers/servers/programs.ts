@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,8 +36,10 @@ export class Programs {
     const tree = await mkdtemp(join(this.#directory, 'tree-'));
     await mkdir(join(tree, 'bin'));
     await copyFile(program, join(tree, 'bin/greeter'));
+    await mkdir(join(tree, 'etc'));
+    await writeFile(join(tree, 'etc/greeter.conf'), 'greeting = {{greeting}}\n');
     const archive = `${tree}.tar.gz`;
-    await create({ gzip: true, file: archive, cwd: tree, portable: true }, ['bin']);
+    await create({ gzip: true, file: archive, cwd: tree, portable: true }, ['bin', 'etc']);
     const artifact = await digestOf(archive);
     const id = ReleaseId(`${artifact.slice(0, 12)}-00000000`);
     return {
@@ -49,6 +51,9 @@ export class Programs {
         sizeBytes: (await stat(archive)).size,
         open: () => createReadStream(archive),
         unitFile,
+        needs: { bytes: 10_000_000, inodes: 100 },
+        files: [],
+        shared: [],
         executable: 'bin/greeter',
         keep: 5,
       },

@@ -4,6 +4,7 @@ import type { FencingToken } from '../../../domain/deployment.js';
 import { Failure, type FailureName } from '../../../domain/failures.js';
 import { formatToken } from '../../../domain/fencing.js';
 import type { ProcessLook } from '../../../domain/health.js';
+import { Secret } from '../../../domain/secret.js';
 import { Digest, ReleaseId } from '../../../domain/names.js';
 import { endless } from '../../../drivers/patience.js';
 import type { Installation, ServerDriver } from '../../../drivers/servers/driver.js';
@@ -20,6 +21,12 @@ export interface ServerWorld {
   runForeign(): Promise<Digest>;
   /** Opens a connection to the running program that carries bytes, until it is ended. */
   linger(): Promise<{ end(): void }>;
+  /** A file of the active release as it is there. */
+  file(path: string): Promise<{ readonly text: string; readonly private: boolean } | undefined>;
+  /** Names of what outlives releases. */
+  shared(): Promise<readonly string[]>;
+  /** From now on there are not endless inodes. */
+  limitInodes(): void;
   /** Cuts the machine off, or brings it back. */
   reachable(yes: boolean): Promise<void>;
   close(): Promise<void>;
@@ -248,6 +255,67 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
       expect((await observe()).installedReleases).toEqual([v1.id]);
       expect(await nameOfFailure(driver.remove(v1.id, 'no reason', next(), endless))).toBe('CommandFailed');
       expect(await observe()).toMatchObject({ installedReleases: [v1.id], runningProgram: v1.executable });
+    });
+
+    describe('the configuration', () => {
+      const configured = async (version: string, text: string, isPrivate: boolean): Promise<BuiltRelease> => {
+        const release = await world.release(version);
+        const file = { path: 'etc/greeter.conf', content: new Secret(text), private: isPrivate };
+        return {
+          ...release,
+          installation: { ...release.installation, files: [file], shared: ['data', 'cache.d'] },
+        };
+      };
+
+      test('is filled in with the release, and gone back to with it', async () => {
+        const v1 = await configured('v1', 'password = öpen "sésame"\\n\n', true);
+        const v2 = await configured('v2', 'greeting = Hello\n', false);
+        for (const release of [v1, v2]) {
+          await install(release);
+          await activate(release);
+        }
+        expect(await world.file('etc/greeter.conf')).toEqual({ text: 'greeting = Hello\n', private: false });
+        await restore(v1);
+        expect(await world.file('etc/greeter.conf')).toEqual({
+          text: 'password = öpen "sésame"\\n\n',
+          private: true,
+        });
+      });
+
+      test('may be of any size that a template may have, and empty', async () => {
+        const text = `${'x'.repeat(65_535)}\n`;
+        for (const release of [await configured('v1', text, true), await configured('v2', '', true)]) {
+          await install(release);
+          await activate(release);
+          const [file] = release.installation.files;
+          expect(await world.file('etc/greeter.conf')).toEqual({
+            text: file?.content.reveal(),
+            private: true,
+          });
+        }
+      });
+
+      test('keeps what outlives releases', async () => {
+        const release = await configured('v1', 'x = 1\n', false);
+        await install(release);
+        await install({ ...release, installation: { ...release.installation, shared: ['data', 'more'] } });
+        expect(await world.shared()).toEqual(['cache.d', 'data', 'more']);
+      });
+    });
+
+    test('installs nothing where there is no room for it, and says what is missing', async () => {
+      const release = await world.release('v1');
+      for (const [needs, words] of [
+        [{ bytes: 2 ** 60, inodes: 1 }, /KB are free.*needs 1125899906842624 KB/],
+        [{ bytes: 1, inodes: 2 ** 45 }, /inodes are free.*needs 35184372088832/],
+      ] as const) {
+        world.limitInodes();
+        const installation = { ...release.installation, needs };
+        const failure = await failureOf(driver.install(installation, next(), endless));
+        expect(failure.failure).toBe('DiskFull');
+        expect(failure.message).toMatch(words);
+      }
+      expect((await observe()).installedReleases).toEqual([]);
     });
 
     test('remembers why a release must not run again, installed or not, until it is told otherwise', async () => {

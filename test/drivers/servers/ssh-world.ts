@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -118,6 +118,13 @@ WantedBy=multi-user.target
       socket.write('GET /stream HTTP/1.1\r\n\r\n');
       return { end: () => void socket.destroy() };
     },
+    async file(path) {
+      const file = join(server.directory, 'current', path);
+      const { mode } = await stat(file);
+      return { text: await readFile(file, 'utf8'), private: (mode & 0o077) === 0 };
+    },
+    shared: async () => (await readdir(join(server.directory, 'shared'))).sort(),
+    limitInodes: () => undefined,
     async reachable(yes) {
       await machine.faults.refuseConnections(!yes);
       if (!yes) for (const pool of pools) pool.close();
