@@ -33,11 +33,12 @@ export async function configurationSecret(
 function fingerprintKey(secrets: Secrets, service: Service): Promise<Secret> {
   const [first] = serversOf(service);
   const { fingerprintKey: own } = service.configuration;
-  const key = own ?? (first?.connection.driver === 'ssh' ? first.connection.key : undefined);
+  const login = first?.connection.driver === 'ssh' ? first.connection.key : undefined;
+  const key = own ?? (login && 'secret' in login ? login : undefined);
   if (!first || !key) {
     throw new Failure(
       'SecretRefused',
-      `Cannot tell versions of secrets apart for ${service.id}: no SSH key is named, needs configuration.fingerprintKey`,
+      `Cannot tell versions of secrets apart for ${service.id}: its SSH key is nothing that a worker can read, needs configuration.fingerprintKey`,
     );
   }
   return secrets.resolve(key, { service: service.id, host: hostOf(first) });

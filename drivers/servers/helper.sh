@@ -92,6 +92,7 @@ install_release() {
   locked open_incoming
   if is_installed "$release"; then
     say have yes
+    receive_unit
     renew_settings
     return
   fi
@@ -100,6 +101,7 @@ install_release() {
   say have no
 
   tree=$incoming/tree
+  receive_unit
   receive_files
   receive_artifact "$incoming/artifact.tar.gz"
   must mkdir "$tree"
@@ -580,6 +582,11 @@ refuse_strange_files() {
     done' "$1" {} + | head -n 1)
   [ -z "$strange" ] ||
     fail ArchiveUnsafe "the artifact has ${strange#"$1/"}, needs files, directories and links that stay inside"
+}
+
+# A line of its own unless it is a word: a unit may be larger than a command line.
+receive_unit() {
+  [ -n "$unit_conf" ] || IFS= read -r unit_conf || fail CommandFailed 'the unit settings did not arrive whole'
 }
 
 # One line per file, before the artifact: `private` or `public`, its path, its content in base64. What is private never is

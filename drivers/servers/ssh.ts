@@ -110,12 +110,13 @@ class SshServer implements ServerDriver {
         keep,
         files: files.length,
         shared: shared.join(','),
-        'unit-conf': Buffer.from(asDropIn(unitFile)).toString('base64'),
       },
       deadlineMs: deadlinesMs.transfer,
       // Nothing is sent before the helper asks: it may have the release, or no room for it.
       onField: (key, value, stdin) => {
-        if (key !== 'have' || value !== 'no') return;
+        if (key !== 'have') return;
+        stdin.write(`${Buffer.from(asDropIn(unitFile)).toString('base64')}\n`);
+        if (value !== 'no') return;
         for (const file of files) stdin.write(lineOf(file));
         source = open();
         source.once('error', (error) => unreadable.abort(error));
