@@ -6,6 +6,7 @@ import type {
 } from '../domain/observation.js';
 import type { Complaint } from '../domain/failures.js';
 import type { Plan } from '../domain/plan.js';
+import { describeMachine } from '../domain/machines.js';
 import { serversOf, type Service } from '../domain/service.js';
 import { describeSplit } from '../domain/split.js';
 import { columns, count, describeRelease, indented, percentOf } from './words.js';
@@ -26,7 +27,17 @@ export const observationReport = (service: Service, observation: Observation): r
       `${seen.color.padEnd(5)}  ${serverLine(seen)}; ${backendLine(seen, observation.loadBalancer.backends)}`,
     ]),
   ),
+  ...machineRows(observation),
 ];
+
+/** What OVHcloud tells of the machines, where the configuration names them. */
+const machineRows = ({ machines = [] }: Observation): readonly string[] =>
+  machines.length === 0
+    ? []
+    : [
+        '  As OVHcloud sees them',
+        ...indented(columns(machines.map((seen) => [seen.server, describeMachine(seen)]))),
+      ];
 
 function trafficLine({ loadBalancer: { traffic } }: Observation): string {
   return traffic.kind === 'split' ? describeSplit(traffic.split) : traffic.detail;

@@ -32,6 +32,10 @@ export const failures = {
   ReleaseUnhealthy: { transient: false },
   WrongProgramRuns: { transient: false },
   ReleaseUnfit: { transient: false },
+  // machines, as the provider sees them
+  MachineUnknown: { transient: false },
+  MachineUnhealthy: { transient: false },
+  EnvironmentsUnequal: { transient: false },
   // load balancer
   LoadBalancerUnreachable: { transient: true },
   CredentialRefused: { transient: false },

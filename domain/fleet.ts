@@ -43,6 +43,7 @@ const aboutOneServer: ReadonlySet<FailureName | 'Unexpected'> = new Set([
   'CommandFailed',
   'DiskFull',
   'UnitRefused',
+  'ProgramIncompatible',
   'StartFailed',
   'ReleaseUnhealthy',
   'WrongProgramRuns',

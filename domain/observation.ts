@@ -1,4 +1,5 @@
 import type { Color } from './color.js';
+import type { MachineObservation } from './machines.js';
 import type { Digest, ReleaseId, ServerName } from './names.js';
 import type { Split } from './split.js';
 import type { Unfit } from './unfit.js';
@@ -7,6 +8,8 @@ import type { Unfit } from './unfit.js';
 export interface Observation {
   readonly loadBalancer: LoadBalancerObservation;
   readonly servers: readonly ServerObservation[];
+  /** OVHcloud's view of the machines whose product the configuration names. */
+  readonly machines?: readonly MachineObservation[];
 }
 
 /** What the load balancer says of itself. It is the source of truth for what is live. */

@@ -5,6 +5,7 @@ import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js'
 import type { Complaint } from './failures.js';
 import { describeLeftBehind, mayBeLeftBehind, type LeftBehind } from './fleet.js';
 import { hashOf } from './hash.js';
+import { complaintsAboutMachines, describeMachines, warningsAboutMachines } from './machines.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
 import { factsOf, leftOutOf, type Observation, type ServerObservation } from './observation.js';
 import { rootByKey, type Server, type Service } from './service.js';
@@ -33,6 +34,8 @@ export interface Plan {
   readonly leftBehind: readonly LeftBehind[];
   /** The program and the libraries that it brings along, one line each. */
   readonly program?: readonly string[];
+  /** OVHcloud's view of the machines, one line each. No part of the hash: it changes by itself. */
+  readonly machines?: readonly string[];
   /** What people should know before they approve. */
   readonly warnings: readonly string[];
 }
@@ -85,6 +88,7 @@ export function complaintsAbout(service: Service, observation: Observation): rea
       credentialLacks(`deploy "${service.id}"`, service.loadBalancer, loadBalancer.lacking),
     );
   }
+  complaints.push(...complaintsAboutMachines(service, observation.machines ?? []));
   for (const { message } of tooManyUnreachable(service, observation)) add('ServerUnreachable', message);
   for (const server of service.environments[idleOf(observation) ?? 'green']) {
     complaints.push(...complaintsAboutIdle(server, observation));
@@ -217,17 +221,19 @@ export function computePlan(
     liveRuns,
     leftOut: colors.flatMap((color) => leftOutOf(observation.loadBalancer, color)),
     ...(binaries ? { program: describeBinaries(binaries) } : {}),
-  } satisfies Omit<Plan, 'hash' | 'warnings' | 'leftBehind'>;
+  } satisfies Omit<Plan, 'hash' | 'warnings' | 'leftBehind' | 'machines'>;
   return {
     kind: 'planned',
     plan: {
       ...content,
       leftBehind,
+      ...(observation.machines ? { machines: describeMachines(observation.machines) } : {}),
       warnings: [
         ...warningsAboutUnfit(request, observation),
         ...warningsOf(service, content, observation),
         ...leftBehind.map((left) => `Left behind: ${describeLeftBehind(left)}`),
         ...(binaries ? warningsAboutBinaries(binaries, service.environments[idle], observation) : []),
+        ...warningsAboutMachines(service, observation.machines ?? []),
       ],
       hash: hashOf({ ...content, service }),
     },

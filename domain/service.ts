@@ -26,6 +26,7 @@ export interface Service {
   readonly bake: BakeSettings;
   readonly retire: RetireSettings;
   readonly drain: DrainSettings;
+  readonly machines: MachineSettings;
   /** Releases kept on a server beside the active and the previous one. */
   readonly keepReleases: number;
 }
@@ -79,6 +80,19 @@ export interface Server {
   /** Where the program answers probes, seen from the machine itself. */
   readonly probe: { readonly address: string; readonly port: number };
   readonly connection: ServerConnection;
+  /** What the machine is to OVHcloud, where its own view of it is wanted. */
+  readonly ovh?: OvhProduct;
+}
+
+/** A machine as OVHcloud sells it. */
+export type OvhProduct =
+  | { readonly kind: 'dedicated server' | 'vps'; readonly name: string }
+  | { readonly kind: 'instance'; readonly project: string; readonly id: string };
+
+/** What becomes of a deployment when OVHcloud's view of the machines speaks against it. */
+export interface MachineSettings {
+  readonly unhealthy: 'warn' | 'refuse';
+  readonly unequal: 'warn' | 'refuse';
 }
 
 export type ServerConnection =
@@ -261,6 +275,12 @@ export function rootByKey(service: Service): string | undefined {
   if (names.length === 0) return undefined;
   const where = names.length === serversOf(service).length ? 'every server' : names.join(', ');
   return `The deploying key is as good as root on ${where} (ssh.privilege: sudo); it is not after verdigris server setup`;
+}
+
+/** The machines that the configuration names the product of, each once. */
+export function productsOf(service: Service | undefined): readonly OvhProduct[] {
+  const named = service ? serversOf(service).flatMap(({ ovh }) => (ovh === undefined ? [] : [ovh])) : [];
+  return [...new Map(named.map((product) => [JSON.stringify(product), product])).values()];
 }
 
 /** Throws a `TypeError` for a name that the service does not have. */

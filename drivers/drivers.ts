@@ -4,6 +4,7 @@ import type { Server, Service } from '../domain/service.js';
 import type { ArtifactStore } from './artifacts/store.js';
 import type { LoadBalancerDriver } from './load-balancers/driver.js';
 import type { ConfigurationSecret } from './servers/configuration-secret.js';
+import type { MachineDriver } from './machines/driver.js';
 import type { ServerDriver } from './servers/driver.js';
 import type { TrafficProber } from './traffic/driver.js';
 
@@ -11,6 +12,8 @@ import type { TrafficProber } from './traffic/driver.js';
 export interface Drivers {
   /** Resolves the secrets it needs, hence the promise. */
   loadBalancer(service: Service): Promise<LoadBalancerDriver>;
+  /** The provider's view of machines, through the API that the load balancer is reached by. */
+  machines(service: Service): Promise<MachineDriver>;
   server(service: Service, server: ServerName): ServerDriver;
   /** A secret that a service's configuration names, for one of its servers. */
   configurationSecret(

@@ -1,4 +1,4 @@
-import type { OvhIplbSettings } from '../domain/service.js';
+import type { OvhIplbSettings, OvhProduct } from '../domain/service.js';
 import type { OvhMethod } from './error.js';
 
 /** One call that a credential must be able to make. */
@@ -45,6 +45,35 @@ export function deployRights({
     ),
     right(serviceName, 'POST', 'refresh', 'refresh'),
   ];
+}
+
+/** What looking at one machine calls, part by part: a credential without some of them still sees the rest. */
+export function machineRights(product: OvhProduct): readonly Right[] {
+  if (product.kind === 'instance') {
+    const path = `/cloud/project/${product.project}/instance/${product.id}`;
+    return [{ method: 'GET', path, actions: ['publicCloudProject:apiovh:instance/get'] }];
+  }
+  const [root, who, parts] =
+    product.kind === 'vps'
+      ? (['/vps', 'vps', ['serviceInfos']] as const)
+      : ([
+          '/dedicated/server',
+          'dedicatedServer',
+          ['specifications/hardware', 'plannedIntervention', 'plannedIntervention/*', 'serviceInfos'],
+        ] as const);
+  const actionOf = (part: string) =>
+    `${who}:apiovh:${[part.replace('/*', ''), 'get'].filter(Boolean).join('/')}`;
+  return ['', ...parts].map((part) => ({
+    method: 'GET',
+    path: [root, product.name, part].filter(Boolean).join('/'),
+    actions: [actionOf(part)],
+  }));
+}
+
+/** A machine as IAM names it, below `urn:v1:<region>:resource:`. */
+export function resourceOf(product: OvhProduct): string {
+  if (product.kind === 'instance') return `publicCloudProject:${product.project}`;
+  return `${product.kind === 'vps' ? 'vps' : 'dedicatedServer'}:${product.name}`;
 }
 
 /** What looking for load balancers and their objects calls. Changes nothing. */

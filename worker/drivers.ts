@@ -13,6 +13,8 @@ import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
 import type { Agents } from '../drivers/agents.js';
+import type { MachineDriver } from '../drivers/machines/driver.js';
+import { createOvhMachines } from '../drivers/machines/ovh.js';
 import type { Secrets } from '../drivers/secrets.js';
 import { configurationSecret, type ConfigurationSecret } from '../drivers/servers/configuration-secret.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
@@ -76,6 +78,12 @@ export class WorkerDrivers implements Drivers {
     reference: SecretReference,
   ): Promise<ConfigurationSecret> {
     return configurationSecret(this.#secrets, service, server, reference);
+  }
+
+  async machines(service: Service): Promise<MachineDriver> {
+    const settings = service.loadBalancer;
+    if (!('api' in settings)) throw notHere(settings.driver);
+    return createOvhMachines(await this.#api(service, settings.api));
   }
 
   /** Ends every connection. */

@@ -71,6 +71,7 @@ function amongServers({
     of(server) && `${machineOf(server)} ${of(server)}`;
 
   return [
+    ...copiedProducts(servers, machineOf),
     ...repeated(
       servers,
       ({ entry }) => entry.name,
@@ -117,6 +118,28 @@ function repeated(
     if (first) return [complaint(server, `${first.color}[${first.index}]`)];
     firsts.set(its, server);
     return [];
+  });
+}
+
+/** A product is one machine: at another one, its name was copied and not changed. */
+function copiedProducts(
+  servers: readonly PlacedServer[],
+  machineOf: (server: PlacedServer) => string,
+): readonly ConfigurationComplaint[] {
+  const firsts = new Map<string, PlacedServer>();
+  return servers.flatMap((server) => {
+    if (!server.entry.ovh) return [];
+    const product = JSON.stringify(server.entry.ovh);
+    const first = firsts.get(product) ?? server;
+    firsts.set(product, first);
+    return machineOf(first) === machineOf(server)
+      ? []
+      : [
+          complain(
+            pathOf(server, 'ovh'),
+            `names the machine that ${first.color}[${first.index}] is, but SSH reaches another one, needs the product of its own machine`,
+          ),
+        ];
   });
 }
 

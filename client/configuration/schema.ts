@@ -290,6 +290,24 @@ const ProgramConfiguration = map({
     .describe("Keys the fingerprints of secrets in release ids. Default: the first server's SSH key"),
 });
 
+const productName = (what: string) => text(what, /^[a-z0-9]([a-z0-9.-]{0,126}[a-z0-9])?$/i);
+const productNeeds = 'one of dedicatedServer, vps or instance';
+
+/** Exactly one of them: a machine is one product. */
+const OvhMachine = map({
+  dedicatedServer: productName('the name of a dedicated server such as ns3012345.ip-192-0-2.eu').optional(),
+  vps: productName('the name of a VPS such as vps-0a1b2c3d.vps.ovh.net').optional(),
+  instance: map({
+    project: text('the id of a Public Cloud project, 32 hexadecimal digits', /^[0-9a-f]{32}$/),
+    id: text('the id of an instance, a UUID', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
+  }).optional(),
+}).refine((named) => Object.values(named).filter((value) => value !== undefined).length === 1, {
+  error: ({ input }: Issue) => {
+    const named = Object.keys(input as object);
+    return `${named.length === 0 ? 'names no product' : `names ${named.join(' and ')}`}, needs ${productNeeds}`;
+  },
+});
+
 export const ServerEntry = map({
   name: label('a name')
     .transform((name) => ServerName(name))
@@ -310,6 +328,9 @@ export const ServerEntry = map({
   ssh: Ssh.extend({ host: host().optional().describe("What SSH reaches. Default: the server's address") })
     .optional()
     .describe('What differs from ssh at the top'),
+  ovh: OvhMachine.optional().describe(
+    'What the machine is to OVHcloud: its own view of it is then told in check, plan and evidence',
+  ),
 });
 
 const environment = (color: string) =>
@@ -480,6 +501,15 @@ const Drain = map({
   atMost: duration(0).prefault('30s').describe('Lingering connections are waited for at most this long'),
 });
 
+const machineVerdict = () => z.enum(['warn', 'refuse'], needs('warn or refuse')).prefault('warn');
+
+const Machines = map({
+  unhealthy: machineVerdict().describe(
+    'A machine that OVHcloud finds ill, repairs meanwhile or takes back soon: warn, or refuse to deploy',
+  ),
+  unequal: machineVerdict().describe('Blue and green of unequal size: warn, or refuse to deploy'),
+});
+
 export const Configuration = map({
   service: label('a name').describe('Name of the service'),
   program: Program.prefault({}).describe('How the program is found in its artifact and run on a server'),
@@ -505,6 +535,7 @@ export const Configuration = map({
   bake: Bake.prefault({}).describe('Watching the new environment under all the traffic'),
   retire: Retire.prefault({}).describe('What becomes of the old environment'),
   drain: Drain.prefault({}),
+  machines: Machines.prefault({}).describe("OVHcloud's view of the machines whose product is named"),
   keepReleases: wholeNumber('a whole number, 0 to 100', 0, 100)
     .prefault(5)
     .describe('Releases kept on a server beside the active and the previous one'),

@@ -73,6 +73,7 @@ export function toService(
     },
     retire,
     drain: { atMostMs: drain.atMost },
+    machines: configuration.machines,
     keepReleases,
   };
 }
@@ -113,6 +114,7 @@ function toServer(
     directory: entry.directory ?? program.directory ?? `/opt/${service}`,
     probe: { address: entry.probe?.address ?? '127.0.0.1', port: entry.probe?.port ?? port },
     connection: toConnection(entry, ssh, knownHosts),
+    ...toProduct(entry),
   };
 }
 
@@ -162,6 +164,14 @@ function toAddress(
     ...(certificate === undefined ? {} : { certificate }),
     hostKeys: required(given ?? knownHosts?.lookUp(host, port).pinned, 'hostKey'),
   };
+}
+
+function toProduct({ ovh }: ServerEntry): Pick<Server, 'ovh'> {
+  if (ovh?.instance) return { ovh: { kind: 'instance', ...ovh.instance } };
+  if (ovh?.vps !== undefined) return { ovh: { kind: 'vps', name: ovh.vps } };
+  return ovh?.dedicatedServer === undefined
+    ? {}
+    : { ovh: { kind: 'dedicated server', name: ovh.dedicatedServer } };
 }
 
 const toLoadBalancer = ({

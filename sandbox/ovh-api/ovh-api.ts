@@ -20,6 +20,7 @@ import type { Objects } from './iplb/objects.js';
 import type { Ending, RefreshOptions } from './iplb/refresh.js';
 import { Journal } from './journal.js';
 import type { Json, JsonObject } from './json.js';
+import { Machines } from './machines.js';
 import type { Method, Product } from './resource.js';
 import { SilentDataPlane } from './silent-data-plane.js';
 import { waitingBy } from './timeline.js';
@@ -53,6 +54,8 @@ export interface OvhApi {
   /** The first load balancer. */
   readonly serviceName: string;
   readonly admin: Admin;
+  /** The customer's machines, of which there are none at first. */
+  readonly machines: Machines;
   readonly faults: Faults;
   readonly journal: Journal;
   close(): Promise<void>;
@@ -100,7 +103,8 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
   const faults = new Faults();
   const journal = new Journal();
   const iplb = new Iplb(Object.assign(behaviour, { wait: waitingBy(clock, closing.signal) }));
-  const products: readonly Product[] = [iplb];
+  const machines = new Machines();
+  const products: readonly Product[] = [iplb, machines];
   const first = iplb.add(dataPlane, options.serviceName);
 
   const certificates = await makeCertificates();
@@ -133,6 +137,7 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
     credentials: account.credentials,
     serviceName: first.loadBalancer.serviceName,
     admin: adminOf(app, account, iplb, first, behaviour, somebodyElse),
+    machines,
     faults,
     journal,
     async close() {

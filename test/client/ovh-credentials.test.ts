@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { readService } from '../../client/configuration/configuration.js';
-import { actionsOf, deployRights, describeRight, selfRights } from '../../ovh/rights.js';
+import { actionsOf, deployRights, describeRight, machineRights, selfRights } from '../../ovh/rights.js';
 import { documentsOf } from './support/command-line.js';
 import { anOvhFolder, answerAt, withIds, type OvhFolder } from './support/ovh-folder.js';
 
@@ -192,4 +192,21 @@ test('rules prints the list of a key, and a policy for a service account', async
     permissions: { allow: actionsOf(needed(folder)).map((action) => ({ action })) },
   });
   expect(() => readService(folder.file('verdigris.yaml'))).toThrow(/hostKey/);
+});
+
+test('rules has what looking at the machines needs, where their products are named', async () => {
+  const vps = { kind: 'vps', name: 'vps-1.vps.ovh.net' } as const;
+  const folder = await anOvhFolder(withIds);
+  const whole = await folder.read('verdigris.yaml');
+  await folder.write(
+    'verdigris.yaml',
+    whole.replace('{ name: green-1,', `{ name: green-1, ovh: { vps: ${vps.name} },`),
+  );
+  const listed = (await folder.runWith('rules')).stdout.split('\n');
+  expect(listed).toEqual(expect.arrayContaining(machineRights(vps).map(describeRight)));
+  const policy = JSON.parse((await folder.runWith('rules --policy')).stdout) as object;
+  expect(policy).toMatchObject({
+    resources: [{}, { urn: `urn:v1:eu:resource:vps:${vps.name}` }],
+    permissions: { allow: expect.arrayContaining([{ action: 'vps:apiovh:get' }]) },
+  });
 });

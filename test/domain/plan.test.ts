@@ -72,6 +72,7 @@ const service: Service = {
   },
   retire: { old: 'keep running' },
   drain: { atMostMs: 30_000 },
+  machines: { unhealthy: 'warn', unequal: 'warn' },
   keepReleases: 3,
 };
 

@@ -18,6 +18,7 @@ import { serversOf, type Server, type Service } from '../../domain/service.js';
 import { SecretName } from '../../domain/names.js';
 import { wholly } from '../../domain/split.js';
 import { InMemoryArtifacts } from '../../drivers/artifacts/in-memory.js';
+import { InMemoryMachines } from '../../drivers/machines/in-memory.js';
 import type { Drivers } from '../../drivers/drivers.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
 import { InMemoryServers, type InMemoryServer } from '../../drivers/servers/in-memory.js';
@@ -45,6 +46,7 @@ export class World {
   readonly loadBalancer: InMemoryLoadBalancer;
   readonly servers = new InMemoryServers();
   readonly artifacts = new InMemoryArtifacts();
+  readonly machines = new InMemoryMachines();
   readonly publicAddress = new InMemoryPublicAddress();
   /** What names of secrets resolve to. */
   readonly secrets = new Map<string, string>();
@@ -69,6 +71,7 @@ export class World {
     this.#drivers = {
       loadBalancer: async (service) => createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
       server: (service, server) => this.servers.driver(serverIn(service, server)),
+      machines: () => Promise.resolve(this.machines),
       artifacts: this.artifacts,
       configurationSecret: (_service, _server, reference) => this.#secret(reference),
       prober: createInMemoryProber(this.publicAddress, { windowMs: 50 }),
@@ -286,7 +289,7 @@ const serverIn = (service: Service, name: ServerName): Server => {
   return server;
 };
 
-const serverNamed = (world: string, color: Color, number: number): Server => ({
+export const serverNamed = (world: string, color: Color, number: number): Server => ({
   name: ServerName(`${color}-${number}`),
   color,
   address: `10.0.${color === 'blue' ? 0 : 1}.${number}`,
@@ -334,5 +337,6 @@ const serviceNamed = (name: string): Service => ({
   },
   retire: { old: 'keep running' },
   drain: { atMostMs: 500 },
+  machines: { unhealthy: 'warn', unequal: 'warn' },
   keepReleases: 3,
 });

@@ -1,11 +1,12 @@
 import { describe, expect } from 'vitest';
+import type { Color } from '../../domain/color.js';
 import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { phases, type Phase } from '../../domain/phase.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
-import { serversOf } from '../../domain/service.js';
+import { serversOf, type Service } from '../../domain/service.js';
 import { binariesOf, debian12, tooNew } from '../support/binaries.js';
-import { test, type World } from '../support/world.js';
+import { serverNamed, test, type World } from '../support/world.js';
 
 describe.concurrent('a deployment', () => {
   test('releases to the idle environment, is approved, switched, baked and promoted', async ({ aWorld }) => {
@@ -84,6 +85,62 @@ describe.concurrent('a program that its servers cannot load', () => {
     const { plan, evidence } = await world.untilStage('approve');
     expect(plan?.program).toEqual(['bin/greeter: x86-64, needs GLIBC_2.34, build id abababababab, hardened']);
     expect(evidence?.lines[0]).toBe(plan?.program?.[0]);
+  });
+});
+
+describe.concurrent('machines that OVHcloud finds ill', () => {
+  const named = (name: string) => ({ kind: 'vps', name: `vps-${name}` }) as const;
+  const withProducts = (unhealthy: 'warn' | 'refuse'): Partial<Service> => {
+    const two = (color: Color) =>
+      [1, 2].map((number) => ({ ...serverNamed('shop', color, number), ovh: named(`${color}-${number}`) }));
+    return {
+      environments: { blue: two('blue'), green: two('green') },
+      machines: { unhealthy, unequal: 'warn' },
+    };
+  };
+  const healthy = {
+    state: 'running',
+    healthy: true,
+    size: { cores: 4, memoryMb: 8192 },
+    interventions: [],
+    seenAtMs: 0,
+    unknown: [],
+  };
+  const tell = (world: World) => {
+    for (const { name } of serversOf(world.service)) world.machines.tell(named(name), healthy);
+    world.machines.tell(named('green-2'), { ...healthy, state: 'rescued', healthy: false });
+  };
+
+  test('are a warning and a part of the evidence', async ({ aWorld }) => {
+    const world = await aWorld(withProducts('warn'));
+    tell(world);
+    await world.start('v2');
+    const { plan, evidence } = await world.untilStage('approve');
+    expect(plan?.warnings).toContain('green-2 (VPS vps-green-2) is not well: rescued');
+    expect(evidence?.lines).toContain('green-2 is VPS vps-green-2, rescued, 4 cores with 8 GB');
+  });
+
+  test('are a refusal where the service says so, before anything is changed', async ({ aWorld }) => {
+    const world = await aWorld(withProducts('refuse'));
+    tell(world);
+    const before = world.fingerprint('green');
+    expect(await world.deploy('v2')).toMatchObject({
+      kind: 'refused',
+      complaints: [{ failure: 'MachineUnhealthy', message: expect.stringContaining('rescued') }],
+    });
+    expect(world.fingerprint('green')).toEqual(before);
+  });
+
+  test('refuse nothing when they cannot be seen', async ({ aWorld }) => {
+    const world = await aWorld(withProducts('refuse'));
+    const refusal = 'Cannot look at VPS vps-green-2: the consumer key may not GET /vps/vps-green-2';
+    tell(world);
+    world.machines.tell(named('green-2'), new Failure('CredentialRefused', refusal));
+    await world.start('v2');
+    const { plan } = await world.untilStage('approve');
+    expect(plan?.warnings).toContain(
+      "green-2: OVHcloud's view of it is not known: the consumer key may not GET /vps/vps-green-2",
+    );
   });
 });
 

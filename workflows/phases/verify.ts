@@ -124,6 +124,7 @@ function evidenceOf(
   const seconds = service.verify.minimumMs / 1000;
   const lines = [
     ...(plan.program ?? []),
+    ...(plan.machines ?? []),
     ...proved.map(
       ({ server, program, identity }) =>
         `${server} runs ${program.slice(0, 12)}${identity ? ` as "${identity}"` : ''}: ${service.health.path} answered ${service.health.status} ${service.verify.passes} times in a row, same process for ${seconds} s`,

@@ -1,6 +1,12 @@
 import { Option } from 'commander';
-import type { Service } from '../../../domain/service.js';
-import { deployRights, discoverRights, provisionRights, type Right } from '../../../ovh/rights.js';
+import { productsOf, type Service } from '../../../domain/service.js';
+import {
+  deployRights,
+  discoverRights,
+  machineRights,
+  provisionRights,
+  type Right,
+} from '../../../ovh/rights.js';
 import { readServiceWithoutHostKeys, readServiceWithoutIds } from '../../configuration/configuration.js';
 import { Refusal } from '../../refusal.js';
 import type { ConfigurationOptions } from '../options.js';
@@ -48,5 +54,7 @@ export function rightsFor(purpose: Purpose, service: Service | undefined): reado
       `Cannot tell what is needed: the load balancer is ${settings?.driver ?? 'not known'}, needs ovh-iplb`,
     );
   }
-  return purpose === 'deploy' ? deployRights(settings) : provisionRights(settings);
+  return purpose === 'deploy'
+    ? [...deployRights(settings), ...productsOf(service).flatMap(machineRights)]
+    : provisionRights(settings);
 }

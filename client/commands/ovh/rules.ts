@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
+import { productsOf } from '../../../domain/service.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
-import { actionsOf, describeRight, selfRights } from '../../../ovh/rights.js';
+import { actionsOf, describeRight, resourceOf, selfRights } from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
 import { purposeOption, rightsFor, serviceFor, type Purpose } from './purpose.js';
@@ -38,11 +39,15 @@ export function rules(options: RulesOptions): Promise<number> {
     const name =
       service === undefined ? 'verdigris-discover' : `verdigris-${service.name}-${service.destination}`;
     const resource = options.for === 'discover' || !isOurs ? '*' : settings.serviceName;
+    const machines = options.for === 'deploy' ? productsOf(service) : [];
     const policy = {
       name,
       description: `What Verdigris calls to ${options.for}${service === undefined ? '' : ` ${service.id}`}`,
       identities: [options.identity ?? `urn:v1:${region}:identity:credential:ACCOUNT/oauth2-CLIENT_ID`],
-      resources: [{ urn: `urn:v1:${region}:resource:loadbalancer:${resource}` }],
+      resources: [
+        { urn: `urn:v1:${region}:resource:loadbalancer:${resource}` },
+        ...machines.map((machine) => ({ urn: `urn:v1:${region}:resource:${resourceOf(machine)}` })),
+      ],
       permissions: { allow: actionsOf(needed).map((action) => ({ action })) },
     };
     // JSON is what a policy is given as, so people see the same.

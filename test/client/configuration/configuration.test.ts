@@ -107,6 +107,7 @@ test('a short configuration is completed with defaults', () => {
     },
     retire: { old: 'keep running' },
     drain: { atMostMs: 30_000 },
+    machines: { unhealthy: 'warn', unequal: 'warn' },
     keepReleases: 5,
   });
 });
@@ -520,6 +521,45 @@ describe('the complaint names the place, what is and what is needed', () => {
       ['artifact', 'headers', 'Private Token'],
       'secret:x',
       /artifact\.headers\.Private Token: is not the name of a header/,
+    ],
+    [
+      'a product of another machine',
+      ['environments'],
+      {
+        blue: [{ name: 'blue-1', address: '10.0.0.1', hostKey, ovh: { vps: 'vps-1' } }],
+        green: [{ name: 'green-1', address: '10.0.0.2', hostKey, ovh: { vps: 'vps-1' } }],
+      },
+      /green\[0\]\.ovh: names the machine that blue\[0\] is, but SSH reaches another one/,
+    ],
+    [
+      'a machine that is no product',
+      ['environments', 'green', 0, 'ovh'],
+      {},
+      'environments.green[0].ovh: names no product, needs one of dedicatedServer, vps or instance',
+    ],
+    [
+      'a machine that is two products',
+      ['environments', 'green', 0, 'ovh'],
+      { vps: 'vps-1.vps.ovh.net', dedicatedServer: 'ns1.ip-192-0-2.eu' },
+      /ovh: names (vps and dedicatedServer|dedicatedServer and vps), needs one of/,
+    ],
+    [
+      'a product with a path in its name',
+      ['environments', 'green', 0, 'ovh'],
+      { vps: '../me' },
+      /ovh\.vps: is "\.\.\/me", needs the name of a VPS/,
+    ],
+    [
+      'a project that is none',
+      ['environments', 'green', 0, 'ovh', 'instance'],
+      { project: 'x', id: '01234567-89ab-cdef-0123-456789abcdef' },
+      /instance\.project: is "x", needs the id of a Public Cloud project/,
+    ],
+    [
+      'a verdict of another kind',
+      ['machines', 'unequal'],
+      'ignore',
+      'machines.unequal: is "ignore", needs warn or refuse',
     ],
     [
       'servers of one name',

@@ -34,7 +34,12 @@ test('the annotated example names every key of the schema', () => {
   // Servers of blue and green have the same keys: once is enough.
   const keys = keysOf(jsonSchema()).filter(([first, color]) => first !== 'environments' || color !== 'blue');
   const other: unknown = parse(withServiceAccount(readFileSync(examplePath, 'utf8')));
-  const missing = keys.filter((path) => !has(example, path) && !has(other, path));
+  // A machine is one product: each of the three stands at another server.
+  const inBlue = ([first, ...rest]: readonly string[]) => [first ?? '', ...rest.toSpliced(0, 1, 'blue')];
+  const missing = keys.filter(
+    (path) =>
+      !has(example, path) && !has(other, path) && !(path[0] === 'environments' && has(example, inBlue(path))),
+  );
   expect(missing).toEqual([]);
 });
 
