@@ -33,6 +33,8 @@ export interface Machine {
   readonly directory: string;
   /** Where unit files go; commands find it as `VERDIGRIS_UNIT_DIRECTORY`. */
   readonly unitDirectory: string;
+  /** What commands find in their environment, besides what follows from the login. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly faults: Faults;
   readonly init: Init;
   /** Logins and commands since the machine was started, oldest first; the last 10,000 of them. */
@@ -60,18 +62,19 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     if (listening) await ssh.listen();
     else ssh.stopListening();
   });
+  const environment = {
+    PATH: `${binDirectory}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
+    HOME: home,
+    SHELL: '/bin/sh',
+    VERDIGRIS_UNIT_DIRECTORY: unitDirectory,
+  };
   const ssh = new SshServer({
     hostKey: key,
     authorizedKeys: options.authorizedKeys,
     user: options.user,
     home,
     owner: unitDirectory,
-    environment: {
-      PATH: `${binDirectory}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
-      HOME: home,
-      SHELL: '/bin/sh',
-      VERDIGRIS_UNIT_DIRECTORY: unitDirectory,
-    },
+    environment,
     faults,
   });
   const standIns = await serveStandIns(init, binDirectory, join(directory, 'usr/lib'));
@@ -96,6 +99,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     hostKeyFingerprint: key.fingerprint,
     directory,
     unitDirectory,
+    environment,
     faults,
     init,
     log: () => ssh.log,

@@ -26,6 +26,7 @@ afterEach(() => rm(checkout, { recursive: true, force: true }));
 /** What the packages bring. */
 const commands = ['cc', 'cmake', 'make', 'pip3', 'ps', 'shellcheck', 'ip', 'systemd-analyze', 'valgrind'];
 commands.push('busybox', 'dpkg-query', 'systemd-nspawn', 'debootstrap', 'ssh-keygen', 'haproxy', 'go');
+commands.push('sshd', 'curl');
 const basics = ['bash', 'cat', 'dirname', 'env', 'mkdir', 'rm', 'timeout', 'cp', 'find', 'xargs'];
 
 const whereIs = async (name: string) => (await execa('sh', ['-c', `command -v ${name}`])).stdout;

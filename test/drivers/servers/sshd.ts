@@ -110,7 +110,8 @@ export async function startSshd({
   // The package makes it when the machine boots.
   if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });
   const sshd = spawn(sshdPath, ['-D', '-f', config, '-E', logPath], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const ended = new Promise<void>((resolve) => sshd.once('close', () => resolve()));
+  // Its connections have processes of their own, which end with their clients.
+  const ended = new Promise<void>((resolve) => sshd.once('exit', () => resolve()));
   const stop = async () => {
     sshd.kill('SIGTERM');
     await ended;
@@ -142,10 +143,14 @@ export async function anAgent(...keys: readonly KeyFile[]): Promise<string> {
     agent.kill('SIGTERM');
     await ended;
   });
-  while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
-  for (const { path } of keys) {
-    await run('ssh-add', ['-q', path], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+  // The socket is there a moment before anybody listens.
+  const add = (...words: readonly string[]) =>
+    run('ssh-add', words, { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+  const noAgent = 2;
+  while ((await add('-l').catch(({ code }: { code?: unknown }) => code)) === noAgent) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  for (const { path } of keys) await add('-q', path);
   return socket;
 }
 
