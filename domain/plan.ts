@@ -1,4 +1,4 @@
-import { credentialLacks } from './credential-lacks.js';
+import { credentialKindOf, credentialLacks } from './credential-lacks.js';
 import { colors, otherColor, type Color } from './color.js';
 import { complaintsAboutBinaries, describeBinaries, warningsAboutBinaries } from './compatibility.js';
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
@@ -85,7 +85,7 @@ export function complaintsAbout(service: Service, observation: Observation): rea
   if (loadBalancer.lacking && loadBalancer.lacking.length > 0) {
     add(
       'CredentialRefused',
-      credentialLacks(`deploy "${service.id}"`, service.loadBalancer, loadBalancer.lacking),
+      credentialLacks(`deploy "${service.id}"`, credentialKindOf(service.loadBalancer), loadBalancer.lacking),
     );
   }
   complaints.push(...complaintsAboutMachines(service, observation.machines ?? []));

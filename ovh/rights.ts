@@ -76,11 +76,17 @@ export function resourceOf(product: OvhProduct): string {
   return `${product.kind === 'vps' ? 'vps' : 'dedicatedServer'}:${product.name}`;
 }
 
-/** What looking for load balancers and their objects calls. Changes nothing. */
-export const discoverRights = (): readonly Right[] => [
-  { method: 'GET', path: '/ipLoadbalancing', actions: ['loadbalancer:apiovh:get'] },
-  ...readRights('*'),
-];
+/**
+ * What looking at one load balancer calls, or for all of them and at all of them. Changes nothing. For all of them a load
+ * balancer's own document is left out: a rule for it, `/ipLoadbalancing/*`, would be one for everything below too.
+ */
+export const discoverRights = (serviceName?: string): readonly Right[] =>
+  serviceName === undefined
+    ? [
+        { method: 'GET', path: '/ipLoadbalancing', actions: ['loadbalancer:apiovh:get'] },
+        ...readRights('*').filter(({ path }) => path !== '/ipLoadbalancing/*'),
+      ]
+    : readRights(serviceName);
 
 /** What creating farms, servers and a staging frontend calls. Deletes nothing. */
 export const provisionRights = ({

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { credentialLacks } from '../../domain/credential-lacks.js';
+import { credentialKindOf, credentialLacks } from '../../domain/credential-lacks.js';
 import { Failure } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhIplbSettings } from '../../domain/service.js';
@@ -69,10 +69,14 @@ class KnowingRights implements LoadBalancerDriver {
       if (!(error instanceof Failure) || error.failure !== 'CredentialRefused') throw error;
       const lacking = await this.#lacking(patience);
       if (lacking.length === 0) throw error;
-      throw new Failure('CredentialRefused', credentialLacks(action, this.#settings, lacking), {
-        cause: error,
-        ambiguous: error.ambiguous,
-      });
+      throw new Failure(
+        'CredentialRefused',
+        credentialLacks(action, credentialKindOf(this.#settings), lacking),
+        {
+          cause: error,
+          ambiguous: error.ambiguous,
+        },
+      );
     }
   }
 

@@ -1,12 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import type { Command } from 'commander';
+import { credentialLacks } from '../../../domain/credential-lacks.js';
 import { Secret } from '../../../domain/secret.js';
 import type { OvhApiSettings, Service } from '../../../domain/service.js';
 import { createOvhApi, type OvhCall, type OvhClient } from '../../../ovh/api.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
+import { missingRules } from '../../../ovh/credential.js';
 import { OvhError } from '../../../ovh/error.js';
 import type { OvhKeys } from '../../../ovh/keys.js';
+import type { Right } from '../../../ovh/rights.js';
 import type { Rate } from '../../../ovh/rate-limit.js';
 import { ovhFailure } from '../../../drivers/load-balancers/ovh-failure.js';
 import type { Secrets } from '../../../drivers/secrets.js';
@@ -15,6 +18,7 @@ import { ovhKeys } from '../../../worker/ovh-keys.js';
 import { createSecrets, pathFrom } from '../../../worker/secrets.js';
 import { Refusal } from '../../refusal.js';
 import { callJournal } from './call-journal.js';
+import type { Purpose } from './purpose.js';
 
 /** Where the keys come from, and what stands beside them. */
 export interface CredentialOptions {
@@ -159,12 +163,20 @@ function variablesIn(path: string): Readonly<Record<string, string | undefined>>
   }
 }
 
+/** What is done with the API, and what that needs, where it is known. */
+export interface Task {
+  /** Completes "Cannot ...". */
+  readonly action: string;
+  readonly purpose?: Purpose;
+  readonly rights?: readonly Right[];
+}
+
 /** Calls the API with `keys` for as long as `work` lasts. What the API refuses is told in words. */
 export async function calling<Result>(
   found: FoundCredential,
   keys: OvhKeys,
   options: CredentialOptions,
-  action: string,
+  task: Task,
   work: (api: OvhClient) => Promise<Result>,
 ): Promise<Result> {
   const journal = callJournal(options.journal);
@@ -179,9 +191,23 @@ export async function calling<Result>(
   try {
     return await work(api);
   } catch (error) {
-    throw error instanceof OvhError ? ovhFailure(error, action) : error;
+    if (!(error instanceof OvhError)) throw error;
+    throw (await lackingFailure(api, keys, task, error)) ?? ovhFailure(error, task.action);
   } finally {
     api.close();
     journal.close();
   }
+}
+
+/** All that a consumer key lacks for the task, where that is why it was refused: not one rule after the other. */
+async function lackingFailure(
+  api: OvhClient,
+  keys: OvhKeys,
+  { action, purpose = 'deploy', rights }: Task,
+  error: OvhError,
+): Promise<Refusal | undefined> {
+  if (error.status !== 403 || rights === undefined || 'clientId' in keys) return undefined;
+  const lacking = await missingRules(api, rights);
+  if (lacking === undefined || lacking.length === 0) return undefined;
+  return new Refusal(credentialLacks(action, 'consumer key', lacking, ` --for ${purpose}`), { cause: error });
 }

@@ -82,8 +82,8 @@ export async function login(options: LoginOptions): Promise<number> {
     rules: rights.map(describeRight),
   });
   const consumerKey = new Secret(requested.consumerKey);
-  const action = 'ask whether somebody has agreed';
-  const credential = await calling(found, { ...application, consumerKey }, options, action, (api) =>
+  const task = { action: 'ask whether somebody has agreed' };
+  const credential = await calling(found, { ...application, consumerKey }, options, task, (api) =>
     agreed(api, options, output),
   );
   if (file === undefined) output.say(requested.consumerKey);

@@ -46,16 +46,15 @@ export async function whoami(options: WhoamiOptions): Promise<number> {
   const found = foundCredential(options, service);
   const keys = await found.keys();
   const isAccount = 'clientId' in keys;
-  return calling(found, keys, options, 'tell whose credential it is', async (api) => {
+  return calling(found, keys, options, { action: 'tell whose credential it is' }, async (api) => {
     const who = await identityOf(api, isAccount);
     const lacking = await lackingOf(api, service, isAccount);
     output.say(shown(who));
     if (service && lacking) {
-      const settings = service.loadBalancer;
       output.say(
         lacking.length === 0
           ? `It can do all that ${service.id} needs.`
-          : credentialLacks(`deploy "${service.id}"`, settings, lacking),
+          : credentialLacks(`deploy "${service.id}"`, who.kind, lacking),
       );
     } else
       output.say('What it lacks is not known: there is no configuration to compare with, or it may not ask.');

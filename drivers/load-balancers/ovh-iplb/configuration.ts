@@ -30,13 +30,19 @@ export interface Configuration {
 /** Calls in flight at once. */
 const atOnce = 8;
 
+/** What of a service's settings is needed to read. */
+export type ReaderSettings = Pick<
+  OvhIplbSettings,
+  'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms'
+>;
+
 /** Reads a load balancer's stored configuration. Changes nothing. */
 export class ConfigurationReader {
   readonly #api: OvhApi;
-  readonly #settings: OvhIplbSettings;
+  readonly #settings: ReaderSettings;
   readonly #root: string;
 
-  constructor(api: OvhApi, settings: OvhIplbSettings) {
+  constructor(api: OvhApi, settings: ReaderSettings) {
     this.#api = api;
     this.#settings = settings;
     this.#root = rootOf(settings);
@@ -148,7 +154,7 @@ export class ConfigurationReader {
 }
 
 /** The path of the load balancer in the API. */
-export function rootOf({ serviceName }: OvhIplbSettings): string {
+export function rootOf({ serviceName }: Pick<OvhIplbSettings, 'serviceName'>): string {
   if (!/^[A-Za-z0-9._-]+$/.test(serviceName)) {
     throw new TypeError(
       `Cannot use "${serviceName}" as a load balancer: needs letters, digits, dots and dashes`,

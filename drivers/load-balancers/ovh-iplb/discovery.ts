@@ -1,0 +1,195 @@
+import pMap from 'p-map';
+import { z } from 'zod';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
+import type { Service } from '../../../domain/service.js';
+import type { OvhApi } from '../../../ovh/api.js';
+import { OvhError } from '../../../ovh/error.js';
+import { ConfigurationReader, readAs, rootOf, type Configuration } from './configuration.js';
+
+const Names = z.array(z.string());
+const LoadBalancer = z.looseObject({
+  displayName: z.string().nullish(),
+  state: z.string(),
+  zone: z.array(z.string()),
+  ipLoadbalancing: z.string().nullish(),
+});
+
+/** One load balancer of the account, with all that is stored on it. */
+export interface Discovered {
+  readonly serviceName: string;
+  readonly displayName: string | undefined;
+  readonly state: string | undefined;
+  readonly zones: readonly string[];
+  readonly address: string | undefined;
+  readonly configuration: Configuration;
+}
+
+/** Reads every load balancer that the credential may see, or the one that is named. Changes nothing. */
+export async function discover(api: OvhApi, only?: string): Promise<readonly Discovered[]> {
+  const names = only === undefined ? await readAs(api, '/ipLoadbalancing', Names) : [only];
+  return pMap(names, (name) => discovered(api, name), { concurrency: 2 });
+}
+
+async function discovered(api: OvhApi, serviceName: string): Promise<Discovered> {
+  const none = {
+    serviceName,
+    protocol: 'http' as const,
+    frontends: [],
+    stagingFrontend: 0,
+    farms: { blue: 0, green: 0 },
+  };
+  const root = rootOf({ serviceName });
+  const itself = await itselfIfAllowed(api, root);
+  return {
+    serviceName,
+    displayName: itself?.displayName ?? undefined,
+    state: itself?.state,
+    zones: itself?.zone ?? (await readAs(api, `${root}/zone`, Names)),
+    address: itself?.ipLoadbalancing ?? undefined,
+    configuration: await new ConfigurationReader(api, none).everything(),
+  };
+}
+
+/** A credential that may look at all load balancers need not be allowed this document: the rule for it is too wide. */
+async function itselfIfAllowed(api: OvhApi, root: string): Promise<z.infer<typeof LoadBalancer> | undefined> {
+  try {
+    return await readAs(api, root, LoadBalancer);
+  } catch (error) {
+    if (error instanceof OvhError && error.status === 403) return undefined;
+    throw error;
+  }
+}
+
+/** What a service would say of its load balancer. What could not be told for certain is left out, and why is said. */
+export interface Proposal {
+  readonly serviceName: string;
+  readonly protocol: 'http' | 'tcp';
+  readonly frontends?: readonly number[];
+  readonly stagingFrontend?: number;
+  readonly farms?: Readonly<Record<Color, number>>;
+  readonly open: readonly string[];
+}
+
+/**
+ * Which of the objects are blue's, green's, the world's and for probes. Told by the servers in them where a service is given,
+ * else by the colours in their names. Pure.
+ */
+export function proposalFor(found: Discovered, service?: Pick<Service, 'environments'>): Proposal {
+  const proposals = (['http', 'tcp'] as const).map((protocol) =>
+    new Guess(found, protocol, service).proposal(),
+  );
+  const [http, tcp] = proposals;
+  const whole = proposals.find(({ farms, stagingFrontend }) => farms && stagingFrontend !== undefined);
+  const some = proposals.find(({ farms }) => farms) ?? proposals.find(({ frontends }) => frontends);
+  const best = whole ?? some ?? http ?? tcp;
+  if (!best) throw new TypeError('Cannot propose anything: no protocol was looked at, needs one');
+  return best;
+}
+
+class Guess {
+  readonly #found: Discovered;
+  readonly #protocol: 'http' | 'tcp';
+  readonly #service: Pick<Service, 'environments'> | undefined;
+
+  constructor(
+    found: Discovered,
+    protocol: 'http' | 'tcp',
+    service: Pick<Service, 'environments'> | undefined,
+  ) {
+    this.#found = found;
+    this.#protocol = protocol;
+    this.#service = service;
+  }
+
+  proposal(): Proposal {
+    const base = { serviceName: this.#found.serviceName, protocol: this.#protocol };
+    const candidates = { blue: this.#farmsOf('blue'), green: this.#farmsOf('green') };
+    const [blue, green] = [candidates.blue[0], candidates.green[0]];
+    const open = colors.flatMap((color) => openFarm(color, candidates[color]));
+    if (blue === undefined || green === undefined || open.length > 0) {
+      const frontends = this.#frontends().map(({ id }) => id);
+      return { ...base, ...(frontends.length === 0 ? {} : { frontends }), open: [...open, ...without] };
+    }
+    const farms = { blue, green };
+    const { live, staging } = this.#divided(farms);
+    return {
+      ...base,
+      farms,
+      ...(live.length === 0 ? {} : { frontends: live }),
+      ...(staging === undefined ? {} : { stagingFrontend: staging }),
+      open: [
+        ...(live.length === 0 ? ['frontends: none points at either farm'] : []),
+        ...(staging === undefined ? ['stagingFrontend: none references the idle farm', ...without] : []),
+      ],
+    };
+  }
+
+  #farmsOf(color: Color): readonly number[] {
+    const farms = [...this.#found.configuration.farms].filter(([name]) =>
+      name.startsWith(`${this.#protocol}/farm/`),
+    );
+    const byServers = farms.filter(([name]) => this.#holds(name, color));
+    const byName = farms.filter(([, { displayName }]) => {
+      const words = wordsOf(displayName).toLowerCase();
+      return words.includes(color) && !words.includes(otherColor(color));
+    });
+    return (byServers.length > 0 ? byServers : byName).map(([name]) => Number(name.split('/')[2]));
+  }
+
+  #holds(farm: string, color: Color): boolean {
+    const servers = [...this.#found.configuration.servers].filter(([name]) =>
+      name.startsWith(`${farm}/server/`),
+    );
+    const farmPort = this.#found.configuration.farms.get(farm)?.port;
+    const wanted = this.#service?.environments[color] ?? [];
+    return (
+      wanted.length > 0 &&
+      wanted.every(({ address, port }) =>
+        servers.some(([, server]) => server.address === address && (server.port ?? farmPort) === port),
+      )
+    );
+  }
+
+  #frontends(): readonly {
+    readonly id: number;
+    readonly port: number;
+    readonly farm: number | undefined;
+    readonly name: string;
+  }[] {
+    return [...this.#found.configuration.frontends]
+      .filter(([name]) => name.startsWith(`${this.#protocol}/frontend/`))
+      .map(([name, { defaultFarmId, port, displayName }]) => ({
+        id: Number(name.split('/')[2]),
+        port: Number.parseInt(String(port), 10),
+        farm: defaultFarmId ?? undefined,
+        name: wordsOf(displayName),
+      }))
+      .toSorted((a, b) => a.port - b.port);
+  }
+
+  /** The world comes in by the usual ports, which are the low ones; who says to be for staging is not the world's. */
+  #divided({ blue, green }: Readonly<Record<Color, number>>): {
+    readonly live: readonly number[];
+    readonly staging: number | undefined;
+  } {
+    const ours = this.#frontends().filter(({ farm }) => farm === blue || farm === green);
+    const isNamed = ({ name }: { readonly name: string }): boolean => /staging|idle|probe/i.test(name);
+    const first = ours.find((frontend) => !isNamed(frontend));
+    const live = ours.filter((frontend) => !isNamed(frontend) && frontend.farm === first?.farm);
+    const staging = ours.find(isNamed) ?? ours.find(({ farm }) => first !== undefined && farm !== first.farm);
+    return { live: live.map(({ id }) => id), staging: staging?.id };
+  }
+}
+
+const wordsOf = (displayName: unknown): string => (typeof displayName === 'string' ? displayName : '');
+
+const without = ['what is missing can be created: verdigris ovh provision --plan'];
+
+const openFarm = (color: Color, candidates: readonly number[]): readonly string[] => {
+  if (candidates.length === 1) return [];
+  return [
+    candidates.length === 0
+      ? `farms.${color}: none found`
+      : `farms.${color}: could be ${candidates.join(' or ')}`,
+  ];
+};
