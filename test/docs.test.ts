@@ -12,6 +12,7 @@ import { exitCodes } from '../domain/deployment.js';
 import { messageNames, phases } from '../domain/phase.js';
 import { emptyTally } from '../domain/traffic.js';
 import { placeholderNames } from '../domain/template.js';
+import { AgentsSchema } from '../worker/agents.js';
 import { readWorkerConfiguration } from '../worker/configuration.js';
 import { SecretsSchema } from '../worker/secrets.js';
 
@@ -111,6 +112,7 @@ describe.each(markdown)('%s', (path) => {
     for (const { text: yaml } of shown) {
       const value = parse(yaml) as Readonly<Record<string, unknown>>;
       if (value['secrets'] !== undefined) SecretsSchema.parse(value['secrets']);
+      else if (value['agents'] !== undefined) AgentsSchema.parse(value['agents']);
       else if (JSON.stringify(value).includes('"script"')) continue;
       else expect(configurationKeys).toEqual(expect.arrayContaining(Object.keys(value)));
     }
