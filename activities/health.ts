@@ -61,7 +61,8 @@ export const createHealthActivities = (drivers: Drivers) => ({
     return patiently(async (patience) => {
       const driver = drivers.server(input.service, input.server);
       const passed = await proveHealth(driver, input.service, input.minimumMs, patience);
-      const { runningProgram } = await driver.observe(patience);
+      const { runningProgram, unit } = await driver.observe(patience);
+      if ((unit.coreDumps ?? 0) > 0) throw await unhealthy(driver, dumpedCore(unit.coreDumps), patience);
       if (runningProgram !== input.release.executable) {
         throw new Failure(
           'WrongProgramRuns',
@@ -169,6 +170,9 @@ async function unhealthy(driver: ServerDriver, because: string, patience: Patien
   const quoted = words.map((line) => `\n  last words of ${driver.server.name}: ${line}`).join('');
   return new Failure('ReleaseUnhealthy', `Cannot verify "${driver.server.name}": ${because}${quoted}`);
 }
+
+const dumpedCore = (times = 0): string =>
+  `a process of it has dumped core ${times === 1 ? 'once' : `${times} times`} since it was started`;
 
 async function identityOf(driver: ServerDriver, service: Service, patience: Patience): Promise<string> {
   const sample = await driver.probe(identityQuestion(service), patience);

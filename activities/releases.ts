@@ -1,12 +1,13 @@
 import { activityInfo } from '@temporalio/activity';
 import type { FencingToken, Release } from '../domain/deployment.js';
+import { Failure } from '../domain/failures.js';
 import type { ReleaseId, ServerName } from '../domain/names.js';
 import { serverNamed, type Service } from '../domain/service.js';
 import { Secret } from '../domain/secret.js';
 import { filesOf, unitOf } from '../domain/settings.js';
 import { neededFor } from '../domain/space.js';
 import type { Drivers } from '../drivers/drivers.js';
-import type { DrainReport } from '../drivers/servers/driver.js';
+import type { DrainReport, StopReport } from '../drivers/servers/driver.js';
 import type { Patience } from '../drivers/patience.js';
 import { confirmIdle } from './observation.js';
 import { patiently } from './patience.js';
@@ -36,7 +37,7 @@ export const createReleaseActivities = (drivers: Drivers) => ({
         artifact: release.artifact.sha256,
         sizeBytes: artifact.sizeBytes,
         open: artifact.open,
-        needs: neededFor(artifact.facts),
+        needs: neededFor(artifact.facts, service.install.keepFreeBytes),
         unitFile: unitOf(templates, context),
         files: filesOf(templates, context, current.reveal).map(({ text, ...file }) => ({
           ...file,
@@ -52,18 +53,20 @@ export const createReleaseActivities = (drivers: Drivers) => ({
   },
 
   /** Makes an installed release the active one on one server. */
-  async activateRelease(input: ServerChange & { readonly release: ReleaseId }): Promise<void> {
+  async activateRelease(
+    input: ServerChange & { readonly release: ReleaseId; readonly lingering: 'cut' | 'refuse' },
+  ): Promise<DrainReport> {
     return patiently(async (patience) => {
+      const { service, server, release, lingering, token } = input;
       await confirmStillIdle(drivers, input, patience);
-      await drivers
-        .server(input.service, input.server)
-        .activate(input.release, input.service.drain.atMostMs, input.token, patience);
+      const drain = { atMostMs: service.drain.atMostMs, lingering };
+      return drivers.server(service, server).activate(release, drain, token, patience);
     });
   },
 
   /** Puts back what was active before on one server. Harmless when nothing was changed. */
   async restoreRelease(
-    input: ServerChange & { readonly release: ReleaseId | 'nothing' },
+    input: ServerChange & { readonly release: ReleaseId | 'nothing'; readonly lingering: 'cut' | 'refuse' },
   ): Promise<DrainReport> {
     return patiently(async (patience) => {
       await confirmStillIdle(drivers, input, patience);
@@ -109,10 +112,10 @@ export const createReleaseActivities = (drivers: Drivers) => ({
   },
 
   /** Stops the program of one server. */
-  async stopServer(input: ServerChange): Promise<void> {
+  async stopServer(input: ServerChange): Promise<StopReport> {
     return patiently(async (patience) => {
       await confirmStillIdle(drivers, input, patience);
-      await drivers.server(input.service, input.server).stop(input.token, patience);
+      return drivers.server(input.service, input.server).stop(input.token, patience);
     });
   },
 
@@ -131,14 +134,25 @@ const freshMs = 10_000;
  */
 async function drainWithALookAtItsEnd(
   drivers: Drivers,
-  { service, server, release }: ServerChange & { readonly release: ReleaseId | 'nothing' },
+  {
+    service,
+    server,
+    release,
+    lingering,
+  }: ServerChange & { readonly release: ReleaseId | 'nothing'; readonly lingering: 'cut' | 'refuse' },
   patience: Patience,
 ): Promise<number> {
   const { atMostMs } = service.drain;
   const driver = drivers.server(service, server);
   const { connections, activeRelease = 'nothing' } = await driver.observe(patience);
   if (connections === 0 || activeRelease === release) return atMostMs;
-  const { waitedMs } = await driver.drain(atMostMs, patience);
+  const { cut, waitedMs } = await driver.drain(atMostMs, patience);
+  if (cut > 0 && lingering === 'refuse') {
+    throw new Failure(
+      'ConnectionsLinger',
+      `Cannot stop what runs on "${server}": ${cut} connections linger after ${waitedMs} ms, needs none`,
+    );
+  }
   if (waitedMs >= freshMs) await confirmIdle(drivers, service, serverNamed(service, server).color, patience);
   return Math.max(0, atMostMs - waitedMs);
 }

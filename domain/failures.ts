@@ -28,6 +28,7 @@ export const failures = {
   UnitRefused: { transient: false },
   ForeignRelease: { transient: false },
   EnvironmentHasTraffic: { transient: false },
+  ConnectionsLinger: { transient: false },
   StartFailed: { transient: false },
   ReleaseUnhealthy: { transient: false },
   WrongProgramRuns: { transient: false },

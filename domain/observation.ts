@@ -120,6 +120,8 @@ export interface UnitFacts {
   /** `success`, `exit-code`, `signal`, `timeout`, ... */
   readonly result: string;
   readonly needsDaemonReload: boolean;
+  /** Core dumps of its processes since the main one was started, where the machine counts them. */
+  readonly coreDumps?: number;
 }
 
 export const factsOf = (observation: Observation, server: ServerName): ServerFacts | undefined => {

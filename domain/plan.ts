@@ -8,7 +8,7 @@ import { hashOf } from './hash.js';
 import { complaintsAboutMachines, describeMachines, warningsAboutMachines } from './machines.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
 import { factsOf, leftOutOf, type Observation, type ServerObservation } from './observation.js';
-import { rootByKey, type Server, type Service } from './service.js';
+import { neighboursOf, rootByKey, type Server, type Service } from './service.js';
 import { describeSettings } from './settings.js';
 import { neededFor, shortage } from './space.js';
 import { allTo, describeSplit, type Split } from './split.js';
@@ -93,7 +93,26 @@ export function complaintsAbout(service: Service, observation: Observation): rea
   for (const server of service.environments[idleOf(observation) ?? 'green']) {
     complaints.push(...complaintsAboutIdle(server, observation));
   }
+  complaints.push(...complaintsAboutNeighbours(service, observation));
   return complaints;
+}
+
+/** A daemon-reload for an idle unit would put edits of a live unit's files on the same machine into effect. */
+function complaintsAboutNeighbours(service: Service, observation: Observation): readonly Complaint[] {
+  const idle = idleOf(observation);
+  if (idle === undefined) return [];
+  const { servers } = observation;
+  return service.environments[otherColor(idle)]
+    .filter((live) => neighboursOf(service, live).length > 0)
+    .filter(({ name }) =>
+      servers.some(
+        (seen) => seen.server === name && seen.kind === 'reached' && seen.facts.unit.needsDaemonReload,
+      ),
+    )
+    .map(({ name, unit }) => ({
+      failure: 'UnitRefused',
+      message: `Cannot deploy "${service.id}": the files of ${unit} on "${name}", which is live, were edited since systemd has read them, and a daemon-reload for its neighbour would put them into effect\n  look at them: systemctl cat ${unit}; then: systemctl daemon-reload`,
+    }));
 }
 
 type Unreachable = Extract<ServerObservation, { kind: 'unreachable' }>;
@@ -129,6 +148,7 @@ function complaintsAboutIdle(server: Server, observation: Observation): readonly
 
 /** Told before anything is changed; an installation looks again. */
 function complaintsAboutSpace(
+  { install }: Service,
   { name, directory }: Server,
   { id }: Release,
   artifact: ArtifactFacts,
@@ -136,7 +156,10 @@ function complaintsAboutSpace(
 ): readonly Complaint[] {
   const facts = factsOf(observation, name);
   if (!facts || facts.installedReleases.includes(id)) return [];
-  const missing = shortage({ bytes: facts.freeBytes, inodes: facts.freeInodes }, neededFor(artifact));
+  const missing = shortage(
+    { bytes: facts.freeBytes, inodes: facts.freeInodes },
+    neededFor(artifact, install.keepFreeBytes),
+  );
   return missing === undefined
     ? []
     : [{ failure: 'DiskFull', message: `Cannot deploy to "${name}": below ${directory} ${missing}` }];
@@ -198,7 +221,7 @@ export function computePlan(
     ...(version === undefined ? {} : { version }),
   };
   const full = service.environments[idle].flatMap((server) =>
-    complaintsAboutSpace(server, release, facts, observation),
+    complaintsAboutSpace(service, server, release, facts, observation),
   );
   if (full.length > 0) return { kind: 'refused', complaints: full };
   const liveRuns = runsOf(service, otherColor(idle), observation);

@@ -1,4 +1,4 @@
-import type { Color } from './color.js';
+import { otherColor, type Color } from './color.js';
 import type { Amount } from './fleet.js';
 import type { ServerName, ServiceId } from './names.js';
 import type { AgentReference, SecretReference } from './secret.js';
@@ -27,6 +27,7 @@ export interface Service {
   readonly retire: RetireSettings;
   readonly drain: DrainSettings;
   readonly machines: MachineSettings;
+  readonly install: InstallSettings;
   /** Releases kept on a server beside the active and the previous one. */
   readonly keepReleases: number;
 }
@@ -257,9 +258,24 @@ export interface RetireSettings {
   readonly old: 'keep running' | 'stop';
 }
 
+export interface InstallSettings {
+  /** What has to stay free on a server's disk when a release has been unpacked there. */
+  readonly keepFreeBytes: number;
+}
+
+/** What happens to connections that still linger when they have been waited for long enough. */
+export type DrainEnd = 'cut' | 'refuse' | 'ask';
+
 export interface DrainSettings {
+  /** An environment that has lost its traffic is left running at least this long. */
+  readonly atLeastMs: number;
   /** Lingering connections are waited for at most this long. */
   readonly atMostMs: number;
+  /**
+   * `cut`: the program is told to stop, and what lingers is counted. `refuse`: nothing is stopped on the way forward; on the way
+   * back it is cut. `ask`: a person decides, both ways.
+   */
+  readonly lingering: DrainEnd;
 }
 
 export const serversOf = (service: Service): readonly Server[] => [
@@ -282,6 +298,14 @@ export function productsOf(service: Service | undefined): readonly OvhProduct[] 
   const named = service ? serversOf(service).flatMap(({ ovh }) => (ovh === undefined ? [] : [ovh])) : [];
   return [...new Map(named.map((product) => [JSON.stringify(product), product])).values()];
 }
+/** Units of the other environment on the same machine: live while this server is worked on. */
+export const neighboursOf = (service: Service, server: Server): readonly string[] =>
+  service.environments[otherColor(server.color)]
+    .filter((other) => isSameMachine(other.connection, server.connection))
+    .map(({ unit }) => unit);
+
+const isSameMachine = (one: ServerConnection, other: ServerConnection): boolean =>
+  one.driver === 'ssh' && other.driver === 'ssh' && one.host === other.host && one.port === other.port;
 
 /** Throws a `TypeError` for a name that the service does not have. */
 export function serverNamed(service: Service, name: ServerName): Server {

@@ -12,13 +12,15 @@ const blockBytes = 4096;
 /** Facts, settings and last words of a release, and the journal. */
 const besides = { bytes: 1024 * 1024, inodes: 50 } as const;
 
-/** What an installation takes at its peak: the archive and what is in it stand side by side for a moment. */
-export const neededFor = ({
-  sizeBytes,
-  unpackedBytes,
-  entries,
-}: Pick<ArtifactFacts, 'sizeBytes' | 'unpackedBytes' | 'entries'>): Space & { readonly inodes: number } => ({
-  bytes: sizeBytes + unpackedBytes + entries * blockBytes + besides.bytes,
+/**
+ * What an installation takes at its peak: the archive and what is in it stand side by side for a moment. `keepFreeBytes` stay free
+ * for others on the machine.
+ */
+export const neededFor = (
+  { sizeBytes, unpackedBytes, entries }: Pick<ArtifactFacts, 'sizeBytes' | 'unpackedBytes' | 'entries'>,
+  keepFreeBytes: number,
+): Space & { readonly inodes: number } => ({
+  bytes: sizeBytes + unpackedBytes + entries * blockBytes + besides.bytes + keepFreeBytes,
   inodes: entries + besides.inodes,
 });
 

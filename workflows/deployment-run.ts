@@ -3,7 +3,7 @@ import type { Complaint } from '../domain/failures.js';
 import type { ProcessLook } from '../domain/health.js';
 import type { Plan } from '../domain/plan.js';
 import type { Baseline } from '../domain/traffic.js';
-import { otherColor } from '../domain/color.js';
+import { otherColor, type Color } from '../domain/color.js';
 import type { ServerName } from '../domain/names.js';
 import { Fleet } from './fleet.js';
 import { undoLeavingBehind } from './leaving-behind.js';
@@ -24,6 +24,9 @@ export class DeploymentRun extends Run {
 
   /** The new environment's own processes were seen to die: no comparison is needed to call it ill. */
   newIsIll = false;
+
+  /** When each environment was seen to get no traffic any more, since this run has moved it. */
+  readonly lostTrafficAt: Partial<Record<Color, number>> = {};
 
   #plan: Plan | undefined;
   #fleet: Fleet | undefined;

@@ -23,7 +23,8 @@ const descriptions: Readonly<Record<MessageName, string>> = {
     'Go back: traffic first, then everything else. No input needed; {"by": "...", "reason": "...", "force": true}',
   advance: 'End the bake early and promote. No input needed',
   extend: 'Make the bake longer: {"byMs": 600000}; ten minutes without input',
-  retry: 'Try again what waits for a person. No input needed',
+  retry:
+    'Try again what waits for a person. No input needed; {"force": true} cuts connections that linger on what has to be stopped',
   'take-over':
     'Take what is left out of its hands. It ends as failed; then only "verdigris repair" is accepted',
 };

@@ -4,6 +4,7 @@ import type { Plan } from '../domain/plan.js';
 import { allTo } from '../domain/split.js';
 import { complaintOf } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
+import { lingeringBack, noteStop } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import { route, step } from './patience.js';
 import { undoOnServers } from './server-undo.js';
@@ -25,15 +26,16 @@ export async function stopLeftBehind(run: DeploymentRun, plan: Plan): Promise<vo
         return;
       }
       await step.restoreRelease.executeWithOptions({ summary: `${before} on ${name}` }, [
-        { service, server: name, release: before, token: run.token() },
+        { service, server: name, release: before, lingering: lingeringBack(run), token: run.token() },
       ]);
     }),
   );
   await fanOut(servers, lanes, async ({ name }) => {
     try {
-      await step.stopServer.executeWithOptions({ summary: `${name}, left behind` }, [
+      const report = await step.stopServer.executeWithOptions({ summary: `${name}, left behind` }, [
         { service, server: name, token: run.token() },
       ]);
+      noteStop(run, name, report);
       board.tellServer(name, 'left behind', 'stopped');
     } catch (error) {
       const { failure, message } = complaintOf(error);

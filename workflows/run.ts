@@ -39,6 +39,8 @@ export class Run {
 
   /** Who asked for a rollback, last. */
   rollback: Said | undefined;
+  /** A person has said that lingering connections are to be cut, in this run. */
+  cutsLingering = false;
   #retry: Said | undefined;
   #takeOver: Said | undefined;
   #forward: CancellationScope | undefined;
@@ -49,7 +51,10 @@ export class Run {
     this.traffic = new TrafficWatch(service);
     this.board = new StatusBoard(kind, service, requestedBy, searchAttributes);
     this.inbox = new Inbox(this.board);
-    this.inbox.on('retry', (said) => (this.#retry = said));
+    this.inbox.on('retry', (said) => {
+      this.#retry = said;
+      this.cutsLingering ||= said.force;
+    });
     this.inbox.on('take-over', (said) => (this.#takeOver = said));
     this.inbox.on('rollback', (said) => this.#turnBack(said));
     this.inbox.open();
@@ -101,6 +106,7 @@ export class Run {
   /** Ends the forward steps. Shown at once: the one in flight may take minutes to end. */
   #turnBack(said: Said): void {
     this.rollback = said;
+    this.cutsLingering ||= said.force;
     if (!this.#forward) return;
     this.board.awaitNothing('the step in flight ends, then everything is put back, traffic first');
     this.board.tell({ problem: { failure: 'RollbackAsked', message: askedFor(said) } });

@@ -497,8 +497,24 @@ const Retire = map({
     .describe('keep running: the old environment stays the warm way back'),
 });
 
+const Install = map({
+  keepFree: size()
+    .prefault('100 MB')
+    .describe("What has to stay free on a server's disk when a release has been unpacked there"),
+});
+
 const Drain = map({
+  atLeast: duration(0)
+    .prefault('0s')
+    .describe('An environment that has lost its traffic is left running at least this long'),
   atMost: duration(0).prefault('30s').describe('Lingering connections are waited for at most this long'),
+  // oxlint-disable-next-line no-thenable -- a word of the configuration; nobody awaits a schema
+  then: z
+    .enum(['cut', 'refuse', 'ask'], needs('cut, refuse or ask'))
+    .prefault('refuse')
+    .describe(
+      'What happens to those that remain: cut and counted; refuse (nothing is stopped; cut all the same on the way back); ask a person',
+    ),
 });
 
 const machineVerdict = () => z.enum(['warn', 'refuse'], needs('warn or refuse')).prefault('warn');
@@ -534,8 +550,9 @@ export const Configuration = map({
   prober: Prober.prefault({}).describe('What is asked at the public address, all through the deployment'),
   bake: Bake.prefault({}).describe('Watching the new environment under all the traffic'),
   retire: Retire.prefault({}).describe('What becomes of the old environment'),
-  drain: Drain.prefault({}),
   machines: Machines.prefault({}).describe("OVHcloud's view of the machines whose product is named"),
+  drain: Drain.prefault({}).describe('Waiting until nothing lingers on what is stopped'),
+  install: Install.prefault({}).describe('Putting a release beside what runs'),
   keepReleases: wholeNumber('a whole number, 0 to 100', 0, 100)
     .prefault(5)
     .describe('Releases kept on a server beside the active and the previous one'),

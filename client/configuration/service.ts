@@ -28,7 +28,7 @@ export function toService(
     fleet,
     approve,
   } = configuration;
-  const { prober, bake, retire, drain, keepReleases, program } = configuration;
+  const { prober, bake, retire, drain, install, keepReleases, program } = configuration;
   const unit = program.unit ?? `${name}.service`;
   const serversOf = (color: Color) =>
     environments[color].map((entry) => toServer(entry, color, configuration, knownHosts));
@@ -72,8 +72,9 @@ export function toService(
       watchEveryMs: bake.watchEvery,
     },
     retire,
-    drain: { atMostMs: drain.atMost },
     machines: configuration.machines,
+    drain: { atLeastMs: drain.atLeast, atMostMs: drain.atMost, lingering: drain.then },
+    install: { keepFreeBytes: install.keepFree },
     keepReleases,
   };
 }

@@ -31,10 +31,15 @@ export interface ServerDriver {
 
   /**
    * Makes an installed release the active one: stops what runs, one rename, starts. Does nothing when it is active and running.
-   * Refuses while the program's port has lingering connections, after waiting for them up to `drainAtMostMs`.
-   * @throws Failure `EnvironmentHasTraffic`, `ForeignRelease`, `StartFailed` (with the program's last words)
+   * Lingering connections on the program's port are waited for, and then cut or the reason to refuse.
+   * @throws Failure `ConnectionsLinger`, `ForeignRelease`, `StartFailed` (with the program's last words)
    */
-  activate(release: ReleaseId, drainAtMostMs: number, token: FencingToken, patience: Patience): Promise<void>;
+  activate(
+    release: ReleaseId,
+    drain: DrainOrder,
+    token: FencingToken,
+    patience: Patience,
+  ): Promise<DrainReport>;
 
   /**
    * Puts back what was active before: `release`, or nothing (stopped, `current` removed).
@@ -51,7 +56,7 @@ export interface ServerDriver {
   drain(atMostMs: number, patience: Patience): Promise<DrainReport>;
 
   /** Stops the program; the active release stays what it is. */
-  stop(token: FencingToken, patience: Patience): Promise<void>;
+  stop(token: FencingToken, patience: Patience): Promise<StopReport>;
 
   /**
    * Removes an installed release that is not active, keeping its last words, unit and reason under `.verdigris/failed/`.
@@ -114,7 +119,18 @@ export interface FilledFile {
   readonly private: boolean;
 }
 
-export interface DrainReport {
+/** How lingering connections are waited for, and what happens to those that remain. */
+export interface DrainOrder {
+  readonly atMostMs: number;
+  readonly lingering: 'cut' | 'refuse';
+}
+
+export interface StopReport {
+  /** It did not end in its time: systemd killed it (SIGKILL). */
+  readonly killed: boolean;
+}
+
+export interface DrainReport extends StopReport {
   /** Connections that still lingered when the wait ended. */
   readonly cut: number;
   readonly waitedMs: number;

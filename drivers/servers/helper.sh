@@ -71,6 +71,7 @@ observe() {
   say unit.restarts "$unit_restarts"
   say unit.result "$unit_result"
   say unit.needsDaemonReload "$unit_reload"
+  say unit.coreDumps "$(core_dumps)"
   say runningProgram "$(digest_of_running)"
   say activeRelease "$active"
   say previousRelease "$previous"
@@ -88,6 +89,7 @@ observe() {
 
 install_release() {
   need_release
+  be_gentle
   make_directories
   locked open_incoming
   if is_installed "$release"; then
@@ -105,7 +107,7 @@ install_release() {
   receive_files
   receive_artifact "$incoming/artifact.tar.gz"
   must mkdir "$tree"
-  must tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
+  must bounded tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
   rm -rf "$tree/.verdigris" "$incoming/artifact.tar.gz"
   must chmod -R u+rwX,go-w,u-s,g-s "$tree"
   refuse_strange_files "$tree"
@@ -139,13 +141,15 @@ activate() {
   look_at_unit
   find_active
   refuse_foreign
+  cut=0 waited_ms=0
   is_as_asked "$release" && return
   await_quiet
-  [ "$cut" -eq 0 ] || fail EnvironmentHasTraffic \
+  [ "$cut" -eq 0 ] || [ "$lingering" = cut ] || fail ConnectionsLinger \
     "$cut connections linger on port $port after $waited_ms ms, needs none"
   replaced=$active
   [ "$active" = "$release" ] && replaced=
   locked commit_switch "$release"
+  say_drained
 }
 
 restore() {
@@ -163,19 +167,18 @@ restore() {
     replaced=
     locked commit_switch "$release"
   fi
-  say cut "$cut"
-  say waitedMs "$waited_ms"
+  say_drained
 }
 
 drain() {
   look_at_unit
   await_drain
-  say cut "$cut"
-  say waitedMs "$waited_ms"
+  say_drained
 }
 
 stop() {
   locked commit_stop
+  say killed "$killed"
 }
 
 remove() {
@@ -282,6 +285,7 @@ commit_settings() {
 # Stops what runs, one rename, starts $1. `nothing` leaves nothing of ours behind.
 commit_switch() {
   guard
+  spare_neighbours
   outgoing=$active
   if [ "$1" != nothing ]; then
     prepare_unit
@@ -365,6 +369,7 @@ commit_fit() {
 
 commit_adopt() {
   guard
+  spare_neighbours
   if ! is_installed "$release"; then
     tree=$incoming/adopted
     must mkdir "$tree"
@@ -719,8 +724,8 @@ program_user() {
 
 look_at_unit() {
   unit_load=not-found unit_state=inactive unit_sub=dead unit_pid=0 unit_started=0 unit_restarts=0
-  unit_result=success unit_reload=no unit_fragment='' unit_drop_ins='' unit_status=''
-  shown=$(systemctl show "$unit" -p LoadState,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,NRestarts,Result,NeedDaemonReload,FragmentPath,DropInPaths,ExecMainStatus 2>&1) ||
+  unit_result=success unit_reload=no unit_fragment='' unit_drop_ins='' unit_status='' unit_since=''
+  shown=$(systemctl show "$unit" -p LoadState,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp,FragmentPath,DropInPaths,ExecMainStatus 2>&1) ||
     fail CommandFailed "systemctl show says: $shown"
   while IFS= read -r line; do
     value=${line#*=}
@@ -730,6 +735,7 @@ look_at_unit() {
       SubState) unit_sub=$value ;;
       MainPID) unit_pid=${value:-0} ;;
       ExecMainStartTimestampMonotonic) unit_started=${value:-0} ;;
+      ExecMainStartTimestamp) unit_since=$value ;;
       NRestarts) unit_restarts=${value:-0} ;;
       Result) unit_result=$value ;;
       NeedDaemonReload) unit_reload=$value ;;
@@ -799,9 +805,29 @@ forget_unit() {
   must systemctl daemon-reload
 }
 
+# Tells in `killed` whether systemd had to kill what did not end in its time.
 stop_unit() {
   [ "$unit_load" != not-found ] || runs || return 0
   must systemctl stop "$unit"
+  if runs && [ "$(systemctl show "$unit" -p Result 2>/dev/null)" = Result=timeout ]; then
+    killed=yes
+    note_in_journal 'killed it: it did not end in its time'
+  fi
+}
+
+# Another unit of this machine would be changed by a daemon-reload when its files were edited since systemd has read
+# them: that is not ours to do to what is live.
+spare_neighbours() {
+  for neighbour in $(printf '%s' "$neighbours" | tr , ' '); do
+    [ "$(systemctl show "$neighbour" -p NeedDaemonReload 2>/dev/null)" = NeedDaemonReload=yes ] || continue
+    fail UnitRefused "the files of $neighbour, which is live on this machine, were edited since systemd has read them, and a daemon-reload would put them into effect${line_end}  look at them: systemctl cat $neighbour; then: systemctl daemon-reload"
+  done
+}
+
+# How often a process of the unit has dumped core since its main process was started; empty where nobody counts.
+core_dumps() {
+  command -v coredumpctl >/dev/null && [ -n "$unit_since" ] || return 0
+  coredumpctl list -q --no-pager --no-legend "COREDUMP_UNIT=$unit" --since "$unit_since" 2>/dev/null | grep -c ''
 }
 
 # Believes a start once the same process has run for a moment: what ends at once was no start.
@@ -922,6 +948,29 @@ first() {
   printf '%s' "$2" | cut -c "1-$1"
 }
 
+# What is installed must not starve what is live on the same machine: from here on this process and all that it starts
+# stand behind everybody else.
+be_gentle() {
+  renice -n 15 -p $$ >/dev/null 2>&1
+  ! command -v ionice >/dev/null || ionice -c 2 -n 7 -p $$ 2>/dev/null
+}
+
+# Runs a command that gets neither much memory nor much of the page cache, by a scope of its own where systemd can be asked.
+bounded() {
+  if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null &&
+    systemd-run --quiet --scope -p MemoryMax="${bounded_megabytes}M" true 2>/dev/null </dev/null; then
+    systemd-run --quiet --scope -p MemoryMax="${bounded_megabytes}M" -p CPUWeight=10 -p IOWeight=10 "$@"
+    return
+  fi
+  (
+    # shellcheck disable=SC3045 # Every shell that it has to run under has it; one that has not goes on without.
+    ulimit -v $((bounded_megabytes * 1024)) 2>/dev/null
+    "$@"
+  )
+}
+
+bounded_megabytes=256
+
 free_kilobytes() {
   there=$directory
   while [ ! -d "$there" ]; do there=$(dirname "$there"); done
@@ -1004,7 +1053,7 @@ read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' loader='' unit_conf='' keep=0
   needs_kilobytes=0 needs_inodes=0 files=0 shared=''
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
-  policy_user='' policy_group=''
+  policy_user='' policy_group='' neighbours='' lingering=refuse killed=no cut=0 waited_ms=0
   for word in "$@"; do
     value=${word#*=}
     case ${word%%=*} in
@@ -1024,6 +1073,8 @@ read_words() {
       unit-conf) unit_conf=$value ;;
       keep) keep=$value ;;
       at-most-ms) at_most_ms=$value ;;
+      lingering) lingering=$value ;;
+      neighbours) neighbours=$value ;;
       busy-after-ms) busy_after_ms=$value ;;
       every-ms) every_ms=$value ;;
       lines) lines=$value ;;
@@ -1040,9 +1091,12 @@ read_words() {
   [ -z "$executable" ] || expr "x$executable" : 'x[A-Za-z0-9._@+][A-Za-z0-9._@+/-]*$' >/dev/null ||
     fail CommandFailed "\"$executable\" cannot be an executable, needs a path within the artifact"
   case /$executable/ in */../*) fail CommandFailed "\"$executable\" leads out of the artifact" ;; esac
+  case $lingering in cut | refuse) ;; *) fail CommandFailed "\"$lingering\" is neither cut nor refuse" ;; esac
   for number in "$port" "$size" "$needs_kilobytes" "$needs_inodes" "$files" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
     case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
   done
+  [ -z "$neighbours" ] || expr "x$neighbours" : 'x[A-Za-z0-9._@:,-]*$' >/dev/null ||
+    fail CommandFailed "\"$neighbours\" cannot be units, needs names with commas between them"
   state=$directory/.verdigris
   releases=$directory/releases
   current=$directory/current
@@ -1065,6 +1119,12 @@ say() {
       ;;
     *) printf '%s=%s\n' "$1" "$2" 2>/dev/null ;;
   esac
+}
+
+say_drained() {
+  say cut "$cut"
+  say waitedMs "$waited_ms"
+  say killed "$killed"
 }
 
 say_ok() {

@@ -13,7 +13,14 @@ import type { Server } from '../../domain/service.js';
 import { shortage } from '../../domain/space.js';
 import type { Unfit } from '../../domain/unfit.js';
 import type { Patience } from '../patience.js';
-import type { DrainReport, FilledFile, Installation, ServerDriver } from './driver.js';
+import type {
+  DrainOrder,
+  DrainReport,
+  FilledFile,
+  Installation,
+  ServerDriver,
+  StopReport,
+} from './driver.js';
 import { answerAt, lifeAt, type Behaviour, type ImaginedProgram, type Life } from './imagined-program.js';
 import { pause } from './pause.js';
 
@@ -103,6 +110,11 @@ export class InMemoryServer {
   freeInodes: number | undefined;
   /** Directories that outlive releases. */
   readonly shared = new Set<string>();
+  /** Its program does not end when it is told to: systemd has to kill it. */
+  ignoresStop = false;
+  /** Core dumps of its processes since the program was started. */
+  coreDumps = 0;
+  needsDaemonReload = false;
   /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
   readonly journal: string[] = [];
   readonly unfit = new Map<ReleaseId, Unfit>();
@@ -326,6 +338,11 @@ export class InMemoryServer {
       : this.#active === release && this.look().active;
   }
 
+  /** Whether stopping what runs now takes a SIGKILL. */
+  get willBeKilled(): boolean {
+    return this.ignoresStop && this.#process !== undefined;
+  }
+
   stop(): void {
     if (!this.#process) return;
     this.#process = undefined;
@@ -375,7 +392,7 @@ export class InMemoryServer {
       progress(`${this.#connections} connections linger on ${this.name}`);
       if (this.#connections > 0) await this.#connectionChange(Math.min(atMostMs - waitedMs(), 1000), signal);
     }
-    return { cut: this.#connections, waitedMs: waitedMs() };
+    return { cut: this.#connections, waitedMs: waitedMs(), killed: false };
   }
 
   async #connectionChange(atMostMs: number, signal: AbortSignal): Promise<void> {
@@ -439,7 +456,8 @@ export class InMemoryServer {
       startedAtUs: this.#process ? Math.round((this.#process.startedAtMs + startedAfterMs) * 1000) : 0,
       restarts,
       result,
-      needsDaemonReload: false,
+      needsDaemonReload: this.needsDaemonReload,
+      coreDumps: this.coreDumps,
     };
   }
 }
@@ -467,23 +485,25 @@ class InMemoryServerDriver implements ServerDriver {
 
   activate(
     release: ReleaseId,
-    drainAtMostMs: number,
+    { atMostMs, lingering }: DrainOrder,
     token: FencingToken,
     patience: Patience,
-  ): Promise<void> {
+  ): Promise<DrainReport> {
     const there = this.#there;
     return this.#change({ method: 'activate', release }, token, patience, async () => {
       there.refuseForeign(`activate "${release}"`);
-      if (there.isAsAsked(release)) return;
-      const { cut } = await there.drain(drainAtMostMs, patience);
-      if (cut > 0) {
+      if (there.isAsAsked(release)) return { cut: 0, waitedMs: 0, killed: false };
+      const report = await there.drain(atMostMs, patience);
+      if (report.cut > 0 && lingering === 'refuse') {
         throw new Failure(
-          'EnvironmentHasTraffic',
-          `Cannot activate "${release}" on "${there.name}": ${cut} connections linger after ${drainAtMostMs} ms, needs none`,
+          'ConnectionsLinger',
+          `Cannot activate "${release}" on "${there.name}": ${report.cut} connections linger after ${atMostMs} ms, needs none`,
         );
       }
       there.fence(token, `activate "${release}"`);
+      const killed = there.willBeKilled;
       there.activate(release);
+      return { ...report, killed };
     });
   }
 
@@ -495,12 +515,13 @@ class InMemoryServerDriver implements ServerDriver {
   ): Promise<DrainReport> {
     const there = this.#there;
     return this.#change({ method: 'restore', release }, token, patience, async () => {
-      if (there.isAsAsked(release)) return { cut: 0, waitedMs: 0 };
+      if (there.isAsAsked(release)) return { cut: 0, waitedMs: 0, killed: false };
       there.refuseForeign(`restore "${release}"`);
       const report = await there.drain(drainAtMostMs, patience);
       there.fence(token, `restore "${release}"`);
+      const killed = there.willBeKilled;
       there.restore(release);
-      return report;
+      return { ...report, killed };
     });
   }
 
@@ -508,10 +529,12 @@ class InMemoryServerDriver implements ServerDriver {
     return this.#call({ method: 'drain' }, patience, () => this.#there.drain(atMostMs, patience));
   }
 
-  stop(token: FencingToken, patience: Patience): Promise<void> {
+  stop(token: FencingToken, patience: Patience): Promise<StopReport> {
     return this.#change({ method: 'stop' }, token, patience, () => {
       this.#there.refuseForeign('stop the program');
+      const killed = this.#there.willBeKilled;
       this.#there.stop();
+      return { killed };
     });
   }
 

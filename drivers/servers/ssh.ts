@@ -5,12 +5,25 @@ import { formatToken } from '../../domain/fencing.js';
 import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
 import { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
-import type { Server, ServerConnection, Service, SshAddress } from '../../domain/service.js';
+import {
+  neighboursOf,
+  type Server,
+  type ServerConnection,
+  type Service,
+  type SshAddress,
+} from '../../domain/service.js';
 import type { Unfit } from '../../domain/unfit.js';
 import type { Agents } from '../agents.js';
 import type { Patience } from '../patience.js';
 import type { Secrets } from '../secrets.js';
-import type { DrainReport, FilledFile, Installation, ServerDriver } from './driver.js';
+import type {
+  DrainOrder,
+  DrainReport,
+  FilledFile,
+  Installation,
+  ServerDriver,
+  StopReport,
+} from './driver.js';
 import { HelperReply, helperLine, type HelperCommand, type HelperWords } from './helper-protocol.js';
 import { LinkLost } from './ssh-command.js';
 import type { SshConnections } from './ssh-connection.js';
@@ -48,7 +61,7 @@ export function createSshServer(wiring: {
     bastions: (connection.bastions ?? []).map(hopTo),
     limits: connection.limits ?? {},
   };
-  return new SshServer(server, connection, target, pool);
+  return new SshServer(server, connection, target, pool, neighboursOf(service, server));
 }
 
 /** What a step may take on a slow machine, beside the waiting that was asked for: systemd alone may use 90 s to stop. */
@@ -59,12 +72,20 @@ class SshServer implements ServerDriver {
   readonly #address: SshConnection;
   readonly #target: SshTarget;
   readonly #pool: SshConnections;
+  readonly #units: readonly string[];
 
-  constructor(server: Server, address: SshConnection, target: SshTarget, pool: SshConnections) {
+  constructor(
+    server: Server,
+    address: SshConnection,
+    target: SshTarget,
+    pool: SshConnections,
+    neighbours: readonly string[],
+  ) {
     this.server = server;
     this.#address = address;
     this.#target = target;
     this.#pool = pool;
+    this.#units = neighbours;
   }
 
   async observe(patience: Patience): Promise<ServerFacts> {
@@ -132,16 +153,23 @@ class SshServer implements ServerDriver {
 
   async activate(
     release: ReleaseId,
-    drainAtMostMs: number,
+    { atMostMs, lingering }: DrainOrder,
     token: FencingToken,
     patience: Patience,
-  ): Promise<void> {
-    await this.#run(patience, {
+  ): Promise<DrainReport> {
+    const reply = await this.#run(patience, {
       doing: `activate "${release}" on ${this.#quoted}`,
       command: 'activate',
-      words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
-      deadlineMs: drainAtMostMs + deadlinesMs.change,
+      words: {
+        token: formatToken(token),
+        release,
+        'at-most-ms': atMostMs,
+        lingering,
+        ...this.#neighbours,
+      },
+      deadlineMs: atMostMs + deadlinesMs.change,
     });
+    return drainReportFrom(reply);
   }
 
   async restore(
@@ -154,7 +182,7 @@ class SshServer implements ServerDriver {
       await this.#run(patience, {
         doing: `restore "${release}" on ${this.#quoted}`,
         command: 'restore',
-        words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs },
+        words: { token: formatToken(token), release, 'at-most-ms': drainAtMostMs, ...this.#neighbours },
         deadlineMs: drainAtMostMs + deadlinesMs.change,
       }),
     );
@@ -171,13 +199,14 @@ class SshServer implements ServerDriver {
     );
   }
 
-  async stop(token: FencingToken, patience: Patience): Promise<void> {
-    await this.#run(patience, {
+  async stop(token: FencingToken, patience: Patience): Promise<StopReport> {
+    const reply = await this.#run(patience, {
       doing: `stop "${this.server.unit}" on ${this.#quoted}`,
       command: 'stop',
       words: { token: formatToken(token) },
       deadlineMs: deadlinesMs.change,
     });
+    return { killed: reply.one('killed') === 'yes' };
   }
 
   async remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
@@ -217,7 +246,7 @@ class SshServer implements ServerDriver {
     const reply = await this.#run(patience, {
       doing: `adopt what runs under "${this.server.unit}" on ${this.#quoted}`,
       command: 'adopt',
-      words: { token: formatToken(token) },
+      words: { token: formatToken(token), ...this.#neighbours },
       deadlineMs: deadlinesMs.change,
     });
     const release = reply.one('release');
@@ -317,6 +346,11 @@ class SshServer implements ServerDriver {
     }
   }
 
+  /** Units of the other environment on this machine, which must not be changed. */
+  get #neighbours(): { readonly neighbours?: string } {
+    return this.#units.length === 0 ? {} : { neighbours: this.#units.join(',') };
+  }
+
   get #quoted(): string {
     return `"${this.server.name}"`;
   }
@@ -343,10 +377,12 @@ const isAboutConnecting = ({ failure, message }: Failure): boolean =>
 const drainReportFrom = (reply: HelperReply): DrainReport => ({
   cut: Number(reply.one('cut')),
   waitedMs: Number(reply.one('waitedMs')),
+  killed: reply.one('killed') === 'yes',
 });
 
 function factsFrom(reply: HelperReply): ServerFacts {
   const program = reply.one('runningProgram');
+  const coreDumps = reply.one('unit.coreDumps');
   const active = reply.one('activeRelease');
   const previous = reply.one('previousRelease');
   return {
@@ -358,6 +394,7 @@ function factsFrom(reply: HelperReply): ServerFacts {
       restarts: Number(reply.one('unit.restarts')),
       result: reply.one('unit.result'),
       needsDaemonReload: reply.one('unit.needsDaemonReload') === 'yes',
+      ...(coreDumps === '' ? {} : { coreDumps: Number(coreDumps) }),
     },
     ...(program === '' ? {} : { runningProgram: Digest(program) }),
     ...(active === '' ? {} : { activeRelease: ReleaseId(active) }),

@@ -71,8 +71,9 @@ const service: Service = {
     watchEveryMs: 5_000,
   },
   retire: { old: 'keep running' },
-  drain: { atMostMs: 30_000 },
   machines: { unhealthy: 'warn', unequal: 'warn' },
+  drain: { atLeastMs: 0, atMostMs: 30_000, lingering: 'refuse' },
+  install: { keepFreeBytes: 0 },
   keepReleases: 3,
 };
 

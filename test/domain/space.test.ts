@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { neededFor, shortage } from '../../domain/space.js';
 
-const needed = neededFor({ sizeBytes: 10_240, unpackedBytes: 40_960, entries: 100 });
+const artifact = { sizeBytes: 10_240, unpackedBytes: 40_960, entries: 100 };
+const needed = neededFor(artifact, 0);
 
 test('an installation takes its archive, what is in it, and the blocks that files do not fill', () => {
   expect(needed).toEqual({ bytes: 10_240 + 40_960 + 100 * 4096 + 1024 * 1024, inodes: 150 });
@@ -19,4 +20,11 @@ test.each<[string, Parameters<typeof shortage>[0], string | undefined]>([
   ],
 ])('%s', (_, free, words) => {
   expect(shortage(free, needed)).toBe(words);
+});
+
+test('what has to stay free for others is needed on top', () => {
+  expect(neededFor(artifact, 1_000_000).bytes - needed.bytes).toBe(1_000_000);
+  expect(shortage({ bytes: needed.bytes, inodes: undefined }, neededFor(artifact, 1_000_000))).toContain(
+    'are free',
+  );
 });

@@ -125,7 +125,7 @@ WantedBy=multi-user.target
     const driver = world.driver('green');
     const installation = await release('Environment=A=b');
     await driver.install(installation, next(), endless);
-    await driver.activate(installation.release, 1000, next(), endless);
+    await driver.activate(installation.release, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     const { machine } = world;
     expect(await machine.exec('ps -o user= -p $(systemctl show -P MainPID greeter-green)')).toBe('greeter');
     expect(await machine.exec('find /opt/greeter-green ! -user root')).toBe('/opt/greeter-green/shared');
@@ -142,7 +142,7 @@ WantedBy=multi-user.target
     const installation = await release(`ExecStartPre=+${touch}`);
     const driver = world.driver('green', 'sudo');
     await driver.install(installation, next(), endless);
-    await driver.activate(installation.release, 1000, next(), endless);
+    await driver.activate(installation.release, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     expect(await owned()).toBe('/root/owned');
     await driver.restore('nothing', 1000, next(), endless);
     await driver.remove(installation.release, 'it has shown what it can', next(), endless);
@@ -186,7 +186,7 @@ WantedBy=multi-user.target
     );
     const driver = world.driver('green');
     await driver.install(installation, next(), endless);
-    await driver.activate(installation.release, 1000, next(), endless);
+    await driver.activate(installation.release, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     await driver.restore('nothing', 1000, next(), endless);
     const ids = await machine.exec(`cd /opt/greeter-green/shared && grep -H . Exec* && rm Exec*`);
     const greeter = await machine.exec('id -u greeter');
@@ -208,7 +208,7 @@ WantedBy=multi-user.target
     });
     const driver = world.driver('green');
     await driver.install(installation, next(), endless);
-    await driver.activate(installation.release, 1000, next(), endless);
+    await driver.activate(installation.release, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     expect(await owned()).toBe('');
     for (const file of [
       '/etc/systemd/system/greeter-green.service.d/evil.conf',
@@ -323,7 +323,7 @@ WantedBy=multi-user.target
     expect(linked.failure).toBe('UnitRefused');
     const installation = await release('WorkingDirectory=/opt/greeter-green/shared');
     await driver.install(installation, next(), endless);
-    await driver.activate(installation.release, 1000, next(), endless);
+    await driver.activate(installation.release, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     await driver.restore('nothing', 1000, next(), endless);
     await driver.remove(installation.release, 'a test', next(), endless);
     expect(await filesOf('/etc')).toBe(before);

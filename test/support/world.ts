@@ -336,7 +336,8 @@ const serviceNamed = (name: string): Service => ({
     watchEveryMs: 100,
   },
   retire: { old: 'keep running' },
-  drain: { atMostMs: 500 },
   machines: { unhealthy: 'warn', unequal: 'warn' },
+  drain: { atLeastMs: 0, atMostMs: 500, lingering: 'refuse' },
+  install: { keepFreeBytes: 0 },
   keepReleases: 3,
 });

@@ -50,7 +50,7 @@ describe.concurrent('a drain on the way back', () => {
   }) => {
     const world = await aWorld({
       bake: { ...quickBake, durationMs: 600_000, watchEveryMs: 60_000 },
-      drain: { atMostMs: 11_000 },
+      drain: { atLeastMs: 0, atMostMs: 11_000, lingering: 'refuse' },
     });
     await world.start('v2');
     await world.untilStage('approve');

@@ -1,4 +1,11 @@
 import type { Plan } from '../../domain/plan.js';
+import {
+  askingAboutLingering,
+  leaveRunning,
+  lingeringBack,
+  lingeringForward,
+  noteStop,
+} from '../draining.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { batches, lanes } from '../fan-out.js';
 import { beside, step } from '../patience.js';
@@ -11,26 +18,43 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
   const { release, idle } = plan;
   board.enter('activate', `${idle} is stopped, switched to the release and started; ${plan.live} serves`);
   const { going } = fleet;
-  run.undo.push(`put back what ran on ${idle}`, () =>
-    undoOnServers(run, idle, going, async ({ name }) => {
+  run.undo.push(`put back what ran on ${idle}`, async () => {
+    await leaveRunning(run, idle);
+    await undoOnServers(run, idle, going, async ({ name }) => {
       const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
-      const { cut } = await step.restoreRelease.executeWithOptions(
+      const report = await step.restoreRelease.executeWithOptions(
         { summary: `${previous} on ${name}`, ...beside(service.drain.atMostMs) },
-        [{ service, server: name, release: previous, token: run.token() }],
+        [{ service, server: name, release: previous, lingering: lingeringBack(run), token: run.token() }],
       );
-      if (cut > 0) board.note(`${cut} connections still lingered on ${name} when it was put back`);
+      noteStop(run, name, report);
       board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
-    }),
-  );
+    });
+  });
   for (const batch of batches(going, lanes)) {
-    await confirmPlan(run, plan, 'live');
-    await fleet.each(batch, service.drain.atMostMs, async ({ name }) => {
-      board.tellServer(name, 'activating', release.id);
-      await step.activateRelease.executeWithOptions(
-        { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
-        [{ service, server: name, release: release.id, token: run.token() }],
-      );
-      board.tellServer(name, 'active', release.id);
+    await askingAboutLingering(run, batch, async (servers, onLinger) => {
+      await confirmPlan(run, plan, 'live');
+      await fleet.each(servers, service.drain.atMostMs, async (server) => {
+        const { name } = server;
+        board.tellServer(name, 'activating', release.id);
+        const activated = step.activateRelease.executeWithOptions(
+          { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
+          [
+            {
+              service,
+              server: name,
+              release: release.id,
+              lingering: lingeringForward(run),
+              token: run.token(),
+            },
+          ],
+        );
+        try {
+          noteStop(run, name, await activated);
+          board.tellServer(name, 'active', release.id);
+        } catch (error) {
+          onLinger(server, error);
+        }
+      });
     });
   }
 }

@@ -2,7 +2,14 @@ import { otherColor } from '../../domain/color.js';
 import type { ServerName } from '../../domain/names.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { Plan } from '../../domain/plan.js';
-import { complaintOf } from '../complaint.js';
+import { asFailure, complaintOf } from '../complaint.js';
+import {
+  askingAboutLingering,
+  leaveRunning,
+  lingeringBack,
+  lingeringForward,
+  noteStop,
+} from '../draining.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { batches, fanOut, lanes } from '../fan-out.js';
 import { beside, look, step } from '../patience.js';
@@ -18,8 +25,13 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   }
   board.enter('retire', `${old} drains and stops`);
   try {
+    await leaveRunning(run, old);
     for (const batch of batches(service.environments[old], lanes)) {
-      await fanOut(batch, lanes, ({ name }) => drain(run, name));
+      await askingAboutLingering(run, batch, async (servers, onLinger) => {
+        await fanOut(servers, lanes, (server) =>
+          drain(run, server.name).catch((error: unknown) => onLinger(server, error)),
+        );
+      });
       // Draining takes minutes: what gets traffic is looked at after it, just before anything is stopped.
       await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
         { service, color: old },
@@ -33,12 +45,17 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   }
 }
 
-async function drain({ service, board }: DeploymentRun, server: ServerName): Promise<void> {
+async function drain(run: DeploymentRun, server: ServerName): Promise<void> {
+  const { service } = run;
   const { cut } = await step.drainServer.executeWithOptions(
     { summary: server, ...beside(service.drain.atMostMs) },
     [{ service, server }],
   );
-  if (cut > 0) board.note(`${cut} connections still lingered on ${server} when it was stopped`);
+  if (cut > 0 && lingeringForward(run) === 'refuse') {
+    const message = `${cut} connections still linger on ${server} after ${service.drain.atMostMs / 1000} s, needs none`;
+    throw asFailure({ failure: 'ConnectionsLinger', message });
+  }
+  noteStop(run, server, { cut, killed: false });
 }
 
 /** Undone by starting it again: without that, the traffic would be sent back to nobody. */
@@ -49,11 +66,15 @@ async function stop(run: DeploymentRun, observation: Observation, server: Server
     run.undo.push(`start ${server} again`, async () => {
       await step.activateRelease.executeWithOptions(
         { summary: `${release} on ${server} again`, ...beside(service.drain.atMostMs) },
-        [{ service, server, release, token: run.token() }],
+        [{ service, server, release, lingering: lingeringBack(run), token: run.token() }],
       );
     });
   }
-  await step.stopServer.executeWithOptions({ summary: server }, [{ service, server, token: run.token() }]);
+  noteStop(
+    run,
+    server,
+    await step.stopServer.executeWithOptions({ summary: server }, [{ service, server, token: run.token() }]),
+  );
   board.tellServer(server, 'stopped');
 }
 

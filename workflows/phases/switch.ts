@@ -29,6 +29,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
       leaveOut: fleet.leftBehind.map(({ server }) => server),
     },
   ]);
+  run.lostTrafficAt[old] = Date.now();
   board.tell({ live: idle, idle: otherColor(idle), split: allTo(idle) });
   board.note(`The switch to ${idle} took ${(tookMs / 1000).toFixed(1)} s`);
   const proof = {
@@ -66,5 +67,6 @@ async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const expected = run.rollback?.force ? undefined : run.objects;
   const old = otherColor(plan.idle);
   await moveTraffic(run, old, nobody ? 'nobody answers there' : names, run.leftOutOfLive, expected);
+  run.lostTrafficAt[plan.idle] = Date.now();
   if (nobody) board.tell({ live: 'nothing' });
 }

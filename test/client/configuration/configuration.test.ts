@@ -106,8 +106,9 @@ test('a short configuration is completed with defaults', () => {
       watchEveryMs: 5_000,
     },
     retire: { old: 'keep running' },
-    drain: { atMostMs: 30_000 },
     machines: { unhealthy: 'warn', unequal: 'warn' },
+    drain: { atLeastMs: 0, atMostMs: 30_000, lingering: 'refuse' },
+    install: { keepFreeBytes: 100e6 },
     keepReleases: 5,
   });
 });
@@ -515,7 +516,12 @@ describe('the complaint names the place, what is and what is needed', () => {
       1,
       'bake.max-error-rate: is not a known key, did you mean "maxErrorRate"?',
     ],
-    ['a key like no other', ['drain', 'zzzzzz'], 1, 'drain.zzzzzz: is not a known key, needs one of atMost'],
+    [
+      'a key like no other',
+      ['drain', 'zzzzzz'],
+      1,
+      'drain.zzzzzz: is not a known key, needs one of atLeast, atMost, then',
+    ],
     [
       'a bad header name',
       ['artifact', 'headers', 'Private Token'],

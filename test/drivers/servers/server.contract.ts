@@ -74,8 +74,8 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
     afterEach(() => world.close());
 
     const install = (release: BuiltRelease) => driver.install(release.installation, next(), endless);
-    const activate = (release: BuiltRelease, drainAtMostMs = 5000) =>
-      driver.activate(release.id, drainAtMostMs, next(), endless);
+    const activate = (release: BuiltRelease, drainAtMostMs = 5000, lingering: 'cut' | 'refuse' = 'refuse') =>
+      driver.activate(release.id, { atMostMs: drainAtMostMs, lingering }, next(), endless);
     const restore = (release: BuiltRelease | 'nothing', drainAtMostMs = 5000) =>
       driver.restore(release === 'nothing' ? release : release.id, drainAtMostMs, next(), endless);
     const observe = () => driver.observe(endless);
@@ -207,7 +207,7 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
     test('leaves what is already as asked running', async () => {
       const v1 = await serving('v1');
       const first = (await observe()).unit;
-      expect(await restore(v1)).toEqual({ cut: 0, waitedMs: 0 });
+      expect(await restore(v1)).toEqual({ cut: 0, waitedMs: 0, killed: false });
       expect((await observe()).unit).toEqual(first);
     });
 
@@ -229,7 +229,7 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
     });
 
     test('does nothing when nothing is restored on an empty server', async () => {
-      expect(await restore('nothing')).toEqual({ cut: 0, waitedMs: 0 });
+      expect(await restore('nothing')).toEqual({ cut: 0, waitedMs: 0, killed: false });
     });
 
     test('stops the program and keeps the active release what it is', async () => {
@@ -389,7 +389,9 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
           [driver, world.other].map((executor) => executor.install(v2.installation, installing, endless)),
         );
         await Promise.all(
-          [driver, world.other].map((executor) => executor.activate(v2.id, 5000, activating, endless)),
+          [driver, world.other].map((executor) =>
+            executor.activate(v2.id, { atMostMs: 5000, lingering: 'refuse' }, activating, endless),
+          ),
         );
         expect(await observe()).toMatchObject({
           activeRelease: v2.id,
@@ -501,7 +503,7 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
         const before = (await observe()).unit;
         const connection = await world.linger();
         expect((await observe()).connections).toBe(1);
-        expect(await nameOfFailure(activate(v2, 1500))).toBe('EnvironmentHasTraffic');
+        expect(await nameOfFailure(activate(v2, 1500))).toBe('ConnectionsLinger');
         expect(await observe()).toMatchObject({ activeRelease: v1.id, unit: before });
         connection.end();
       });
@@ -520,6 +522,16 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
         };
         expect(await driver.drain(20_000, patience)).toMatchObject({ cut: 0 });
         expect(told.length).toBeGreaterThan(0);
+      });
+
+      test('are cut by an activation that is told to, and counted', async () => {
+        await serving('v1');
+        const v2 = await world.release('v2');
+        await install(v2);
+        const connection = await world.linger();
+        expect(await activate(v2, 1200, 'cut')).toMatchObject({ cut: 1, killed: false });
+        expect((await observe()).runningProgram).toBe(v2.executable);
+        connection.end();
       });
 
       test('are counted when they outlast a drain, and cut by a rollback', async () => {

@@ -71,7 +71,10 @@ export async function startSshWorld(programs: Programs): Promise<SshWorld> {
     pools.push(pool);
     return createSshServer({
       server: { ...server, connection: { ...server.connection, ...change } as Server['connection'] },
-      service: { id: ServiceId('greeter', 'production') } as Service,
+      service: {
+        id: ServiceId('greeter', 'production'),
+        environments: { blue: [], green: [server] },
+      } as unknown as Service,
       secrets: { resolve: () => Promise.resolve(new Secret(key)) },
       agents: { resolve: () => Promise.reject(new Error('nobody has an agent here')) },
       pool,

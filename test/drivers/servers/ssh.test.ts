@@ -32,7 +32,7 @@ describe('a server over SSH', () => {
     await driver.observe(endless);
     await driver.install(release.installation, next(), endless);
     await driver.observe(endless);
-    await driver.activate(release.id, 1000, next(), endless);
+    await driver.activate(release.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     const samples: Sample[] = [];
     let first: ProcessLook | undefined;
     for await (const look of driver.watch(50, endless)) {
@@ -199,8 +199,8 @@ describe('a server over SSH', () => {
       world.unitFile.replace('Description=Greeter', `Description=${words}`);
     await driver.install({ ...v1.installation, unitFile: described('The first') }, next(), endless);
     await driver.install({ ...v2.installation, unitFile: described('The second') }, next(), endless);
-    await driver.activate(v1.id, 1000, next(), endless);
-    await driver.activate(v2.id, 1000, next(), endless);
+    await driver.activate(v1.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
+    await driver.activate(v2.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     const dropIn = join(world.machine.unitDirectory, 'greeter.service.d/zz-verdigris.conf');
     expect(await readlink(dropIn)).toBe(world.path('current/.verdigris/unit.conf'));
     expect(await readFile(dropIn, 'utf8')).toContain('Description=The second');
@@ -212,7 +212,7 @@ describe('a server over SSH', () => {
   test('starts the active release after a reboot', async () => {
     const release = await world.release('v1');
     await world.driver.install(release.installation, next(), endless);
-    await world.driver.activate(release.id, 1000, next(), endless);
+    await world.driver.activate(release.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     await world.machine.reboot();
     await expect
       .poll(async () => (await world.driver.observe(endless)).runningProgram)
@@ -222,7 +222,9 @@ describe('a server over SSH', () => {
   test('keeps why a release failed: its last words, its unit, and the reason', async () => {
     const bad = await world.release('v2', { kind: 'crashes at start' });
     await world.driver.install(bad.installation, next(), endless);
-    const failure = await failureOf(world.driver.activate(bad.id, 1000, next(), endless));
+    const failure = await failureOf(
+      world.driver.activate(bad.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless),
+    );
     expect(failure.message).toMatch(/exit-code, status 7/);
     await world.driver.restore('nothing', 1000, next(), endless);
     await world.driver.remove(bad.id, failure.message, next(), endless);
@@ -263,7 +265,7 @@ describe('a server over SSH', () => {
     });
     const release = await world.release('v1');
     await world.driver.install(release.installation, next(), endless);
-    await world.driver.activate(release.id, 1000, next(), endless);
+    await world.driver.activate(release.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     expect(await world.driver.probe({ ...health, path: '/hold', timeoutMs: 200 }, endless)).toEqual({
       kind: 'silent',
       because: 'no answer within 200 ms',
