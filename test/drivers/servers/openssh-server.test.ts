@@ -35,7 +35,7 @@ describe.runIf(hasOpenSsh)('a server behind OpenSSH', () => {
     await driver.observe(endless);
     await driver.install(release.installation, next(), endless);
     await driver.observe(endless);
-    await driver.activate(release.id, 1000, next(), endless);
+    await driver.activate(release.id, { atMostMs: 1000, lingering: 'refuse' }, next(), endless);
     const samples: Sample[] = [];
     let first: ProcessLook | undefined;
     for await (const look of driver.watch(50, endless)) {
