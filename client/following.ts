@@ -31,6 +31,9 @@ export interface FollowOptions {
   readonly everyMs?: number;
 }
 
+/** A timer of Node that is asked for more ends at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 const lookEveryMs = 1_000;
 /** Between two looks while Temporal is away. */
 const awayEveryMs = 3_000;
@@ -48,7 +51,9 @@ export async function follow(
   const stop = new AbortController();
   const release = onSignals((by) => stop.abort(by));
   const timer =
-    options.timeoutMs === undefined ? undefined : setTimeout(() => stop.abort('timeout'), options.timeoutMs);
+    options.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => stop.abort('timeout'), Math.min(options.timeoutMs, longestTimerMs));
   try {
     return await Promise.race([watch(temporal, service, id, options, stop.signal), stopped(stop.signal)]);
   } finally {

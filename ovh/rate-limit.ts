@@ -19,7 +19,7 @@ export function rateLimitOf(credential: string, rate: Rate): RateLimit {
   return known;
 }
 
-/** Lets calls through in the order in which they ask (the generic cell rate algorithm). */
+/** Gives each call a time to go out, in the order in which they ask (the generic cell rate algorithm). */
 export class RateLimit {
   readonly #intervalMs: number;
   readonly #toleranceMs: number;

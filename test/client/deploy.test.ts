@@ -127,6 +127,14 @@ describe('deploy leaves the deployment going', () => {
     expect(await world.status()).toMatchObject({ stage: 'approve' });
   });
 
+  test('and waits as long as it was told, be it for months', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    const { exitCode } = await cli.run(`deploy --until approve --timeout 1000h ${cli.artifact('v2')}`);
+    expect(exitCode).toBe(0);
+    await world.untilStage('approve');
+  });
+
   test('when its own time is over, with 21', async ({ aWorld }) => {
     const world = await aWorld();
     const cli = await aCommandLine(world);

@@ -252,7 +252,11 @@ describe.concurrent('people', () => {
   test('do not answer: time rejects', async ({ aWorld }) => {
     const world = await aWorld({ approve: { timeoutMs: 300, onTimeout: 'reject', watchEveryMs: 100 } });
     const handle = await world.start('v2');
-    expect(await handle.result()).toMatchObject({ kind: 'rejected', by: 'time' });
+    expect(await handle.result()).toMatchObject({
+      kind: 'rejected',
+      by: 'time',
+      reason: 'nobody approved within 1 min',
+    });
   });
 
   test('end the bake early', async ({ aWorld }) => {

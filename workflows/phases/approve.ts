@@ -34,6 +34,9 @@ const nextAfter = {
   rejected: 'rejected; what was installed is taken back',
 } as const;
 
+const inHours = (ms: number): string =>
+  ms < 3_600_000 ? `${Math.ceil(ms / 60_000)} min` : `${+(ms / 3_600_000).toFixed(1)} h`;
+
 type Answered = Pick<Said, 'by' | 'reason'> & { readonly kind: keyof typeof nextAfter };
 
 async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
@@ -72,7 +75,7 @@ async function answer(run: DeploymentRun, plan: Plan): Promise<Answered> {
       answered ?? {
         kind: 'rejected',
         by: 'time',
-        reason: `nobody approved within ${timeoutMs / 3_600_000} h`,
+        reason: `nobody approved within ${inHours(timeoutMs)}`,
       }
     );
   }
