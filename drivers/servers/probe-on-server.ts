@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { Failure } from '../../domain/failures.js';
 import type { HealthQuestion, Sample } from '../../domain/health.js';
 import type { Server } from '../../domain/service.js';
 import { shellLine } from './quoting.js';
+import { ChannelsTaken } from './ssh-channels.js';
 import type { Execution, Exit } from './ssh-command.js';
 
 type Execute = (line: string, execution: Execution) => Promise<Exit>;
@@ -16,6 +18,8 @@ const graceMs = 5_000;
 interface Waiting {
   readonly answer: (line: string) => void;
   readonly fail: (why: string) => void;
+  /** It could not be put at all, which says nothing of the program. */
+  readonly refuse: (error: unknown) => void;
 }
 
 /**
@@ -82,6 +86,10 @@ export class ProbeCommand {
           settle();
           silent(why);
         },
+        refuse: (error) => {
+          settle();
+          reject(error as Error);
+        },
       });
     });
   }
@@ -95,9 +103,9 @@ export class ProbeCommand {
       refused = reject;
     });
     const running = { stdin, stop };
-    const ended = (why: string) => {
+    const ended = (tell: (waiting: Waiting) => void) => {
       if (this.#running === running) this.#running = undefined;
-      for (const { fail } of this.#waiting.values()) fail(why);
+      for (const waiting of this.#waiting.values()) tell(waiting);
     };
     this.#execute(shellLine(['sh', '-c', probeText(), 'verdigris-probe']), {
       signal: stop.signal,
@@ -111,11 +119,12 @@ export class ProbeCommand {
       ({ stderr }) => {
         const why = `what asks on the machine ended: ${stderr.trim().split('\n').at(-1) ?? ''}`;
         refused(new Error(why));
-        ended(why);
+        ended(({ fail }) => fail(why));
       },
       (error: unknown) => {
         refused(error);
-        ended((error as Error).message);
+        const unasked = error instanceof ChannelsTaken || error instanceof Failure;
+        ended(({ fail, refuse }) => (unasked ? refuse(error) : fail((error as Error).message)));
       },
     );
     stdin.catch(() => undefined);
