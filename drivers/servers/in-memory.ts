@@ -99,6 +99,9 @@ interface PlannedFailure {
   readonly effect: 'none' | 'done';
 }
 
+/** Where nothing was said of a machine's platform. */
+const usualLoaders = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'];
+
 /** The state of one server, with the switches that tests turn. */
 export class InMemoryServer {
   readonly name: ServerName;
@@ -267,7 +270,7 @@ export class InMemoryServer {
   }
 
   async install(
-    { release, artifact, needs, files, shared, open, executable, keep }: Installation,
+    { release, artifact, needs, files, shared, open, executable, loader, keep }: Installation,
     token: FencingToken,
   ): Promise<void> {
     for (const path of shared) this.shared.add(path);
@@ -281,6 +284,12 @@ export class InMemoryServer {
       throw new Failure(
         'DigestMismatch',
         `Cannot install "${release}" on "${this.name}": what arrived is ${found.digest}, needs ${artifact}`,
+      );
+    }
+    if (loader !== undefined && !(this.platform?.interpreters ?? usualLoaders).includes(loader)) {
+      throw new Failure(
+        'ProgramIncompatible',
+        `Cannot install "${release}" on "${this.name}": ${executable} needs the loader ${loader}, which is not here`,
       );
     }
     this.fence(token, `install "${release}"`);

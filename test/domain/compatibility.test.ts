@@ -292,6 +292,14 @@ describe('libraries of the artifact are found', () => {
       ['liba.so.1 in lib/liba.so.1'],
     ],
     [
+      "not for a library with a RUNPATH by the program's RPATH",
+      binaries({
+        program: needs({ rpath: ['$ORIGIN/../lib', '$ORIGIN/../lib/deep'] }),
+        libraries: [{ ...a, runpath: ['$ORIGIN/elsewhere'] }, b],
+      }),
+      ['liba.so.1 in lib/liba.so.1'],
+    ],
+    [
       'not when they are for another machine',
       binaries({
         program: needs({ runpath: ['$ORIGIN/../lib'] }),

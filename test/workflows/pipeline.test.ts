@@ -77,6 +77,17 @@ describe.concurrent('a program that its servers cannot load', () => {
     expect(world.fingerprint('green')).toEqual(before);
   });
 
+  test('is undone where a loader shows it during install only', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.release('v2', { kind: 'answers' }, binariesOf({ interpreter: '/opt/loaders/ld.so' }));
+    for (const { name } of serversOf(world.service)) world.server(name).platform = debian12;
+    expect(await world.deploy('v2')).toMatchObject({
+      kind: 'rolled back',
+      during: 'install',
+      because: { failure: 'ProgramIncompatible', message: expect.stringContaining('/opt/loaders/ld.so') },
+    });
+  });
+
   test('is told before people approve when it does fit, as a part of the evidence', async ({ aWorld }) => {
     const world = await aWorld();
     world.release('v2', { kind: 'answers' }, binariesOf());

@@ -173,6 +173,13 @@ describe('hostile input', () => {
     });
   });
 
+  test('the same versions over and over are refused before they are all read', () => {
+    expect(readElf(manyVersions())).toEqual({
+      kind: 'unusable',
+      complaint: 'is a damaged ELF file: it needs more than 4096 versions',
+    });
+  });
+
   test('tables that count more than any file holds end at once', async () => {
     const bytes = await readFile(await build.compile('bin/endless', copying));
     const crowded = withDynamic(bytes, (tag, value) =>
@@ -187,6 +194,49 @@ describe('hostile input', () => {
     answers(round);
   });
 });
+
+/** A file in which each of 4096 libraries names the same 65,535 versions: 268 million, of one megabyte. */
+function manyVersions(): Buffer {
+  const [files, details] = [4096, 65_535];
+  const [dynamicAt, stringsAt, filesAt] = [64 + 2 * 56, 0x200, 0x210];
+  const detailsAt = filesAt + files * 16;
+  const bytes = Buffer.alloc(detailsAt + details * 16);
+  smallest({ tail: '' }).copy(bytes);
+  bytes.writeBigUInt64LE(64n, 32);
+  bytes.writeUInt16LE(56, 54);
+  bytes.writeUInt16LE(2, 56);
+  for (const [at, type, begin, size] of [
+    [64, 1, 0, bytes.length],
+    [64 + 56, 2, dynamicAt, 5 * 16],
+  ] as const) {
+    bytes.writeUInt32LE(type, at);
+    for (const [field, value] of [
+      [8, begin],
+      [16, begin],
+      [32, size],
+    ] as const) {
+      bytes.writeBigUInt64LE(BigInt(value), at + field);
+    }
+  }
+  const entries = [
+    [5, stringsAt],
+    [10, 16],
+    [versionsTag, filesAt],
+    [versionCountTag, files],
+  ] as const;
+  for (const [index, [tag, value]] of entries.entries()) {
+    bytes.writeBigUInt64LE(BigInt(tag), dynamicAt + index * 16);
+    bytes.writeBigUInt64LE(BigInt(value), dynamicAt + index * 16 + 8);
+  }
+  for (let file = 0; file < files; file++) {
+    const at = filesAt + file * 16;
+    bytes.writeUInt16LE(details, at + 2);
+    bytes.writeUInt32LE(detailsAt - at, at + 8);
+    bytes.writeUInt32LE(16, at + 12);
+  }
+  for (let detail = 0; detail < details; detail++) bytes.writeUInt32LE(16, detailsAt + detail * 16 + 12);
+  return bytes;
+}
 
 const versionsTag = 0x6ffffffe;
 const versionCountTag = 0x6fffffff;

@@ -101,6 +101,15 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
       expect((await observe()).freeBytes).toBeGreaterThan(0);
     });
 
+    test('refuses a program whose loader is not there, and leaves nothing of it', async () => {
+      const { installation } = await world.release('v1');
+      const foreign = { ...installation, loader: '/lib/ld-of-another-system.so.1' };
+      const failure = await failureOf(driver.install(foreign, next(), endless));
+      expect(failure.failure).toBe('ProgramIncompatible');
+      expect(failure.message).toContain('/lib/ld-of-another-system.so.1');
+      expect((await observe()).installedReleases).toEqual([]);
+    });
+
     test('installs beside what runs, and starts nothing', async () => {
       const release = await world.release('v1');
       await install(release);

@@ -45,6 +45,18 @@ describe('a server over SSH', () => {
     expect(count('exec')).toBeLessThanOrEqual(12);
   });
 
+  test('tells with one command what is there and what a program finds to run on', async () => {
+    const { platform } = await world.driver.observe(endless);
+    expect(platform).toMatchObject({
+      machine: process.arch === 'arm64' ? 'aarch64' : 'x86-64',
+      bits: 64,
+      system: expect.stringMatching(/\w/),
+      glibc: expect.stringMatching(/^2\.\d+$/),
+      interpreters: expect.arrayContaining([expect.stringMatching(/^\/lib(64)?\/ld-linux/)]),
+    });
+    expect(count('exec')).toBe(1);
+  });
+
   test('closes its connection when nobody uses it', async () => {
     const driver = world.connect({}, { policy: { idleMs: 1 } });
     await driver.observe(endless);
