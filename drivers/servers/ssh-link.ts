@@ -15,6 +15,8 @@ export class SshLink {
 
   constructor(client: Client) {
     this.client = client;
+    // Each that waits for something here listens for the end of the connection.
+    client.setMaxListeners(0);
     this.#channels = new SessionChannels(client);
   }
 
