@@ -18,6 +18,7 @@ import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
 import { identitiesOf, identityQuestion } from './identity.js';
+import { watchForLeaks } from './leaks.js';
 import { patiently, pause } from './patience.js';
 
 /** What one server proved. */
@@ -148,7 +149,8 @@ async function proveHealth(
     if (verdict.kind === 'fail') throw await unhealthy(driver, verdict.because, patience);
     if (verdict.kind === 'pass' && ranMs >= minimumMs) {
       const identity = await identityOf(driver, service, patience);
-      return { identity, passes: verify.passes, process: look };
+      const { holds: _, ...process } = look;
+      return { identity, passes: verify.passes, process };
     }
     if (ranMs > verify.deadlineMs) {
       const because = `${health.path} answered "${describeSample(sample)}" ${Math.round(ranMs / 1000)} s after it was started, needs HTTP ${health.status} ${verify.passes} times in a row`;
@@ -233,14 +235,19 @@ async function watchEnvironment(
     program: proved?.program,
     processes: new Map(Object.entries(proved?.processes ?? {})),
   };
-  for (;;) {
-    const complaints = (
-      await pMap(servers, (server) => illness(drivers, service, server, known, patience))
-    ).filter((complaint) => complaint !== undefined);
-    if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
-    if (until === 'well' && complaints.length === 0) return '';
-    patience.progress(complaints[0] ?? `${color} is well`);
-    await pause(service.bake.watchEveryMs);
+  const drivenBy = servers.map(({ name }) => drivers.server(service, name));
+  const leaks = watchForLeaks(proved ? drivenBy : [], service, patience);
+  try {
+    for (;;) {
+      const found = await pMap(servers, (server) => illness(drivers, service, server, known, patience));
+      const complaints = [...found.filter((complaint) => complaint !== undefined), ...leaks.found()];
+      if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
+      if (until === 'well' && complaints.length === 0) return '';
+      patience.progress(complaints[0] ?? `${color} is well`);
+      await pause(service.bake.watchEveryMs);
+    }
+  } finally {
+    await leaks.end();
   }
 }
 

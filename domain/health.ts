@@ -1,3 +1,5 @@
+import type { Holdings } from './growth.js';
+
 /** The answer to one question put to a server or to the public address. */
 export type Sample =
   | {
@@ -38,6 +40,11 @@ export interface ProcessLook {
   readonly restarts: number;
   /** How systemd words the state, for people. */
   readonly words: string;
+}
+
+/** A look of a watch: also what the process holds, where there is one. */
+export interface WatchedLook extends ProcessLook {
+  readonly holds?: Omit<Holdings, 'atMs'>;
 }
 
 export interface VerifyPolicy {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { FencingToken } from '../../domain/deployment.js';
-import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
+import type { HealthQuestion, Sample, WatchedLook } from '../../domain/health.js';
 import type { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
 import type { Secret } from '../../domain/secret.js';
@@ -84,7 +84,7 @@ export interface ServerDriver {
   probe(question: HealthQuestion, patience: Patience): Promise<Sample>;
 
   /** Looks at the process every `everyMs`, through one command, until the caller breaks off. */
-  watch(everyMs: number, patience: Patience): AsyncIterable<ProcessLook>;
+  watch(everyMs: number, patience: Patience): AsyncIterable<WatchedLook>;
 
   /** The program's last lines, newest last, at most `lines`. */
   lastWords(lines: number, patience: Patience): Promise<readonly string[]>;

@@ -231,7 +231,8 @@ adopt() {
 watch() {
   while :; do
     look_at_unit
-    say look "$unit_state_word $unit_sub $unit_pid $unit_started $unit_restarts" || exit 0
+    look_at_holdings
+    say look "$unit_state_word $unit_sub $unit_pid $unit_started $unit_restarts $descriptors $descriptor_limit $resident_kb $memory_kb" || exit 0
     pause_ms "$every_ms"
   done
 }
@@ -748,6 +749,22 @@ $shown
 EOF_SHOWN
   unit_state_word=$unit_state
   if [ "$unit_load" = not-found ] && ! runs; then unit_state_word=not-found; fi
+}
+
+# What the process holds: descriptors, and memory that is resident. Zeros where it cannot be seen. Starts no other program:
+# this is done all the time.
+look_at_holdings() {
+  descriptors=0 descriptor_limit=0 resident_kb=0 memory_kb=0
+  [ "$unit_pid" -gt 0 ] || return 0
+  set -- "/proc/$unit_pid/fd"/*
+  if [ -L "$1" ]; then descriptors=$#; fi
+  while read -r name value _; do
+    if [ "$name" = VmRSS: ]; then resident_kb=$value; fi
+  done 2>/dev/null <"/proc/$unit_pid/status"
+  while read -r one two three value _; do
+    if [ "$one $two $three" = 'Max open files' ]; then descriptor_limit=$value; fi
+  done 2>/dev/null <"/proc/$unit_pid/limits"
+  read -r _ memory_kb _ </proc/meminfo
 }
 
 runs() {

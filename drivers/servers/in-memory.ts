@@ -6,7 +6,7 @@ import type { FencingToken } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { formatToken } from '../../domain/fencing.js';
 import { hashOf } from '../../domain/hash.js';
-import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
+import type { HealthQuestion, ProcessLook, Sample, WatchedLook } from '../../domain/health.js';
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
 import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
@@ -35,6 +35,14 @@ export interface ServerCall {
 }
 
 /** All servers of a world without machines. Nothing in it runs by itself: time passes where it is looked at. */
+/** What every program in memory holds, all the time. */
+const holds = {
+  descriptors: 12,
+  descriptorLimit: 1024,
+  residentKilobytes: 4096,
+  memoryKilobytes: 1_048_576,
+} as const;
+
 export class InMemoryServers {
   /** Every call to every server. */
   readonly calls: ServerCall[] = [];
@@ -580,13 +588,14 @@ class InMemoryServerDriver implements ServerDriver {
     });
   }
 
-  async *watch(everyMs: number, patience: Patience): AsyncIterable<ProcessLook> {
+  async *watch(everyMs: number, patience: Patience): AsyncIterable<WatchedLook> {
     await this.#there.receive({ method: 'watch' }, patience);
     for (;;) {
       if (this.#there.link !== 'up') {
         throw new Failure('ServerUnreachable', `Cannot watch "${this.server.name}": the connection was lost`);
       }
-      yield this.#there.look();
+      const look = this.#there.look();
+      yield look.active ? { ...look, holds } : look;
       await pause(everyMs, patience.signal);
     }
   }

@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { FencingToken } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { formatToken } from '../../domain/fencing.js';
-import type { HealthQuestion, ProcessLook, Sample } from '../../domain/health.js';
+import type { HealthQuestion, Sample, WatchedLook } from '../../domain/health.js';
 import { Digest, ReleaseId } from '../../domain/names.js';
 import type { ServerFacts } from '../../domain/observation.js';
 import {
@@ -259,8 +259,8 @@ class SshServer implements ServerDriver {
     );
   }
 
-  async *watch(everyMs: number, patience: Patience): AsyncIterable<ProcessLook> {
-    const looks = new Queue<ProcessLook>();
+  async *watch(everyMs: number, patience: Patience): AsyncIterable<WatchedLook> {
+    const looks = new Queue<WatchedLook>();
     const stop = new AbortController();
     const watching = this.#run(
       { ...patience, signal: AbortSignal.any([patience.signal, stop.signal]) },
@@ -436,15 +436,20 @@ function unfitFrom(text: string): readonly [string, Unfit] {
   return [release, { because, at }];
 }
 
-/** `state subState pid startedAtUs restarts` */
-function lookFrom(value: string): ProcessLook {
-  const [state = '', subState = '', pid, startedAtUs, restarts] = value.split(' ');
+/** `state subState pid startedAtUs restarts descriptors descriptorLimit residentKilobytes memoryKilobytes` */
+function lookFrom(value: string): WatchedLook {
+  const [state = '', subState = '', ...numbers] = value.split(' ');
+  const [pid = 0, startedAtUs = 0, restarts = 0, ...held] = numbers.map(Number);
+  const [descriptors = 0, descriptorLimit = 0, residentKilobytes = 0, memoryKilobytes = 0] = held;
   return {
     active: state === 'active',
-    pid: Number(pid),
-    startedAtUs: Number(startedAtUs),
-    restarts: Number(restarts),
+    pid,
+    startedAtUs,
+    restarts,
     words: `${state} (${subState})`,
+    ...(residentKilobytes > 0
+      ? { holds: { descriptors, descriptorLimit, residentKilobytes, memoryKilobytes } }
+      : {}),
   };
 }
 

@@ -151,6 +151,14 @@ describeOnFleet('releases on two and two Debian machines behind HAProxy', () => 
       });
       expect(messageOf(outcome)).toMatch(/on green: under all the traffic.*requests failed/);
     });
+
+    test('v9 leaks descriptors and memory: nobody notices but the watch, and the traffic goes back', async () => {
+      const outcome = await putBack(() => running.deploy('9.0.0', 'leaks'));
+      expect(outcome).toMatchObject({ kind: 'rolled back', during: 'bake', live: 'blue' });
+      expect(messageOf(outcome)).toMatch(
+        /on green: under all the traffic green-\d: (open descriptors grow|memory grows) without end: \d+/,
+      );
+    });
   });
 });
 

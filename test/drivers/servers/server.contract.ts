@@ -493,6 +493,17 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
       expect(last?.startedAtUs).toBeGreaterThan(first?.startedAtUs ?? 0);
     });
 
+    test('watches what the process holds', async () => {
+      await serving('v1');
+      for await (const { holds } of driver.watch(100, endless)) {
+        expect(holds?.descriptors).toBeGreaterThan(2);
+        expect(holds?.descriptorLimit).toBeGreaterThan(holds?.descriptors ?? 0);
+        expect(holds?.residentKilobytes).toBeGreaterThan(100);
+        expect(holds?.memoryKilobytes).toBeGreaterThan(holds?.residentKilobytes ?? 0);
+        break;
+      }
+    });
+
     test('stops watching when the caller gives up', async () => {
       await serving('v1');
       const gaveUp = new AbortController();
