@@ -66,6 +66,27 @@ describeOnFleet('releases on two and two Debian machines behind HAProxy', () => 
     expect(await running.releasesOn('green-1')).toEqual([]);
   });
 
+  test('from start to verified a worker takes one connection and at most 12 commands for each server, by its own log', async () => {
+    const machines = [...running.servers('blue'), ...running.servers('green')].map(({ machine }) => machine);
+    const logs = () => Promise.all(machines.map((machine) => machine.sshdLog()));
+    const before = await logs();
+    const handle = await running.start(await running.build('2.0.0'), '2.0.0');
+    await running.untilStage('approve');
+    const after = await logs();
+    await running.send('reject', { by: 'ann', reason: 'only counted' });
+    await handle.result();
+
+    for (const [index, { name }] of machines.entries()) {
+      const lines = after[index]!.slice(before[index]!.length);
+      const [logins, commands] = [/^Accepted publickey/, /^Starting session: command/].map(
+        (what) => lines.filter((line) => what.test(line)).length,
+      );
+      expect(logins, name).toBeLessThanOrEqual(1);
+      expect(commands, `${name}\n${lines.join('\n')}`).toBeGreaterThan(0);
+      expect(commands, `${name}\n${lines.join('\n')}`).toBeLessThanOrEqual(12);
+    }
+  });
+
   describe('under 500 requests per second', () => {
     const deploy = async (version: string) => {
       const { archive } = await running.build(version);

@@ -19,6 +19,8 @@ import type { FleetMachine } from './machine.js';
 export interface RunningFleetOptions {
   /** 2 unless told. */
   readonly serversPerEnvironment?: number;
+  /** How many times faster than configured the load balancer probes; 60 unless told. */
+  readonly probeSpeed?: number;
   /** Laid over the quick settings, section by section. */
   readonly settings?: Readonly<Record<string, JsonObject>>;
 }
@@ -118,6 +120,7 @@ const port = 8080;
 async function startSite({
   serversPerEnvironment = 2,
   settings = {},
+  probeSpeed = 60,
 }: RunningFleetOptions): Promise<FleetSite> {
   const directory = await mkdtemp(join(tmpdir(), 'verdigris-fleet-'));
   const ends: (() => Promise<void>)[] = [() => removeSandbox(directory)];
@@ -130,7 +133,7 @@ async function startSite({
     );
     const fleet = await startFleet({ machines: names.map(({ name }) => name) });
     ends.push(() => fleet.stop());
-    const dataPlane = startHaproxy({ directory: join(directory, 'haproxy') });
+    const dataPlane = startHaproxy({ directory: join(directory, 'haproxy'), probeSpeed });
     ends.push(() => dataPlane.close());
     const api = await startOvhApi({ directory: join(directory, 'ovh'), dataPlane, behaviour: hastyApi });
     ends.push(() => api.close());
