@@ -116,7 +116,7 @@ describe('the schedule', () => {
   });
 });
 
-describe.concurrent('what fails is counted under its word', () => {
+describe('what fails is counted under its word', () => {
   test.each<[string, (arrival: Arrival) => void]>([
     ['HTTP 503', ({ socket }) => socket.write(response(503))],
     ['HTTP 404', ({ socket }) => socket.write(response(404))],
@@ -166,7 +166,7 @@ describe.concurrent('what fails is counted under its word', () => {
   });
 });
 
-describe.concurrent('a kept-alive connection that is closed just as it is used', () => {
+describe('a kept-alive connection that is closed just as it is used', () => {
   test.each<[string, (arrival: Arrival) => void]>([
     ['closed', ({ socket }) => socket.end()],
     ['reset', ({ socket }) => socket.resetAndDestroy()],
@@ -198,7 +198,7 @@ describe.concurrent('a kept-alive connection that is closed just as it is used',
   });
 });
 
-describe.concurrent('over TLS', () => {
+describe('over TLS', () => {
   let certificates: Certificates;
   beforeAll(async () => {
     certificates = await makeCertificates();
