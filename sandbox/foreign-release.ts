@@ -1,4 +1,4 @@
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { x } from 'tar';
 import type { BuiltGreeter } from './programs.js';
@@ -18,7 +18,8 @@ export async function runByHand(
   await x({ file: archive, cwd: unpacked });
   await mkdir(directory, { recursive: true });
   await copyFile(executable, join(directory, 'greeter'));
-  await copyFile(join(unpacked, 'etc/greeter.conf'), join(directory, 'greeter.conf'));
+  const template = await readFile(join(unpacked, 'etc/greeter.conf'), 'utf8');
+  await writeFile(join(directory, 'greeter.conf'), template.replaceAll('{{greeting}}', 'Hello'));
   const lines = [
     '[Unit]',
     'Description=greeter, as it was put here by hand',

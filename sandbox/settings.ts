@@ -69,6 +69,12 @@ const serviceSettings = ({
     executable: 'bin/greeter',
     unitFile: 'lib/systemd/system/greeter.service',
   },
+  configuration: {
+    files: ['etc/greeter.conf'],
+    values: { greeting: 'Hello' },
+    blue: { values: { greeting: 'Hello from blue' } },
+    green: { values: { greeting: 'Hello from green' } },
+  },
   ssh: { user: 'deploy', key: 'secret:ssh', privilege },
   environments: { blue: entriesOf(servers, 'blue'), green: entriesOf(servers, 'green') },
   loadBalancer: {

@@ -64,7 +64,7 @@ describe('the package', () => {
     );
     expect(all).toBe('');
     expect(await readFile(join(release, 'etc/greeter.conf'), 'utf8')).toContain(
-      'greeting = Hello from greeter 2.0.0\n',
+      'greeting = {{greeting}} from greeter 2.0.0\n',
     );
   });
 });

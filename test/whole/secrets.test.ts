@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { describe, expect, onTestFinished, vi } from 'vitest';
@@ -11,6 +11,7 @@ vi.setConfig({ testTimeout: 300_000 });
 takeTurns();
 
 const token = 'marker-5f1c0a7d-of-the-artifact-store';
+const greeting = 'marker-c7e40b19-of-the-configuration';
 const wrongToken = 'marker-93b1e2c4-that-the-store-refuses';
 
 describe('secrets of the worker', () => {
@@ -20,8 +21,11 @@ describe('secrets of the worker', () => {
     const running = await aSandbox({
       serversPerEnvironment: 1,
       trust: artifacts.caPem,
-      secrets: { artifacts: token },
-      settings: { artifact: { headers: { 'private-token': 'secret:artifacts' } } },
+      secrets: { artifacts: token, greeting },
+      settings: {
+        artifact: { headers: { 'private-token': 'secret:artifacts' } },
+        configuration: { files: ['etc/greeter.conf'], values: { greeting: 'secret:greeting' } },
+      },
     });
     const secrets = await secretsOf(running);
     const processes = watchProcesses(secrets);
@@ -46,6 +50,7 @@ describe('secrets of the worker', () => {
     expect(await deploy(artifacts.publish(good.archive), good.sha256, '--wait')).toBe(2);
     admin.setCredentialState(credentials.consumerKey, 'validated');
     expect(await deploy(artifacts.publish(good.archive), good.sha256, '--until', 'approve')).toBe(0);
+    await isFilledIn(running, good.sha256);
     for (const words of [
       ['status'],
       ['status', '--json'],
@@ -61,11 +66,13 @@ describe('secrets of the worker', () => {
       'journals and commands of servers': toldByServers(running),
       'names in the artifact cache': await namesIn(join(running.sandbox.directory, 'artifacts')),
       'process lists': processes.stop().join('\n'),
+      'what is left on servers': await leftOnServers(running),
     };
     // The search is able to find: what is no secret is there.
     expect(places['the output of commands']).toContain('403');
     expect(places['histories and memos']).toContain(good.sha256);
     expect(places['journals and commands of servers']).toContain('activate');
+    expect(places['what is left on servers']).toContain('removes');
     for (const [place, text] of Object.entries(places)) {
       const found = secrets.filter(({ value }) => text.includes(value)).map(({ name }) => name);
       expect({ place, isEmpty: text === '' && place !== 'process lists', found }).toEqual({
@@ -77,12 +84,43 @@ describe('secrets of the worker', () => {
   });
 });
 
+/** The program has what the worker knows, from a file that nobody else can read. */
+async function isFilledIn(running: RunningSandbox, artifact: string): Promise<void> {
+  const [green] = running.servers('green');
+  const { port, directory } = green!;
+  const answer = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } });
+  expect(await answer.text()).toBe(`${greeting} from greeter 2.0.0\n`);
+  expect((await stat(join(directory, 'current/etc/greeter.conf'))).mode & 0o777).toBe(0o600);
+  expect(await readlink(join(directory, 'current'))).toContain(artifact.slice(0, 12));
+}
+
+/** The text of every file that is there once the release with the secret is gone. */
+async function leftOnServers({ sandbox }: RunningSandbox): Promise<string> {
+  const texts = await Promise.all(
+    sandbox.servers.map(async ({ directory }) => {
+      const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+      const files = entries.filter((entry) => entry.isFile());
+      return Promise.all(files.map(({ parentPath, name }) => readFile(join(parentPath, name), 'latin1')));
+    }),
+  );
+  return texts.flat().join('\n');
+}
+
+/** What a value looks like in base64, wherever it begins in a text. */
+const travelling = (value: string) =>
+  ['', 'x', 'xx'].map((before) => ({
+    name: 'the same as it travels',
+    value: Buffer.from(`${before}${value}`).toString('base64').slice(4, -4),
+  }));
+
 /** Everything that `worker.yaml` names; of the SSH key a line of its own. */
 async function secretsOf({ sandbox }: RunningSandbox) {
   const { credentials } = sandbox.api;
   const key = await readFile(join(sandbox.directory, 'secrets/ssh'), 'utf8');
   return [
     { name: 'token', value: token },
+    { name: 'secret of the configuration', value: greeting },
+    ...travelling(greeting),
     { name: 'wrong token', value: wrongToken },
     { name: 'application secret', value: credentials.applicationSecret },
     { name: 'consumer key', value: credentials.consumerKey },

@@ -385,6 +385,27 @@ test('keeps in shared/ what is there, and refuses what is no name', async () => 
   expect(fields(run)).toMatchObject({ error: 'CommandFailed' });
 });
 
+test('keeps the evidence of a failed release, and its mark, however many releases come after it', async () => {
+  const bad = await world.release('bad');
+  await install(bad, 1);
+  await world.run('mark-unfit', { token: token(2), release: bad.release, because: 'it was ill' });
+  await world.run('remove', { token: token(3), release: bad.release, because: 'it was ill' });
+  const evidence = await world.list(`.verdigris/failed/${bad.release}`);
+  expect(evidence).toEqual(expect.arrayContaining(['reason', 'unit.conf']));
+  const good: PackedRelease[] = [];
+  for (const [index, name] of ['v1', 'v2', 'v3', 'v4'].entries()) {
+    const release = await world.release(name);
+    good.push(release);
+    await install({ ...release, words: { ...release.words, keep: 0 } }, 4 + 2 * index);
+    if (index < 2) await activate(release, 5 + 2 * index);
+  }
+  expect(await world.list('releases'), 'active, previous and the one just installed').toEqual(
+    good.flatMap(({ release }, index) => (index === 2 ? [] : [release])).sort(),
+  );
+  expect(await world.list(`.verdigris/failed/${bad.release}`)).toEqual(evidence);
+  expect(await world.list('.verdigris/unfit')).toEqual([bad.release]);
+});
+
 test('renews the settings of a release that is there, and starts it again with them when it is active', async () => {
   const v1 = await world.release('v1');
   await install(v1, 1);
