@@ -211,7 +211,7 @@ describe('an error', () => {
     const { port } = gone.address() as { port: number };
     gone.close();
     await once(gone, 'close');
-    const client = aClient({ endpoint: `https://127.0.0.1:${port}/1.0`, readDeadlineMs: 50 });
+    const client = aClient({ endpoint: `https://127.0.0.1:${port}/1.0`, readDeadlineMs: 2_000 });
     const error = await errorOf(client.put('/me', { a: 1 }));
     expect(error).toMatchObject({ trouble: 'clock', ambiguous: false });
     expect(error.message).toContain('ECONNREFUSED');
@@ -226,7 +226,7 @@ describe('an error', () => {
         applicationSecret: new Secret(applicationSecret),
         consumerKey: new Secret(consumerKey),
       },
-      readDeadlineMs: 50,
+      readDeadlineMs: 2_000,
     });
     clients.push(client);
     expect((await errorOf(client.get('/me'))).message).toMatch(/certificate/i);
