@@ -101,9 +101,9 @@ describe.concurrent('connections that linger when it goes back', () => {
     const handle = await toBake(world);
     const running = () => world.server('green-1').look().active;
     const backAt = new Promise<number>((resolve) => {
-      const { publish } = world.loadBalancer;
+      const publish = world.loadBalancer.publish.bind(world.loadBalancer);
       world.loadBalancer.publish = async () => {
-        await publish.call(world.loadBalancer);
+        await publish();
         resolve(Date.now());
       };
     });
