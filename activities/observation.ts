@@ -3,6 +3,7 @@ import type { LoadBalancerObservation, Observation, ServerObservation } from '..
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
+import type { ServerName } from '../domain/names.js';
 import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
@@ -142,6 +143,22 @@ export async function confirmIdle(
   if (staged.length > 0 && (await answersTheWorld(drivers, service, color, patience))) {
     throw hasTraffic(color, `it answers at ${service.publicAddress.url}`);
   }
+}
+
+/** Throws Failure `EnvironmentHasTraffic` unless the load balancer leaves this server out, and nothing is about to change that. */
+export async function confirmLeftOut(
+  drivers: Drivers,
+  service: Service,
+  server: ServerName,
+  patience: Patience,
+): Promise<void> {
+  const { backends, staged } = await observeLoadBalancer(drivers, service, patience);
+  const state = backends.find((backend) => backend.server === server)?.state ?? 'absent';
+  if (state === 'inactive' && staged.length === 0) return;
+  throw new Failure(
+    'EnvironmentHasTraffic',
+    `Cannot touch "${server}": it is live, and in the load balancer it is ${state}${staged.length > 0 ? ' with edits that are not published' : ''}, needs to be left out there`,
+  );
 }
 
 const hasTraffic = (color: Color, found: string): Failure =>

@@ -9,7 +9,7 @@ import { neededFor } from '../domain/space.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { DrainReport, StopReport } from '../drivers/servers/driver.js';
 import type { Patience } from '../drivers/patience.js';
-import { confirmIdle } from './observation.js';
+import { confirmIdle, confirmLeftOut } from './observation.js';
 import { patiently } from './patience.js';
 import { confirmSettings, settingsForOne } from './settings.js';
 
@@ -18,6 +18,8 @@ export interface ServerChange {
   readonly service: Service;
   readonly server: ServerName;
   readonly token: FencingToken;
+  /** It belongs to the live environment, and the load balancer leaves it out: that is what has to hold, instead of being idle. */
+  readonly leftOut?: boolean;
 }
 
 export const createReleaseActivities = (drivers: Drivers) => ({
@@ -160,9 +162,10 @@ async function drainWithALookAtItsEnd(
 /** The workflow has looked just before it asked for this step; the step may have waited for a worker since, or be tried again. */
 async function confirmStillIdle(
   drivers: Drivers,
-  { service, server }: ServerChange,
+  { service, server, leftOut }: ServerChange,
   patience: Patience,
 ): Promise<void> {
+  if (leftOut) return confirmLeftOut(drivers, service, server, patience);
   if (Date.now() - activityInfo().scheduledTimestampMs < freshMs) return;
   await confirmIdle(drivers, service, serverNamed(service, server).color, patience);
 }

@@ -1,4 +1,6 @@
 import { Context } from '@temporalio/activity';
+import type { Release } from '../domain/deployment.js';
+import type { ReleaseId } from '../domain/names.js';
 import { patiently } from './patience.js';
 
 export const createRunActivities = () => ({
@@ -27,6 +29,26 @@ export const createRunActivities = () => ({
     });
   },
 
+  /** The release as the last deployment that promoted it has known it; nothing where Temporal remembers none. */
+  async lastPromoted(input: {
+    readonly workflowId: string;
+    readonly release: ReleaseId;
+  }): Promise<Release | undefined> {
+    return patiently(async ({ signal }) => {
+      const { client } = Context.current();
+      const runs = client.workflow.list({
+        query: `WorkflowId = "${input.workflowId}" AND ExecutionStatus = "Completed"`,
+        pageSize: 20,
+      });
+      for await (const run of runs) {
+        signal.throwIfAborted();
+        const ended = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
+        if (ended.kind === 'promoted' && ended.release?.id === input.release) return ended.release;
+      }
+      return undefined;
+    });
+  },
+
   /** Tells when the last run of this service rolled it back, and to which environment; nothing when it did not. */
   async lastRollback(input: { readonly workflowId: string }): Promise<RolledBack | undefined> {
     return patiently(async () => {
@@ -37,7 +59,7 @@ export const createRunActivities = () => ({
       });
       for await (const run of runs) {
         const ended = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
-        if (ended.kind === 'refused' || run.type === 'adopt') continue;
+        if (ended.kind === 'refused' || run.type === 'adopt' || run.type === 'converge') continue;
         if (ended.kind !== 'rolled back' || run.type !== 'rollback') return undefined;
         return { at: (run.closeTime ?? run.startTime).toISOString(), live: ended.live ?? 'unknown' };
       }
@@ -55,7 +77,8 @@ export interface RolledBack {
 interface Ended {
   readonly kind: string;
   readonly live?: string;
+  readonly release?: Release;
 }
 
 /** Workflows under the same id that are let run whatever was left, and settle nothing. */
-const settlesNothing: ReadonlySet<string> = new Set(['rollback', 'adopt']);
+const settlesNothing: ReadonlySet<string> = new Set(['rollback', 'adopt', 'converge']);

@@ -94,6 +94,12 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/rollback.js'),
   },
   {
+    name: 'converge',
+    group: 'When something is wrong:',
+    summary: 'bring back the live servers that were left behind',
+    load: () => import('./commands/converge.js'),
+  },
+  {
     name: 'retry',
     group: 'When something is wrong:',
     summary: 'try again what waits for a person',

@@ -1,5 +1,5 @@
 import type { Outcome, Status } from '../domain/deployment.js';
-import type { LeftBehind } from '../domain/fleet.js';
+import { describeLeftBehind, type LeftBehind } from '../domain/fleet.js';
 import { emptyTally } from '../domain/traffic.js';
 import type { End, EndedRun, OpenRun, ServiceRun } from './service-run.js';
 import { describeSplit } from '../domain/split.js';
@@ -51,6 +51,11 @@ function endLines(end: End, run: EndedRun, { service }: Pointers): readonly stri
       ];
     case 'repaired':
       return [`Repaired ${service}: all traffic goes to ${end.live}.`];
+    case 'converged':
+      return [
+        `Brought back to ${end.release}: ${end.broughtBack.join(', ') || 'no server'}.`,
+        ...indented(end.leftBehind.map((left) => `still left behind: ${describeLeftBehind(left)}`)),
+      ];
     case 'taken over':
       return [
         `Taken over by ${end.takenOver.by}${end.takenOver.reason ? `: ${end.takenOver.reason}` : ''}.`,
@@ -131,6 +136,8 @@ function nextCommand(end: End, { command }: Pointers): string {
       return command('plan');
     case 'repaired':
       return command('check');
+    case 'converged':
+      return end.leftBehind.length === 0 ? command('check') : `${command('converge')} tries again`;
     case 'taken over':
       return `${command('repair')} when it is settled; nothing else is accepted before`;
     case 'broken':

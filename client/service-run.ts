@@ -7,6 +7,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { exitCodes, type Outcome, type Status, type TakenOver } from '../domain/deployment.js';
 import type { Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
+import type { LeftBehind } from '../domain/fleet.js';
 import { DeploymentId, workflowIdOf, type ServiceId } from '../domain/names.js';
 import { statusMemo, statusQuery, workflowTypes } from '../workflows/messages.js';
 import type { Temporal } from './temporal.js';
@@ -39,6 +40,12 @@ export type End =
   | { readonly kind: 'outcome'; readonly outcome: Outcome }
   | { readonly kind: 'adopted'; readonly releases: Readonly<Record<string, string>> }
   | { readonly kind: 'repaired'; readonly live: Color }
+  | {
+      readonly kind: 'converged';
+      readonly release: string;
+      readonly broughtBack: readonly string[];
+      readonly leftBehind: readonly LeftBehind[];
+    }
   | { readonly kind: 'taken over'; readonly takenOver: TakenOver }
   /** Nobody meant it to end like this. */
   | { readonly kind: 'broken'; readonly how: string };
@@ -128,7 +135,7 @@ async function endOf(
 /** What the workflows of our own types return. */
 type Result =
   | Outcome
-  | Extract<End, { kind: 'adopted' | 'repaired' }>
+  | Extract<End, { kind: 'adopted' | 'repaired' | 'converged' }>
   | { readonly kind: 'refused'; readonly complaints: readonly Complaint[] };
 
 function endIn(result: unknown, type: string): End {
@@ -137,7 +144,9 @@ function endIn(result: unknown, type: string): End {
     return { kind: 'broken', how: `it is a workflow of another kind ("${type}")` };
   }
   const ours = result as Result;
-  return ours.kind === 'adopted' || ours.kind === 'repaired' ? ours : { kind: 'outcome', outcome: ours };
+  return ours.kind === 'adopted' || ours.kind === 'repaired' || ours.kind === 'converged'
+    ? ours
+    : { kind: 'outcome', outcome: ours };
 }
 
 function takenOverIn({ cause }: WorkflowFailedError): End | undefined {
@@ -186,6 +195,8 @@ export function exitCodeOf(end: End): number {
     case 'adopted':
     case 'repaired':
       return 0;
+    case 'converged':
+      return end.leftBehind.length === 0 ? 0 : exitCodes['rolled back'];
     case 'taken over':
       return exitCodes['taken over'];
     case 'broken':

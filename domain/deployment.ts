@@ -141,7 +141,7 @@ export interface Evidence {
 export interface Status {
   readonly service: ServiceId;
   readonly deployment: DeploymentId;
-  readonly kind: 'deployment' | 'rollback' | 'adoption' | 'repair';
+  readonly kind: 'deployment' | 'rollback' | 'adoption' | 'repair' | 'convergence';
   readonly requestedBy: string;
   readonly stage: Stage;
   /** The phase that was reached, also while rolling back. */

@@ -106,7 +106,7 @@ function whyNotThisRun({ deployment }: Status, { deployment: meant }: Message): 
 /** An adoption moves no traffic, and a repair moves it where a person has just said: there is nothing to go back from. */
 function whyNotInThisKind(name: MessageName, { kind }: Status): string | undefined {
   if (name !== 'rollback' || kind === 'deployment' || kind === 'rollback') return undefined;
-  return `the open run is ${kind === 'repair' ? 'a repair' : 'an adoption'}, which has nothing to go back from; ask again when it has ended`;
+  return `the open run is ${kind === 'repair' ? 'a repair' : kind === 'adoption' ? 'an adoption' : 'a convergence'}, which has nothing to go back from; ask again when it has ended`;
 }
 
 /** An answer that was given stands while the servers are verified once more. */

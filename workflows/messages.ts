@@ -12,6 +12,7 @@ export const workflowTypes = {
   deployment: 'blueGreenDeployment',
   rollback: 'rollback',
   adoption: 'adopt',
+  convergence: 'converge',
   repair: 'repair',
   inspection: 'inspectService',
   planning: 'planDeployment',
@@ -59,6 +60,8 @@ export interface RollbackRequest {
   readonly requestedBy: string;
   readonly searchAttributes: boolean;
 }
+
+export type ConvergenceRequest = RollbackRequest;
 
 export interface AdoptionRequest extends RollbackRequest {
   /** The environment to take over; the idle one when left out. */

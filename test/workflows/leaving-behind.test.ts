@@ -307,6 +307,111 @@ describe.concurrent('a live server that is unreachable', () => {
   });
 });
 
+describe.concurrent('a convergence', () => {
+  async function converge(world: World) {
+    const handle = await world.client.workflow.start(workflowTypes.convergence, {
+      workflowId: world.workflowId,
+      taskQueue: world.taskQueue,
+      args: [{ service: world.service, requestedBy: 'ann', searchAttributes: true }],
+    });
+    return handle.result();
+  }
+
+  async function promotedWithout(world: World): Promise<void> {
+    world.server(left).failNext('activate', startFailed());
+    await world.deploy('v2');
+    expect(world.loadBalancer.inactive).toEqual([left]);
+  }
+
+  test('brings what was left behind to the live release, and touches nobody else', async ({ aWorld }) => {
+    const world = await aWorld(ten());
+    await promotedWithout(world);
+    const before = [world.fingerprint('blue'), (world.fingerprint('green') as unknown[]).slice(0, 9)];
+    const publishes = published(world).length;
+
+    expect(await converge(world)).toMatchObject({ kind: 'converged', broughtBack: [left], leftBehind: [] });
+
+    expect(world.loadBalancer.inactive).toEqual([]);
+    expect(world.server(left).answer()).toMatchObject({ identity: 'v2' });
+    expect(published(world)).toHaveLength(publishes + 1);
+    expect([world.fingerprint('blue'), (world.fingerprint('green') as unknown[]).slice(0, 9)]).toEqual(
+      before,
+    );
+  });
+
+  test('gives no traffic to one that fails again, and says so', async ({ aWorld }) => {
+    const world = await aWorld(ten());
+    await promotedWithout(world);
+    world.server(left).failNext('activate', startFailed());
+    expect(await converge(world)).toMatchObject({
+      kind: 'converged',
+      broughtBack: [],
+      leftBehind: [{ server: left }],
+    });
+    expect(world.loadBalancer.inactive).toEqual([left]);
+    expect(world.server(left).facts().unit.pid).toBe(0);
+  });
+
+  test('is refused while somebody gives it traffic meanwhile: it is not touched', async ({ aWorld }) => {
+    const world = await aWorld(ten());
+    await promotedWithout(world);
+    world.server(left).delay('install', 2_000);
+    const converging = converge(world);
+    await world.until(({ servers }) =>
+      servers.some(({ server, state }) => server === left && state === 'installing'),
+    );
+    world.loadBalancer.editAsSomebodyElse(`server/${left}`, { status: 'active' });
+    expect(await converging).toMatchObject({ kind: 'converged', broughtBack: [] });
+    expect(
+      world.servers.calls.filter(({ server, method }) => server === left && method === 'activate'),
+    ).toHaveLength(1);
+  });
+
+  test.for<[string, (world: World) => Promise<void>, RegExp]>([
+    ['nobody is left behind', async (world) => void (await world.deploy('v2')), /leaves out no server/],
+    [
+      'live servers run different releases',
+      async (world) => {
+        await promotedWithout(world);
+        world.server('green-1').crash();
+      },
+      /not one release of ours/,
+    ],
+    [
+      'a live server cannot be seen',
+      async (world) => {
+        await promotedWithout(world);
+        world.server('green-1').link = 'refused';
+      },
+      /green-1 is unreachable/,
+    ],
+    [
+      'what is live was never installed by a deployment',
+      async (world) => {
+        await Promise.resolve();
+        world.loadBalancer.editAsSomebodyElse('server/blue-1', { status: 'inactive' });
+      },
+      /not ours/,
+    ],
+    [
+      'edits are stored that are not published',
+      async (world) => {
+        await promotedWithout(world);
+        world.loadBalancer.stageAsSomebodyElse();
+      },
+      /not published/,
+    ],
+  ])('is refused where %s', async ([, prepare, words], { aWorld }) => {
+    const world = await aWorld(ten());
+    await prepare(world);
+    const calls = world.servers.calls.length;
+    const result = await converge(world);
+    expect(result).toMatchObject({ kind: 'refused' });
+    expect(JSON.stringify(result)).toMatch(words);
+    expect(world.servers.calls.slice(calls).filter(({ token }) => token !== undefined)).toEqual([]);
+  });
+});
+
 const longBake = {
   durationMs: 600_000,
   maxErrorRate: 0.01,

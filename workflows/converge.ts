@@ -1,0 +1,247 @@
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
+import { factsOf, leftOutOf, liveColor, type Observation } from '../domain/observation.js';
+import type { Color } from '../domain/color.js';
+import type { Release } from '../domain/deployment.js';
+import type { Complaint, FailureName } from '../domain/failures.js';
+import { describeLeftBehind, type LeftBehind } from '../domain/fleet.js';
+import type { ReleaseId, ServerName } from '../domain/names.js';
+import { oursOf, releaseIdOf } from '../domain/plan.js';
+import type { Server } from '../domain/service.js';
+import { allTo } from '../domain/split.js';
+import { asFailure, complaintOf } from './complaint.js';
+import { lingeringForward, noteStop } from './draining.js';
+import { fanOut, lanes } from './fan-out.js';
+import type { ConvergenceRequest } from './messages.js';
+import { beside, look, route, step } from './patience.js';
+import { Run } from './run.js';
+
+export type Converged =
+  | {
+      readonly kind: 'converged';
+      readonly release: ReleaseId;
+      readonly live: Color;
+      readonly broughtBack: readonly ServerName[];
+      readonly leftBehind: readonly LeftBehind[];
+      readonly notes: readonly string[];
+    }
+  | { readonly kind: 'refused'; readonly complaints: readonly Complaint[] };
+
+/**
+ * Brings the servers of the live environment that were left behind to the release that is live: installed, started, verified, and
+ * only then active in the load balancer again, in one change. Servers that get traffic are not touched.
+ */
+export async function converge(request: ConvergenceRequest): Promise<Converged> {
+  const run = new Run({ kind: 'convergence', ...request });
+  return await CancellationScope.nonCancellable(async () => {
+    const result = await bringBack(run).catch((error: unknown): Converged => ({
+      kind: 'refused',
+      complaints: [complaintOf(error)],
+    }));
+    await run.end(result.kind === 'converged' ? { live: result.live } : {});
+    return result;
+  });
+}
+
+async function bringBack(run: Run): Promise<Converged> {
+  const { service, board } = run;
+  const workflow = { workflowId: workflowInfo().workflowId };
+  board.enter('inspect', 'it looks at load balancer and servers; nothing is changed');
+  const takenOver = await look.unsettledTakeOver(workflow);
+  if (takenOver !== '') throw refusal(run, 'RepairNeeded', `${takenOver}\n  settle it: verdigris repair`);
+  const observation = await look.observe.executeWithOptions(
+    { summary: `${service.id}: load balancer and servers` },
+    [{ service }],
+  );
+  const live = liveOf(run, observation);
+  const leftOut = leftOutOf(observation.loadBalancer, live);
+  const servers = service.environments[live].filter(({ name }) => leftOut.includes(name));
+  board.tell({ live, split: allTo(live) });
+  const id = liveRelease(run, live, leftOut, observation);
+  const release = await look.lastPromoted.executeWithOptions({ summary: `where ${id} came from` }, [
+    { ...workflow, release: id },
+  ]);
+  if (!release) {
+    throw refusal(
+      run,
+      'StateUnclear',
+      `no deployment that Temporal remembers has promoted ${id}, needs to know its artifact\n  deploy once more: verdigris deploy`,
+    );
+  }
+  board.tell({ release });
+  await confirmArtifact(run, release);
+
+  const failed: LeftBehind[] = [];
+  board.enter('install', `${id} is put on what was left behind, started and verified; ${live} serves`);
+  await fanOut(servers, lanes, (server) =>
+    bringToRelease(run, server, release).catch((error: unknown) =>
+      leaveStopped(run, server, complaintOf(error), failed),
+    ),
+  );
+  const broughtBack = servers
+    .map(({ name }) => name)
+    .filter((name) => !failed.some(({ server }) => server === name));
+  const active =
+    broughtBack.length === 0 ? [] : await giveTraffic(run, live, observation, broughtBack, failed);
+  return {
+    kind: 'converged',
+    release: id,
+    live,
+    broughtBack: active,
+    leftBehind: failed,
+    notes: board.status.notes,
+  };
+}
+
+/** Throws for a state in which nobody can say what is live, or in which a change would publish what is not ours. */
+function liveOf(run: Run, { loadBalancer }: Observation): Color {
+  const live = liveColor(loadBalancer);
+  if (!live) {
+    throw refusal(
+      run,
+      'StateUnclear',
+      'the load balancer does not send all traffic to one environment\n  settle it: verdigris repair',
+    );
+  }
+  if (loadBalancer.staged.length > 0) {
+    throw refusal(
+      run,
+      'StagedEditsFound',
+      `the load balancer holds edits that are not published (${loadBalancer.staged.join('; ')})\n  apply or take them back in the control panel`,
+    );
+  }
+  return live;
+}
+
+/** The one release that all servers with traffic run. Where they do not agree, or one cannot be seen, nobody knows what is live. */
+function liveRelease(
+  run: Run,
+  live: Color,
+  leftOut: readonly ServerName[],
+  observation: Observation,
+): ReleaseId {
+  if (leftOut.length === 0) {
+    throw refusal(
+      run,
+      'StateUnclear',
+      `the load balancer leaves out no server of ${live}, needs one that was left behind`,
+    );
+  }
+  const serving = run.service.environments[live].filter(({ name }) => !leftOut.includes(name));
+  const found = serving.map(({ name }) => {
+    const facts = factsOf(observation, name);
+    if (!facts) return `${name} is unreachable`;
+    if (facts.foreign || facts.activeRelease === undefined) return `${name} runs a release that is not ours`;
+    return facts.unit.state === 'active' ? facts.activeRelease : `${name} does not run (${facts.unit.state})`;
+  });
+  const [id, ...others] = [...new Set(found)];
+  const active = serving
+    .map(({ name }) => factsOf(observation, name)?.activeRelease)
+    .find((one) => one === id);
+  if (active === undefined || others.length > 0) {
+    throw refusal(
+      run,
+      'StateUnclear',
+      `what is live is not one release of ours (${[...new Set(found)].join('; ')})`,
+    );
+  }
+  return active;
+}
+
+/** Templates, values and secrets may have changed since: then it would be another release. */
+async function confirmArtifact({ service }: Run, release: Release): Promise<void> {
+  const facts = await step.fetchArtifact.executeWithOptions(
+    { summary: `artifact ${release.artifact.sha256.slice(0, 12)}` },
+    [{ service, artifact: release.artifact }],
+  );
+  const now = releaseIdOf(release.artifact.sha256, facts.settings);
+  if (now === release.id) return;
+  throw asFailure({
+    failure: 'PlanDrifted',
+    message: `Cannot converge "${service.id}": with today's configuration its artifact makes ${now}, and ${release.id} is live\n  deploy the change: verdigris deploy`,
+  });
+}
+
+async function bringToRelease(run: Run, { name }: Server, release: Release): Promise<void> {
+  const { service, board } = run;
+  board.tellServer(name, 'installing', release.id);
+  await step.installRelease.executeWithOptions(
+    { summary: `${release.id} on ${name}`, ...beside(service.artifact.timeoutMs) },
+    [{ service, server: name, release, token: run.token() }],
+  );
+  board.tellServer(name, 'activating', release.id);
+  const report = await step.activateRelease.executeWithOptions(
+    { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
+    [
+      {
+        service,
+        server: name,
+        release: release.id,
+        lingering: lingeringForward(run),
+        token: run.token(),
+        leftOut: true,
+      },
+    ],
+  );
+  noteStop(run, name, report);
+  board.tellServer(name, 'verifying', release.id);
+  await step.verifyServer.executeWithOptions(
+    { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
+    [{ service, server: name, release, minimumMs: service.verify.minimumMs }],
+  );
+  board.tellServer(name, 'verified', release.id);
+}
+
+/** What did not come back is as it was: stopped, and out of the load balancer. */
+async function leaveStopped(
+  run: Run,
+  { name }: Server,
+  because: Complaint,
+  failed: LeftBehind[],
+): Promise<void> {
+  const { service, board } = run;
+  const left = { server: name, because: because.message };
+  failed.push(left);
+  board.tellServer(name, 'left behind', because.message);
+  board.note(`Still left behind: ${describeLeftBehind(left)}`);
+  await step.stopServer
+    .executeWithOptions({ summary: `${name}, left behind` }, [
+      { service, server: name, token: run.token(), leftOut: true },
+    ])
+    .catch((error: unknown) => board.note(`${name} was not stopped: ${complaintOf(error).message}`));
+}
+
+/** One change for all that came back. When the load balancer then does not find them up they are left out again. */
+async function giveTraffic(
+  run: Run,
+  live: Color,
+  observation: Observation,
+  broughtBack: readonly ServerName[],
+  failed: LeftBehind[],
+): Promise<readonly ServerName[]> {
+  const { service, board } = run;
+  board.enter('switch', `${broughtBack.join(', ')} get their share of the traffic again`);
+  const leaveOut = failed.map(({ server }) => server);
+  const change = { service, to: allTo(live), expected: oursOf(observation) } as const;
+  try {
+    await route.routeTraffic.executeWithOptions({ summary: `${broughtBack.join(', ')} active again` }, [
+      { ...change, leaveOut, purpose: 'forward' },
+    ]);
+    await look.awaitBackendsUp.executeWithOptions(
+      { summary: "up in the load balancer's own eyes", ...beside(service.verify.loadBalancerDeadlineMs) },
+      [{ service, servers: broughtBack, mayMiss: 0 }],
+    );
+  } catch (error) {
+    const { message } = complaintOf(error);
+    board.note(`Left out again: ${message.split('\n')[0]}`);
+    failed.push(...broughtBack.map((server) => ({ server, because: message })));
+    await route.routeTraffic.executeWithOptions({ summary: `without ${broughtBack.join(', ')}` }, [
+      { ...change, leaveOut: [...leaveOut, ...broughtBack], purpose: 'rollback' },
+    ]);
+    return [];
+  }
+  for (const name of broughtBack) board.tellServer(name, 'active', 'gets its share of the traffic');
+  return broughtBack;
+}
+
+const refusal = ({ service }: Run, failure: FailureName, because: string): Error =>
+  asFailure({ failure, message: `Cannot converge "${service.id}": ${because}` });
