@@ -128,7 +128,13 @@ export class Prepared {
   driver(color: Color, privilege: Privilege = 'installed'): ServerDriver {
     return createSshServer({
       server: this.server(color, privilege),
-      service: { id: ServiceId('greeter', 'production') } as Service,
+      service: {
+        id: ServiceId('greeter', 'production'),
+        environments: {
+          blue: [this.server('blue', privilege)],
+          green: [this.server('green', privilege)],
+        },
+      } as unknown as Service,
       secrets: { resolve: () => Promise.resolve(new Secret(this.fleet.privateKey)) },
       agents: { resolve: () => Promise.reject(new Error('nobody has an agent here')) },
       pool: this.#pool,
