@@ -214,7 +214,7 @@ class SshServer implements ServerDriver {
       doing: `remove "${release}" from ${this.#quoted}`,
       command: 'remove',
       // It is one word of a command line; the last words are kept beside it anyway.
-      words: { token: formatToken(token), release, because: because.slice(0, 2000) },
+      words: { token: formatToken(token), release, because: because.slice(0, 500) },
       deadlineMs: deadlinesMs.change,
     });
   }
@@ -228,7 +228,7 @@ class SshServer implements ServerDriver {
     await this.#run(patience, {
       doing: `mark "${release}" unfit on ${this.#quoted}`,
       command: 'mark-unfit',
-      words: { token: formatToken(token), release, because: because.slice(0, 2000) },
+      words: { token: formatToken(token), release, because: because.slice(0, 500) },
       deadlineMs: deadlinesMs.change,
     });
   }
