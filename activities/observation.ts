@@ -1,4 +1,5 @@
 import pMap from 'p-map';
+import type { ExaminedServer } from '../domain/examination.js';
 import type { LoadBalancerObservation, Observation, ServerObservation } from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
@@ -29,6 +30,15 @@ export const createObservationActivities = (drivers: Drivers) => ({
       ]);
       return { loadBalancer, servers, ...(machines.length > 0 ? { machines } : {}) };
     });
+  },
+
+  /** Examines every server. Reads only. One that cannot be reached is part of the answer. */
+  async examineServers(input: { readonly service: Service }): Promise<readonly ExaminedServer[]> {
+    return patiently((patience) =>
+      pMap(serversOf(input.service), (server) => examine(drivers, input.service, server, patience), {
+        concurrency: atOnce,
+      }),
+    );
   },
 
   /**
@@ -199,6 +209,21 @@ const observeLoadBalancer = async (
   service: Service,
   patience: Patience,
 ): Promise<LoadBalancerObservation> => (await drivers.loadBalancer(service)).observe(patience);
+
+async function examine(
+  drivers: Drivers,
+  service: Service,
+  { name: server, color }: Server,
+  patience: Patience,
+): Promise<ExaminedServer> {
+  try {
+    const facts = await drivers.server(service, server).examine(patience);
+    return { kind: 'examined', server, color, facts };
+  } catch (error) {
+    if (error instanceof Failure) return { kind: 'not examined', server, color, message: error.message };
+    throw error;
+  }
+}
 
 async function look(
   drivers: Drivers,

@@ -71,6 +71,19 @@ export function columns(rows: readonly (readonly [label: string, value: string])
   );
 }
 
+/** Rows of cells, each column as wide as its widest. */
+export function grid(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths: number[] = [];
+  for (const row of rows)
+    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length);
+  return rows.map((row) =>
+    row
+      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
 export const indented = (lines: readonly string[], by = 2): readonly string[] =>
   lines.flatMap((line) => line.split('\n')).map((line) => `${' '.repeat(by)}${line}`);
 

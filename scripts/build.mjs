@@ -9,6 +9,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What the compiler leaves behind: programs that are not TypeScript, at the same place in `dist/`. */
 const assets = [
   'drivers/servers/helper.sh',
+  'drivers/servers/helper-examination.sh',
   'drivers/servers/helper-policy.sh',
   'drivers/servers/probe.sh',
   'drivers/servers/setup.sh',

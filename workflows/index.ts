@@ -1,6 +1,6 @@
 export { adopt } from './adopt.js';
 export { blueGreenDeployment } from './blue-green-deployment.js';
 export { converge } from './converge.js';
-export { inspectService, planDeployment } from './inspection.js';
+export { examineServers, inspectService, planDeployment } from './inspection.js';
 export { repair } from './repair.js';
 export { rollback } from './rollback.js';

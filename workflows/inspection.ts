@@ -1,3 +1,4 @@
+import type { ExaminedServer } from '../domain/examination.js';
 import type { DeploymentRequest } from '../domain/deployment.js';
 import { complaintsAbout, computePlan } from '../domain/plan.js';
 import type { Service } from '../domain/service.js';
@@ -11,6 +12,11 @@ export async function inspectService(service: Service): Promise<Inspection> {
     [{ service }],
   );
   return { observation, complaints: complaintsAbout(service, observation) };
+}
+
+/** Tells what every server is and what is left of it. Reads only. */
+export async function examineServers(service: Service): Promise<readonly ExaminedServer[]> {
+  return look.examineServers.executeWithOptions({ summary: `${service.id}: every server` }, [{ service }]);
 }
 
 /** Computes the plan that a deployment asked for now would have. Fills the artifact cache and changes nothing else. */

@@ -16,6 +16,7 @@ export const workflowTypes = {
   repair: 'repair',
   inspection: 'inspectService',
   planning: 'planDeployment',
+  examination: 'examineServers',
 } as const;
 
 export const statusQuery = defineQuery<Status>('status');

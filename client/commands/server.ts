@@ -1,10 +1,13 @@
 import type { Command } from 'commander';
 import type { Call } from '../command-table.js';
+import { defineDoctor, examine, type DoctorOptions } from './server/doctor.js';
 import { defineSetup, setUp, type SetupOptions } from './server/setup.js';
 
 export function define(command: Command): void {
-  command.description('What an administrator does on servers, over SSH with a login of their own.');
+  command.description('Servers: setting them up as an administrator, and examining them.');
   defineSetup(command.command('setup'));
+  defineDoctor(command.command('doctor'));
 }
 
-export const run = (options: SetupOptions, { words }: Call): Promise<number> => setUp(options, words);
+export const run = (options: SetupOptions & DoctorOptions, { name, words }: Call): Promise<number> =>
+  name === 'doctor' ? examine(options) : setUp(options, words);

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { FencingToken } from '../../domain/deployment.js';
 import type { HealthQuestion, Sample, WatchedLook } from '../../domain/health.js';
 import type { Digest, ReleaseId } from '../../domain/names.js';
+import type { ServerExamination } from '../../domain/examination.js';
 import type { ServerFacts } from '../../domain/observation.js';
 import type { Secret } from '../../domain/secret.js';
 import type { Server } from '../../domain/service.js';
@@ -20,6 +21,9 @@ export interface ServerDriver {
 
   /** What is there and what runs. Reads only. */
   observe(patience: Patience): Promise<ServerFacts>;
+
+  /** What deployments rest on there: what the machine is, and what is left of it. Reads only. */
+  examine(patience: Patience): Promise<ServerExamination>;
 
   /**
    * Puts a release into its own directory, checked and complete, beside what runs. Nothing is started or stopped.

@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { Failure, isFailureName, type FailureName } from '../../domain/failures.js';
 import type { Privilege, Server } from '../../domain/service.js';
-import { helperPlace, installedHelperDigest } from './installed-helper.js';
+import { helperPlace, installedHelperDigest, travellingHelper } from './installed-helper.js';
 import { shellLine, type Command } from './quoting.js';
 
 export type HelperCommand =
   | 'observe'
+  | 'examine'
   | 'install'
   | 'activate'
   | 'restore'
@@ -32,31 +32,16 @@ export function helperLine(
   const given = Object.entries(all).map(([name, value]) => `${name}=${value}`);
   // The installed one refuses to work for a worker that means another.
   const version = privilege === 'installed' ? [`helper=${installedHelperDigest()}`] : [];
-  return shellLine([...howToRun[privilege](), command, ...given, ...version]);
+  return shellLine([...howToRun[privilege](command), command, ...given, ...version]);
 }
 
-const travelling = (): Command => ['sh', '-c', helperText(), 'verdigris'];
+const travelling = (command: HelperCommand): Command => ['sh', '-c', travellingHelper(command), 'verdigris'];
 
-const howToRun: Readonly<Record<Privilege, () => Command>> = {
+const howToRun: Readonly<Record<Privilege, (command: HelperCommand) => Command>> = {
   installed: () => ['sudo', '-n', helperPlace.path],
-  sudo: () => ['sudo', '-n', ...travelling()],
+  sudo: (command) => ['sudo', '-n', ...travelling(command)],
   none: travelling,
 };
-
-let text: string | undefined;
-
-/**
- * The helper without its comments and indentation: it travels with every command, and an SSH packet may not be
- * larger than 35,000 bytes everywhere.
- */
-export function helperText(): string {
-  text ??= readFileSync(new URL('helper.sh', import.meta.url), 'utf8')
-    .split('\n')
-    .map((line) => line.trimStart())
-    .filter((line) => line !== '' && !line.startsWith('#'))
-    .join('\n');
-  return text;
-}
 
 /** What the helper answered, as it arrives. */
 export class HelperReply {

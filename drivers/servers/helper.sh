@@ -43,6 +43,7 @@ main() {
   [ -z "$installed_at" ] || obey_policy
   case $command in
     observe) observe ;;
+    examine) examine ;;
     install) install_release ;;
     activate) activate ;;
     restore) restore ;;
@@ -96,6 +97,8 @@ install_release() {
     say have yes
     receive_unit
     renew_settings
+    # One that was cut off may have left more than are kept.
+    locked commit_retention
     return
   fi
   need_free_kilobytes "$needs_kilobytes"
@@ -183,8 +186,7 @@ stop() {
 
 remove() {
   need_release
-  locked fence
-  [ -d "$releases/$release" ] || return
+  # Before it is known whether there is anything to do: one that was cut off leaves the release in there.
   locked open_incoming
   locked commit_remove
 }
@@ -204,6 +206,9 @@ adopt() {
   look_at_unit
   find_active
   if ! is_foreign; then
+    # One that was cut off may have left systemd without the news.
+    [ "$unit_reload" != yes ] || must systemctl daemon-reload
+    locked open_incoming
     say release "${active:-nothing}"
     return
   fi
@@ -264,12 +269,23 @@ commit_shared() {
   for path in $(printf '%s' "$shared" | tr ',' ' '); do
     expr "x$path" : 'x[A-Za-z0-9_][A-Za-z0-9._-]*$' >/dev/null || fail CommandFailed "\"$path\" cannot be a directory of shared/"
     [ ! -e "$directory/shared/$path" ] || continue
+    note_in_journal "makes shared/$path"
+    if [ -n "$installed_at" ] && [ "$(id -u)" = 0 ]; then
+      # All of shared/ is the program's there: what it puts there may lead whoever is root anywhere.
+      must runuser -u "$policy_user" -- mkdir -m 750 "$directory/shared/$path"
+      continue
+    fi
     rm -rf "$incoming/shared"
     must mkdir -m 750 "$incoming/shared"
     give_to_program "$1" "$incoming/shared"
     must mv "$incoming/shared" "$directory/shared/$path"
-    note_in_journal "made shared/$path"
   done
+}
+
+commit_retention() {
+  fence
+  find_active
+  remove_beyond "$keep"
 }
 
 commit_settings() {
@@ -988,10 +1004,14 @@ bounded() {
 
 bounded_megabytes=256
 
-free_kilobytes() {
+nearest_directory() {
   there=$directory
   while [ ! -d "$there" ]; do there=$(dirname "$there"); done
-  df -Pk "$there" | awk 'NR == 2 { print $4 }'
+  printf '%s' "$there"
+}
+
+free_kilobytes() {
+  df -Pk "$(nearest_directory)" | awk 'NR == 2 { print $4 }'
 }
 
 # Empty where the file system sets no limit, or nobody can tell.
@@ -1172,6 +1192,7 @@ fail_writing() {
   fail CommandFailed "$1 cannot be written"
 }
 
+# @examination
 # @policy
 
 main "$@"

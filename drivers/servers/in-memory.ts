@@ -8,6 +8,7 @@ import { formatToken } from '../../domain/fencing.js';
 import { hashOf } from '../../domain/hash.js';
 import type { HealthQuestion, ProcessLook, Sample, WatchedLook } from '../../domain/health.js';
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
+import type { ServerExamination } from '../../domain/examination.js';
 import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
 import { shortage } from '../../domain/space.js';
@@ -126,6 +127,8 @@ export class InMemoryServer {
   /** Core dumps of its processes since the program was started. */
   coreDumps = 0;
   needsDaemonReload = false;
+  /** What a doctor finds here otherwise than on a healthy machine. */
+  ailments: Partial<ServerExamination> = {};
   /** Every effect in its order: `installed ID`, `stopped`, `activated ID`, `started`, `removed ID: why`, `adopted ID`. */
   readonly journal: string[] = [];
   readonly unfit = new Map<ReleaseId, Unfit>();
@@ -227,6 +230,26 @@ export class InMemoryServer {
       ...(this.freeInodes === undefined ? {} : { freeInodes: this.freeInodes }),
       token: this.#token,
       ...(this.platform === undefined ? {} : { platform: this.platform }),
+    };
+  }
+
+  examination(): ServerExamination {
+    return {
+      platform: this.platform ?? { machine: 'x86-64', bits: 64, interpreters: [] },
+      processors: 2,
+      memoryBytes: 4e9,
+      memoryFreeBytes: 3e9,
+      diskBytes: 40e9,
+      diskFreeBytes: this.freeBytes,
+      filesFree: 1_000_000,
+      clockAheadMs: 0,
+      systemd: '252',
+      missingTools: [],
+      openFiles: 1024,
+      port: this.#life().state === 'active' ? 'the unit' : 'free',
+      rights: [],
+      isRoot: false,
+      ...this.ailments,
     };
   }
 
@@ -491,6 +514,10 @@ class InMemoryServerDriver implements ServerDriver {
 
   observe(patience: Patience): Promise<ServerFacts> {
     return this.#call({ method: 'observe' }, patience, () => this.#there.facts());
+  }
+
+  examine(patience: Patience): Promise<ServerExamination> {
+    return this.#call({ method: 'examine' }, patience, () => this.#there.examination());
   }
 
   install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { FencingToken } from '../../domain/deployment.js';
+import type { ServerExamination } from '../../domain/examination.js';
 import { Failure } from '../../domain/failures.js';
 import { formatToken } from '../../domain/fencing.js';
 import type { HealthQuestion, Sample, WatchedLook } from '../../domain/health.js';
@@ -97,6 +98,17 @@ class SshServer implements ServerDriver {
         deadlineMs: deadlinesMs.look,
       }),
     );
+  }
+
+  async examine(patience: Patience): Promise<ServerExamination> {
+    const beganAtMs = Date.now();
+    const reply = await this.#run(patience, {
+      doing: `examine ${this.#quoted}`,
+      command: 'examine',
+      words: {},
+      deadlineMs: deadlinesMs.look,
+    });
+    return examinationFrom(reply, { beganAtMs, endedAtMs: Date.now() });
   }
 
   async install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
@@ -409,6 +421,50 @@ function factsFrom(reply: HelperReply): ServerFacts {
     ...platformFrom(reply),
   };
 }
+
+function examinationFrom(
+  reply: HelperReply,
+  { beganAtMs, endedAtMs }: { readonly beganAtMs: number; readonly endedAtMs: number },
+): ServerExamination {
+  const [memory = 0, memoryFree = 0] = numbersIn(reply.one('memory'));
+  const [disk = 0, diskFree = 0] = numbersIn(reply.one('disk'));
+  const filesFree = reply.one('filesFree');
+  const { platform = { machine: 'unknown', bits: 64, interpreters: [] } } = platformFrom(reply);
+  const given = (key: string, as: string) => (reply.one(key) === '' ? {} : { [as]: reply.one(key) });
+  return {
+    platform,
+    processors: Number(reply.one('processors')),
+    memoryBytes: memory * 1024,
+    memoryFreeBytes: memoryFree * 1024,
+    diskBytes: disk * 1024,
+    diskFreeBytes: diskFree * 1024,
+    ...(filesFree === '' ? {} : { filesFree: Number(filesFree) }),
+    clockAheadMs: aheadOf(Number(reply.one('seconds')) * 1000, beganAtMs, endedAtMs),
+    systemd: reply.one('systemd'),
+    missingTools: reply.all('missingTool'),
+    openFiles: openFilesIn(reply.one('openFiles')),
+    port: portIn(reply.one('port')),
+    ...(reply.one('rightsKnown') === 'yes' ? { rights: reply.all('right') } : {}),
+    isRoot: reply.one('login') === 'root',
+    ...given('sshd.allowtcpforwarding', 'tcpForwarding'),
+    ...given('sshd.maxstartups', 'maxStartups'),
+    ...given('selinux', 'selinux'),
+  };
+}
+
+/** How far a clock is ahead that told whole seconds at some moment between two of ours; 0 where it may be right. */
+function aheadOf(toldMs: number, fromMs: number, toMs: number): number {
+  if (toldMs > toMs) return toldMs - toMs;
+  return toldMs + 1000 < fromMs ? toldMs + 1000 - fromMs : 0;
+}
+
+const numbersIn = (text: string): readonly number[] => text.split(' ').map(Number);
+
+const openFilesIn = (text: string): number =>
+  text === 'infinity' ? Number.MAX_SAFE_INTEGER : Number(text || '0');
+
+const portIn = (text: string): ServerExamination['port'] =>
+  text === 'free' || text === 'the unit' || text === 'somebody else' ? text : 'somebody';
 
 function platformFrom(reply: HelperReply): Pick<ServerFacts, 'platform'> {
   const kernel = reply.one('platform.machine');

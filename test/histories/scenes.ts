@@ -179,6 +179,14 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
         args: [world.service],
       }),
   },
+  examination: {
+    bring: (world) =>
+      world.client.workflow.start(workflowTypes.examination, {
+        workflowId: `${world.workflowId}/inspect`,
+        taskQueue: world.taskQueue,
+        args: [world.service],
+      }),
+  },
   planning: {
     bring: (world) =>
       world.client.workflow.start(workflowTypes.planning, {

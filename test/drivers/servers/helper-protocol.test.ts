@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { ServerName } from '../../../domain/names.js';
 import type { Server } from '../../../domain/service.js';
-import { HelperReply, helperLine, helperText } from '../../../drivers/servers/helper-protocol.js';
+import { HelperReply, helperLine } from '../../../drivers/servers/helper-protocol.js';
+import { travellingHelper } from '../../../drivers/servers/installed-helper.js';
 
 const reply = (...lines: string[]): HelperReply => {
   const taken = new HelperReply();
@@ -50,8 +51,9 @@ test('travels in one SSH packet', () => {
   const server = { name: ServerName('a'), directory: '/srv/a', unit: 'a.service', port: 1 } as Server;
   const line = helperLine(server, 'sudo', 'remove', { because: 'x'.repeat(500) });
   expect(line.startsWith('sudo -n sh -c ')).toBe(true);
-  expect(line.length).toBeLessThan(34_000);
-  expect(helperText()).not.toContain('\n#');
+  expect(line.length).toBeLessThan(32_000);
+  expect(helperLine(server, 'sudo', 'examine', {}).length).toBeLessThan(34_000);
+  expect(travellingHelper('remove')).not.toContain('\n#');
 });
 
 test('says what is missing when sudo asks for a password', () => {

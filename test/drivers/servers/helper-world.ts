@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   chmod,
   cp,
+  lstat,
   mkdir,
   mkdtemp,
   readFile,
@@ -20,11 +21,13 @@ import { create } from 'tar';
 /** A systemd that fits on a page: it knows one unit, and what runs is what `current` pointed at when it was started. */
 const standIns: Readonly<Record<string, string>> = {
   systemctl: `#!/bin/sh
+PATH=/usr/bin:/bin
 case $1 in
   show)
     if [ -e "$VERDIGRIS_UNIT_DIRECTORY/greeter.service" ]; then
       echo LoadState=loaded
       echo "FragmentPath=$VERDIGRIS_UNIT_DIRECTORY/greeter.service"
+      (cd "$VERDIGRIS_UNIT_DIRECTORY" && find . -printf '%p %l\n' | sort) | cmp -s - "$WORLD/loaded" || echo NeedDaemonReload=yes
     fi
     if [ -e "$WORLD/runs" ]; then
       echo ActiveState=active
@@ -35,34 +38,63 @@ case $1 in
     fi
     [ ! -e "$WORLD/user" ] || echo "User=$(cat "$WORLD/user")"
     ;;
+  # What it has read of its units counts, not what is written there.
+  daemon-reload) (cd "$VERDIGRIS_UNIT_DIRECTORY" && find . -printf '%p %l\n' | sort) >"$WORLD/loaded" ;;
   start) readlink "$WORLD/srv/greeter/current" >"$WORLD/runs" ;;
   stop) rm -f "$WORLD/runs" ;;
 esac
 [ "$1" = show ] || echo "$1" >>"$WORLD/calls"
 `,
   journalctl: '#!/bin/sh\necho "these were its last words"\n',
-  'systemd-analyze': '#!/bin/sh\n[ ! -e "$WORLD/complaint" ] || cat "$WORLD/complaint"\n',
+  'systemd-analyze': '#!/bin/sh\n[ ! -e "$WORLD/complaint" ] || /usr/bin/cat "$WORLD/complaint"\n',
+  // It is always the same moment.
+  date: '#!/bin/sh\nexec /usr/bin/date -d @1700000000 "$@"\n',
   // Nothing in this world needs time.
   sleep: '#!/bin/sh\n',
 };
 
-/** Commands before which the helper can be killed. */
-const watched = [
-  'mv',
-  'ln',
-  'rm',
-  'mkdir',
-  'cp',
-  'sync',
-  'tar',
-  'chmod',
-  'flock',
-  'head',
-  'touch',
-  'mktemp',
-  'systemctl',
-  'cat',
-];
+/** Every other program that the helper starts. In a run with points there are no more: one that is missing here is not found. */
+const others = words(`
+  awk base64 cat chmod chown cmp cp cut date df dirname env expr find flock grep gzip head id ls mkdir mktemp mv readlink rm rmdir
+  sed sh sha256sum sort ss sync tail tar test touch tr wc runuser ln getconf timeout uname renice ionice systemd-run
+`);
+
+/** What a server consists of in this world. */
+const parts = ['srv', 'units', 'runs', 'loaded'] as const;
+
+const journal = 'srv/greeter/.verdigris/journal';
+
+/** A moment just before or just after a program that the helper starts, by its number in the run. */
+export interface Point {
+  readonly when: 'before' | 'after';
+  readonly number: number;
+}
+
+function words(text: string): readonly string[] {
+  return text.trim().split(/\s+/);
+}
+
+/** Stands before a program: keeps the server as it is at both of its points, or kills the helper at one. */
+const trap = (program: string): string =>
+  `#!/bin/sh
+echo $$ >>"$WORLD/numbers"
+number=$(/usr/bin/grep -n "^$$"'$' "$WORLD/numbers" | /usr/bin/tail -n 1)
+number=\${number%%:*}
+at() {
+  [ "$KILL_AT" != "$1 $number" ] || { kill -9 "$(/usr/bin/cat "$WORLD/pid")"; exit 1; }
+  [ -n "$KILL_AT" ] || {
+    /usr/bin/mkdir -p "$WORLD/points/$1 $number"
+    for part in ${parts.join(' ')}; do
+      [ ! -e "$WORLD/$part" ] || /usr/bin/cp -a "$WORLD/$part" "$WORLD/points/$1 $number/"
+    done
+  }
+}
+at before
+${program} "$@"
+status=$?
+at after
+exit $status
+`.replaceAll('\\$', '$');
 
 export interface HelperRun {
   readonly lines: readonly string[];
@@ -89,34 +121,25 @@ export class HelperWorld {
     await mkdir(join(world.directory, 'bin'));
     await mkdir(join(world.directory, 'trap'));
     for (const [name, text] of Object.entries(standIns)) await world.#executable(`bin/${name}`, text);
-    for (const name of watched) {
+    for (const name of new Set([...Object.keys(standIns), ...others])) {
       const real = name in standIns ? join(world.directory, 'bin', name) : `/usr/bin/${name}`;
-      await world.#executable(
-        `trap/${name}`,
-        `#!/bin/sh
-count=0
-[ ! -e "$WORLD/count" ] || read -r count <"$WORLD/count"
-count=$((count + 1))
-echo $count >"$WORLD/count"
-[ $count != "$KILL_AT" ] || { kill -9 "$(/usr/bin/cat "$WORLD/pid")"; exit 1; }
-exec ${real} "$@"
-`,
-      );
+      await world.#executable(`trap/${name}`, trap(real));
     }
     return world;
   }
 
-  /** Runs one command of the helper; `killAt` kills it just before the n-th command that it starts. */
+  /** Runs one command of the helper, and keeps or ends it at its points where that is asked. */
   async run(
     command: string,
     words: Readonly<Record<string, string | number>>,
     how: HelperOptions = {},
   ): Promise<HelperRun> {
-    const { shell = ['sh'], killAt = 0, input = '', program = helperFile, environment = {} } = how;
+    const { shell = ['/bin/sh'], points, input = '', program = helperFile, environment = {} } = how;
     const given = { directory: this.server, unit: 'greeter.service', port: 1, ...words };
-    await this.remove('count');
+    await this.remove('numbers');
+    if (points === 'kept') await this.remove('points');
     const result = await execa(
-      'sh',
+      '/bin/sh',
       ['-c', 'echo $$ >"$WORLD/pid"; exec "$@"', 'sh', ...shell, program, command, ...wordsOf(given)],
       {
         reject: false,
@@ -124,13 +147,12 @@ exec ${real} "$@"
         extendEnv: false,
         env: {
           WORLD: this.directory,
-          KILL_AT: String(killAt),
+          KILL_AT: typeof points === 'object' ? `${points.when} ${points.number}` : '',
           VERDIGRIS_UNIT_DIRECTORY: join(this.directory, 'units'),
-          PATH: [
-            ...(killAt > 0 ? [join(this.directory, 'trap')] : []),
-            join(this.directory, 'bin'),
-            '/usr/bin:/bin',
-          ].join(':'),
+          PATH:
+            points === undefined
+              ? `${join(this.directory, 'bin')}:/usr/bin:/bin`
+              : join(this.directory, 'trap'),
           ...environment,
         },
       },
@@ -227,7 +249,7 @@ exec ${real} "$@"
 
   /** Remembers the server as it is. */
   async save(): Promise<void> {
-    for (const part of ['srv', 'units', 'runs']) {
+    for (const part of parts) {
       await this.remove(`saved/${part}`);
       await cp(join(this.directory, part), join(this.directory, 'saved', part), {
         recursive: true,
@@ -238,13 +260,64 @@ exec ${real} "$@"
 
   /** Puts it back as it was remembered. */
   async load(): Promise<void> {
-    for (const part of ['srv', 'units', 'runs']) {
+    for (const part of parts) {
       await this.remove(part);
       await cp(join(this.directory, 'saved', part), join(this.directory, part), {
         recursive: true,
         verbatimSymlinks: true,
       }).catch(ignoreMissing);
     }
+  }
+
+  /**
+   * The server as it is, or was at a point: every file, directory and link of it with its mode and what is in it. The names of
+   * directories to work in are chance; the journal, which may tell a thing twice, is apart.
+   */
+  async state(at = this.directory): Promise<string> {
+    const lines: string[] = [];
+    for (const part of parts) {
+      const entries = await readdir(join(at, part), { recursive: true }).catch(
+        (error: NodeJS.ErrnoException) => {
+          if (error.code === 'ENOTDIR') return [''];
+          ignoreMissing(error);
+          return [];
+        },
+      );
+      // What a link leads to is looked at where it is.
+      for (const entry of entries.filter((each) => !each.startsWith('greeter/current/'))) {
+        const path = join(at, part, entry);
+        const about = await lstat(path);
+        const holds = about.isSymbolicLink()
+          ? await readlink(path)
+          : about.isFile()
+            ? await readFile(path, 'utf8')
+            : 'directory';
+        const name = join(part, entry).replace(/(\.verdigris\/incoming\/)[^/]+/, '$1*');
+        if (name !== journal) lines.push(`${name} ${(about.mode & 0o7777).toString(8)} ${holds}`);
+      }
+    }
+    return lines.sort().join('\n');
+  }
+
+  /** What it tells that it did, each thing once. */
+  async journal(): Promise<ReadonlySet<string>> {
+    return new Set((await this.read(journal))?.split('\n'));
+  }
+
+  /** The points that were kept, one for each state that the server was in, in their order. */
+  async points(): Promise<ReadonlyMap<string, Point>> {
+    const found = new Map<string, Point>();
+    const names = await readdir(join(this.directory, 'points'));
+    const all = names.map((name) => {
+      const [when, number] = name.split(' ');
+      return { name, when: when as Point['when'], number: Number(number) };
+    });
+    all.sort((one, other) => one.number - other.number || (one.when === 'before' ? -1 : 1));
+    for (const { name, when, number } of all) {
+      const state = await this.state(join(this.directory, 'points', name));
+      if (!found.has(state)) found.set(state, { when, number });
+    }
+    return found;
   }
 
   close(): Promise<void> {
@@ -259,7 +332,8 @@ exec ${real} "$@"
 
 interface HelperOptions {
   readonly shell?: readonly string[];
-  readonly killAt?: number;
+  /** Every point is kept, or it is killed at one. */
+  readonly points?: 'kept' | Point;
   /** What it reads: a text, or the absolute path of a file. */
   readonly input?: string;
   /** The helper itself, where it is not the one that travels. */
