@@ -171,6 +171,16 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
       return begin(world, workflowTypes.repair, { live: 'blue' });
     },
   },
+  converge: {
+    changes: {
+      fleet: { mayFail: { share: 0.5 }, minCapacity: 1, serverDeadlineMs: 60_000, progressDeadlineMs: 60_000 },
+    },
+    bring: async (world) => {
+      world.server('green-2').failNext('activate', new Failure('StartFailed', 'Cannot start on "green-2"'));
+      await world.deploy('v2');
+      return begin(world, workflowTypes.convergence);
+    },
+  },
   inspection: {
     bring: (world) =>
       world.client.workflow.start(workflowTypes.inspection, {
