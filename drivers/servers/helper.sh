@@ -371,17 +371,17 @@ commit_unfit() {
     return
   fi
   sync_path "$state/unfit.new"
+  note_in_journal "marks $release unfit: ${because%%"$line_end"*}"
   guard
   must mv -f "$state/unfit.new" "$state/unfit/$release"
-  note_in_journal "marked $release unfit: ${because%%"$line_end"*}"
 }
 
 commit_fit() {
   fence
   [ -f "$state/unfit/$release" ] || return 0
+  note_in_journal "marks $release fit"
   guard
   must rm -f "$state/unfit/$release"
-  note_in_journal "marked $release fit"
 }
 
 commit_adopt() {
