@@ -46,7 +46,10 @@ async function bringBack(run: Run): Promise<Converged> {
   const { service, board } = run;
   const workflow = { workflowId: workflowInfo().workflowId };
   board.enter('inspect', 'it looks at load balancer and servers; nothing is changed');
-  const takenOver = await look.unsettledTakeOver(workflow);
+  const takenOver = await look.unsettledTakeOver.executeWithOptions(
+    { summary: 'was an earlier run taken over' },
+    [workflow],
+  );
   if (takenOver !== '') throw refusal(run, 'RepairNeeded', `${takenOver}\n  settle it: verdigris repair`);
   const observation = await look.observe.executeWithOptions(
     { summary: `${service.id}: load balancer and servers` },
