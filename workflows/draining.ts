@@ -17,9 +17,10 @@ export const lingeringBack = (run: Run): 'cut' | 'refuse' =>
 /** An environment that has lost its traffic is left running for a while, whatever its connections look like. */
 export async function leaveRunning(run: DeploymentRun, color: Color): Promise<void> {
   const lostAt = run.lostTrafficAt[color];
-  if (lostAt === undefined) return;
-  const leftMs = lostAt + run.service.drain.atLeastMs - Date.now();
-  if (leftMs > 0) await sleep(leftMs, { summary: `${color} is left running` });
+  const { atLeastMs } = run.service.drain;
+  if (lostAt === undefined || atLeastMs === 0) return;
+  // Even where nothing is left to wait for: whether there is a timer must not depend on the clock.
+  await sleep(Math.max(1, lostAt + atLeastMs - Date.now()), { summary: `${color} is left running` });
 }
 
 /** Tells what stopping a program took: connections that were cut, and a kill by systemd. Both are for people to look into. */

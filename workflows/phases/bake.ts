@@ -104,23 +104,22 @@ async function stretch(
   const found: { trouble?: Complaint } = {};
   const watchers = watchAll(run, plan, objects, (trouble) => (found.trouble ??= trouble));
   try {
-    for (
-      let endAt = 0;
-      found.trouble === undefined && !clock.early && Date.now() < (endAt = beganAt + clock.leftMs);
-    ) {
-      const deadline = endAt;
+    for (let isOver = false; !isOver && found.trouble === undefined && !clock.early;) {
+      const { leftMs } = clock;
+      const deadline = beganAt + leftMs;
       board.enter('bake', `${plan.idle} is watched under all the traffic; then it is promoted`, {
         what: 'the end of the bake',
         deadline,
       });
-      const changed = () => found.trouble !== undefined || clock.early || beganAt + clock.leftMs !== deadline;
-      await condition(changed, deadline - Date.now(), { summary: 'bake' });
+      const changed = () => found.trouble !== undefined || clock.early || clock.leftMs !== leftMs;
+      // Told by the timer, never by the clock: that one may show another time when this is replayed after a lost task.
+      isOver = !(await condition(changed, Math.max(1, deadline - Date.now()), { summary: 'bake' }));
+      if (isOver) clock.leftMs -= leftMs; // what is added from here on is baked, too
     }
   } finally {
     watchers.scope.cancel();
     await CancellationScope.nonCancellable(() => watchers.ended);
   }
-  clock.leftMs = Math.max(0, clock.leftMs - (Date.now() - beganAt)); // what is added from here on is baked, too
   const report = await traffic.next('after the bake', { baseline: run.baseline, policy: run.service.bake });
   board.tell({ tally: traffic.tally });
   return { report, trouble: found.trouble };
