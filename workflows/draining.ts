@@ -50,15 +50,16 @@ export async function askingAboutLingering(
   work: (servers: readonly Server[], onLinger: (server: Server, error: unknown) => void) => Promise<void>,
 ): Promise<void> {
   for (let todo = servers; todo.length > 0;) {
-    const held: { readonly server: Server; readonly message: string }[] = [];
+    const messages = new Map<ServerName, string>();
     await work(todo, (server, error) => {
       const { failure, message } = complaintOf(error);
       if (failure !== 'ConnectionsLinger' || run.service.drain.lingering !== 'ask') throw error;
-      held.push({ server, message });
+      messages.set(server.name, message);
     });
-    todo = held.map(({ server }) => server);
+    // In the order of the configuration, whoever was first to tell.
+    todo = todo.filter(({ name }) => messages.has(name));
     if (todo.length === 0) return;
-    const all = held.map(({ message }) => message).join('\n');
+    const all = todo.map(({ name }) => messages.get(name)).join('\n');
     await run.askPerson({
       failure: 'ConnectionsLinger',
       message: `${all}\n  wait for them once more: verdigris retry; cut them: verdigris retry --force`,
