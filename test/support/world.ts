@@ -132,6 +132,10 @@ export class World {
     this.#worker = { worker, running: worker.run() };
   }
 
+  get hasWorker(): boolean {
+    return this.#worker !== undefined;
+  }
+
   async stopWorker(): Promise<void> {
     this.#worker?.worker.shutdown();
     await this.#worker?.running;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { execa } from 'execa';
-import { inject, onTestFinished } from 'vitest';
+import { inject, onTestFinished, vi } from 'vitest';
 import { runCommandLine } from '../../../client/command-line.js';
 import type { World } from '../../support/world.js';
 
@@ -116,7 +116,18 @@ export async function aCommandLine(world: World): Promise<CommandLine> {
   await writeFile(join(folder, 'verdigris.test.yaml'), 'approve: { timeout: 30m }\n');
   const cli = new CommandLine(folder, world);
   onTestFinished(() => cli.close());
+  if (world.hasWorker) await vi.waitUntil(() => isAskedForWork(world), { timeout: 60_000 });
   return cli;
+}
+
+/** A worker that has just been started is not known to Temporal for a moment, and commands say so. */
+async function isAskedForWork({ client, taskQueue }: World): Promise<boolean> {
+  const { pollers } = await client.workflowService.describeTaskQueue({
+    namespace: client.options.namespace,
+    taskQueue: { name: taskQueue },
+    taskQueueType: 1, // workflow tasks
+  });
+  return pollers.length > 0;
 }
 
 /** What a command printed for machines: JSON lines, or one document. */
