@@ -10,7 +10,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 240_000,
     expect: { poll: { timeout: 60_000 } },
-    // Told as `retry x1`, and to be mended: a test that fails now and then is broken. Only where a change waits for it.
-    retry: process.env['CI'] ? 1 : 0,
+    // A test that fails now and then is mended, not tried again.
+    retry: 0,
   },
 });
