@@ -56,6 +56,7 @@ export class InMemoryLoadBalancer {
   readonly calls: LoadBalancerCall[] = [];
   /** How long publishing takes. */
   delayMs = 0;
+  #gate: { readonly reached: () => void; readonly open: Promise<void> } | undefined;
   /** What the load balancer's probes say of a server, and when they last looked. */
   backendState: (server: ServerName) => BackendState = () => 'up';
   checkedAtMs: () => number = Date.now;
@@ -103,6 +104,16 @@ export class InMemoryLoadBalancer {
     this.#failures.push({ failure, operation: options.operation, effect: options.effect ?? 'none' });
   }
 
+  /** Publishing waits until `release` is called; `held` settles when somebody publishes. */
+  hold(): { readonly held: Promise<void>; readonly release: () => void } {
+    let release: () => void = () => undefined;
+    let reached: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (reached = resolve));
+    const open = new Promise<void>((resolve) => (release = resolve));
+    this.#gate = { reached, open };
+    return { held, release };
+  }
+
   /** Somebody changes an object and publishes it. `farm/other` is none of this service's; `farm/blue` is. */
   editAsSomebodyElse(object = 'farm/blue', values: Values = { balance: 'source' }): void {
     this.stageAsSomebodyElse(object, values);
@@ -141,6 +152,8 @@ export class InMemoryLoadBalancer {
 
   async publish(): Promise<void> {
     if (this.delayMs > 0) await sleep(this.delayMs);
+    this.#gate?.reached();
+    await this.#gate?.open;
     await this.#call('publish', describeSplit(splitOf(this.#stored)), () => this.#publish());
   }
 

@@ -86,10 +86,11 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
   'rolled-back-from-switch': {
     bring: async (world) => {
       const handle = await toApproval(world);
-      world.loadBalancer.delayMs = 1_000;
+      const { held, release } = world.loadBalancer.hold();
       await world.send('approve');
-      await world.untilStage('switch');
+      await held;
       await world.send('rollback', { by: 'ann', reason: 'second thoughts' });
+      release();
       return handle;
     },
   },

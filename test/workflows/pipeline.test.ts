@@ -348,11 +348,13 @@ describe.concurrent('a rollback asked for', () => {
       test(`by ${door} during ${phase} ends where it began`, async ({ aWorld }) => {
         const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
         const before = world.fingerprint('blue');
-        slowDown(world, phase);
+        const { held, release } = slowDown(world, phase);
         const handle = await world.start('v2');
         await reach(world, phase);
+        await held;
 
         await (door === 'signal' ? world.signal('rollback') : world.send('rollback', { by: 'ann' }));
+        release?.();
 
         expect(await handle.result()).toMatchObject({
           kind: 'rolled back',
@@ -369,9 +371,10 @@ describe.concurrent('a rollback asked for', () => {
 describe.concurrent('a rollback that was asked for', () => {
   test('is shown at once, and the step in flight is waited for', async ({ aWorld }) => {
     const world = await aWorld();
-    world.loadBalancer.delayMs = 2_000;
+    const { held, release } = world.loadBalancer.hold();
     const handle = await world.start('v2');
     await reach(world, 'switch');
+    await held;
     await world.send('rollback', { by: 'ann', reason: 'the wrong day' });
 
     expect(await world.status()).toMatchObject({
@@ -379,6 +382,7 @@ describe.concurrent('a rollback that was asked for', () => {
       problem: { failure: 'RollbackAsked', message: 'Rollback asked for by ann: the wrong day' },
       next: expect.stringMatching(/^the step in flight ends/),
     });
+    release();
     expect(await handle.result()).toMatchObject({ kind: 'rolled back', during: 'switch', live: 'blue' });
   });
 });
@@ -386,10 +390,12 @@ describe.concurrent('a rollback that was asked for', () => {
 describe.concurrent('what was verified is what is baked', () => {
   test('a process that was started again while the traffic moved is ill', async ({ aWorld }) => {
     const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
-    world.loadBalancer.delayMs = 700;
+    const { held, release } = world.loadBalancer.hold();
     const handle = await world.start('v2');
     await reach(world, 'switch');
+    await held;
     world.server('green-1').reboot();
+    release();
 
     const outcome = (await handle.result()) as Outcome;
     expect(outcome).toMatchObject({ kind: 'rolled back', live: 'blue' });
@@ -587,12 +593,12 @@ const bake = {
 const because = (outcome: Outcome): string =>
   outcome.kind === 'rolled back' ? outcome.because.message : JSON.stringify(outcome);
 
-/** Makes a phase last until it is ended, so that it can be met in the middle. What is published is seen through. */
-function slowDown(world: World, phase: Phase): void {
+/** Makes a phase last until it is ended, or let go where nothing ends it: what is published is seen through. */
+function slowDown(world: World, phase: Phase): Partial<ReturnType<World['loadBalancer']['hold']>> {
   const methods = { install: 'install', activate: 'activate', verify: 'watch', inspect: 'observe' } as const;
   if (phase in methods) world.server('green-1').delay(methods[phase as keyof typeof methods], 600_000);
   if (phase === 'fetch') world.artifacts.delayMs = 600_000;
-  if (phase === 'switch') world.loadBalancer.delayMs = 3_000;
+  return phase === 'switch' ? world.loadBalancer.hold() : {};
 }
 
 async function reach(world: World, phase: Phase): Promise<void> {

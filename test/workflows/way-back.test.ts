@@ -30,12 +30,13 @@ describe.concurrent('a way back that was found necessary while the traffic moved
     const behaviour = { kind: 'slow' as const, byMs: 0 };
     world.runForeign('blue', 'v1', behaviour);
     world.release('v2', behaviour);
-    world.loadBalancer.delayMs = 700;
+    const { held, release } = world.loadBalancer.hold();
     await world.start('v2');
     await world.untilStage('approve');
     await world.send('approve');
-    await world.untilStage('switch');
+    await held;
     behaviour.byMs = 400; // something that both use
+    release();
 
     const { problem, phase } = await world.untilStage('needs a person', 'ended');
     expect({ failure: problem?.failure, phase }).toEqual({ failure: 'RollbackBlind', phase: 'switch' });
