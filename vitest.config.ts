@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config';
+import { SpreadTurns } from './test/support/order.js';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/temporal-server.ts', 'test/support/workflow-bundle.ts'],
     pool: 'forks',
-    maxWorkers: 3,
+    maxWorkers: 4,
+    sequence: { sequencer: SpreadTurns },
     // A limit for what hangs, and no measure of speed: a machine that checks changes may be shared and slow.
     testTimeout: 180_000,
     hookTimeout: 240_000,
