@@ -26,6 +26,7 @@ prove_version() {
 }
 
 obey_policy() {
+  lift_limits
   policy=$policies/$unit.policy
   [ -f "$policy" ] || refuse_by_policy "there is no policy for $unit"
   need_trusted "$policies" "$policy"
@@ -48,11 +49,18 @@ obey_policy() {
     *" ${SUDO_USER:-root} "*) ;;
     *) [ -z "${SUDO_USER:-}" ] || refuse_by_policy "$SUDO_USER may not release $unit" ;;
   esac
-  # A caller's limits would let a file end half way.
-  ulimit -f unlimited 2>/dev/null || refuse_by_policy 'the size of files is limited'
   set -- "$directory"
   for there in "$releases" "$state"; do [ ! -e "$there" ] || set -- "$@" "$there"; done
   need_trusted "$@"
+}
+
+# A caller's limits hold for root too, and sudo passes them on: a file would end half way, and a check that cannot run finds
+# nothing. An ordinary stack and number of files, not none, so that it works where root may not raise them.
+lift_limits() {
+  for limit in 'f unlimited' 'd unlimited' 'v unlimited' 't unlimited' 's 8192' 'n 1024'; do
+    # shellcheck disable=SC2086,SC3045 # Two words. Every shell that it has to run under has them.
+    ulimit -$limit 2>/dev/null || refuse_by_policy "the caller's limits cannot be lifted (ulimit -$limit)"
+  done
 }
 
 refuse_by_policy() {
@@ -75,8 +83,9 @@ need_trusted() {
     !/^[-d]/ || ($3 != 0 && $3 != me) { print; next }
     # A directory in which everybody may make entries, and nobody remove those of others, is safe to pass through.
     /^d........t/ { next }
-    substr($1, 9, 1) == "w" || (substr($1, 6, 1) == "w" && $4 != 0) { print }')
-  [ -z "$untrusted" ] || refuse_by_policy "what root alone may change is open to others$line_end$untrusted"
+    substr($1, 9, 1) == "w" || (substr($1, 6, 1) == "w" && ($4 != 0 || $1 ~ /\+$/)) { print }
+    END { print "looked" }')
+  [ "$untrusted" = looked ] || refuse_by_policy "what root alone may change is open to others$line_end${untrusted%looked}"
 }
 
 # Rewrites the settings in $1 as the policy allows them. What is kept was understood: one setting a line, nothing else, so
@@ -181,6 +190,9 @@ allowed_settings() {
       # Given to the user, with all that is in them.
       if (key ~ /^(State|Runtime|Cache|Logs)Directory$/) return value == name
       if (key == "AmbientCapabilities") return value == "CAP_NET_BIND_SERVICE"
+      # What only root may give: to be served before what else runs here.
+      if (key == "Nice" || key == "OOMScoreAdjust") return value ~ /^[0-9]+$/
+      if (key == "IOSchedulingClass") return value ~ /^(best-effort|idle|2|3)$/
       if (key == "Documentation") return value ~ /^https?:\/\/[^ \t]+$/
       if (key == "WantedBy") return value ~ /^(multi-user|graphical|default)\.target$/
       # What a unit wants is started with it.

@@ -632,11 +632,17 @@ receive_files() {
 # Puts them in the place of the artifact's own, each readable by who has to.
 place_files() {
   count=0
+  whole=$(cd -P "$1" && pwd -P)
   while read -r secrecy path; do
     count=$((count + 1))
     if [ ! -f "$1/$path" ] || [ -L "$1/$path" ]; then fail CommandFailed "the artifact has no file \"$path\""; fi
+    # By a link too nobody gets to what we write there: the unit was looked at already.
     folder=$(cd -P "$1/$(dirname "$path")" && pwd -P)
-    case $folder/ in "$(cd -P "$1" && pwd -P)"/*) ;; *) fail ArchiveUnsafe "\"$path\" leads out of the artifact" ;; esac
+    case $folder/ in
+      "$whole"/.verdigris/*) fail ArchiveUnsafe "\"$path\" leads to what is told about the release" ;;
+      "$whole"/*) ;;
+      *) fail ArchiveUnsafe "\"$path\" leads out of the artifact" ;;
+    esac
     if [ "$secrecy" = public ]; then
       must chmod 644 "$incoming/files/$count"
     else
@@ -1123,7 +1129,7 @@ read_words() {
   expr "x$directory" : 'x\(/[A-Za-z0-9._@+-]\{1,\}\)\{1,\}$' >/dev/null ||
     fail CommandFailed "\"$directory\" cannot be a server's directory, needs an absolute path of letters, digits and ._@+-"
   case $directory/ in */../* | */./*) fail CommandFailed "\"$directory\" cannot be a server's directory, needs a path without dots" ;; esac
-  expr "x$unit" : 'x[A-Za-z0-9._@:-]*[.]service$' >/dev/null ||
+  expr "x$unit" : 'x[A-Za-z0-9._@:][A-Za-z0-9._@:-]*[.]service$' >/dev/null ||
     fail CommandFailed "\"$unit\" cannot be a unit, needs the name of a service such as greeter.service"
   [ -z "$executable" ] || expr "x$executable" : 'x[A-Za-z0-9._@+][A-Za-z0-9._@+/-]*$' >/dev/null ||
     fail CommandFailed "\"$executable\" cannot be an executable, needs a path within the artifact"
@@ -1132,8 +1138,7 @@ read_words() {
   for number in "$port" "$size" "$needs_kilobytes" "$needs_inodes" "$files" "$keep" "$at_most_ms" "$busy_after_ms" "$every_ms" "$lines"; do
     case $number in '' | *[!0-9]*) fail CommandFailed "\"$number\" is not a whole number" ;; esac
   done
-  [ -z "$neighbours" ] || expr "x$neighbours" : 'x[A-Za-z0-9._@:,-]*$' >/dev/null ||
-    fail CommandFailed "\"$neighbours\" cannot be units, needs names with commas between them"
+  case ,$neighbours in *,-* | *[!A-Za-z0-9._@:,-]*) fail CommandFailed "\"$neighbours\" cannot be units, needs names with commas between them" ;; esac
   state=$directory/.verdigris
   releases=$directory/releases
   current=$directory/current

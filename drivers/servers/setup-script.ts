@@ -46,7 +46,7 @@ export const allowedSettings: Readonly<Record<'Unit' | 'Service' | 'Install', re
     LimitCPU LimitFSIZE LimitDATA LimitSTACK LimitCORE LimitRSS LimitNOFILE LimitAS
     LimitNPROC LimitMEMLOCK LimitLOCKS LimitSIGPENDING LimitMSGQUEUE
     MemoryMin MemoryLow MemoryHigh MemoryMax MemorySwapMax TasksMax OOMPolicy
-    OOMScoreAdjust CPUWeight CPUQuota CPUAffinity IOWeight IOSchedulingClass
+    OOMScoreAdjust CPUWeight CPUQuota CPUAffinity AllowedCPUs IOWeight IOSchedulingClass
     IOSchedulingPriority CPUAccounting MemoryAccounting IOAccounting TasksAccounting
     IPAccounting IPAddressAllow IPAddressDeny
     AmbientCapabilities CapabilityBoundingSet NoNewPrivileges KeyringMode RemoveIPC

@@ -38,7 +38,7 @@ main() {
 }
 
 need_tools() {
-  for tool in flock tar sha256sum base64 awk systemctl sudo visudo runuser; do
+  for tool in flock tar sha256sum base64 awk systemctl sudo visudo runuser setsid; do
     command -v "$tool" >/dev/null || refuse "there is no $tool, needs it"
   done
 }
@@ -83,11 +83,12 @@ make_login() {
   fi
   [ -n "$authorized_key" ] || return 0
   home=$(getent passwd "$login" | cut -d : -f 6)
-  # Asked and written as the login: what lies in its home may lead anywhere.
+  # Asked and written as the login: what lies in its home may lead anywhere. In a session of its own, here and below: whoever
+  # has the terminal of an administrator can type there.
   # shellcheck disable=SC2016 # The inner shell expands it.
   as_login='umask 077; cd && mkdir -p .ssh && { grep -qF "$1" .ssh/authorized_keys 2>/dev/null || printf "restrict,port-forwarding %s\n" "$1" >>.ssh/authorized_keys; }'
-  [ -n "$home" ] && runuser -u "$login" -- grep -qF "$authorized_key" "$home/.ssh/authorized_keys" 2>/dev/null && return
-  run runuser -u "$login" -- env HOME="$home" sh -c "$as_login" sh "$authorized_key"
+  [ -n "$home" ] && setsid -w runuser -u "$login" -- grep -qF "$authorized_key" "$home/.ssh/authorized_keys" 2>/dev/null && return
+  run setsid -w runuser -u "$login" -- env HOME="$home" sh -c "$as_login" sh "$authorized_key"
 }
 
 make_directories() {
@@ -164,24 +165,30 @@ put_rule() {
   refuse "visudo finds fault with the rules together, so this one was taken back: $complaint"
 }
 
-# A rule or a group that gives more makes all of this worthless.
+# A rule or a group that gives more makes all of this worthless, be it the login that has it or who runs what is released.
 tell_other_rights() {
-  id "$login" >/dev/null 2>&1 || return 0
-  for each in $(id -Gn "$login"); do
+  tell_rights_of "$login" 'run the helper' "(root) NOPASSWD: $helper"
+  tell_rights_of "$user" 'run the program' 'no rule'
+}
+
+# What $1, who shall $2, may do beside the rule $3.
+tell_rights_of() {
+  id "$1" >/dev/null 2>&1 || return 0
+  for each in $(id -Gn "$1"); do
     case $each in
       root | sudo | wheel | admin | disk | docker | lxd | libvirt | shadow)
-        say note "$login is in the group $each, which is as good as root; take it out: gpasswd -d $login $each"
+        say note "$1 is in the group $each, which is as good as root; take it out: gpasswd -d $1 $each"
         ;;
     esac
   done
-  sudo -n -l -U "$login" 2>/dev/null | sed -n 's/^ *\(([^)]*)\)/\1/p' | grep -vxF "(root) NOPASSWD: $helper" |
-    while IFS= read -r line; do say note "sudo lets $login do more than run the helper: $line"; done
+  sudo -n -l -U "$1" 2>/dev/null | sed -n 's/^ *\(([^)]*)\)/\1/p' | grep -vxF "$3" |
+    while IFS= read -r line; do say note "sudo lets $1 do more than $2: $line"; done
 }
 
 # As the worker will call it, all the way through sudo.
 prove() {
   [ -z "$dry" ] || return 0
-  answer=$(runuser -u "$login" -- sudo -n "$helper" observe "directory=$directory" "unit=$unit" "helper=$(helper_text | sha256sum | cut -c 1-64)" 2>&1 </dev/null)
+  answer=$(setsid -w runuser -u "$login" -- sudo -n "$helper" observe "directory=$directory" "unit=$unit" "helper=$(helper_text | sha256sum | cut -c 1-64)" 2>&1 </dev/null)
   [ "$(printf '%s\n' "$answer" | tail -n 1)" = ok ] || refuse "$login cannot use the helper after all: $answer"
 }
 
@@ -231,6 +238,9 @@ need_trusted() {
     if [ -e "$there" ] || [ -L "$there" ]; then
       [ -d "$there" ] && [ ! -L "$there" ] || refuse "$there is no directory, needs one, not a link to it"
       [ -n "$(find "$there" -maxdepth 0 -user 0 ! -perm -o+w)" ] || refuse "$there belongs to $(owner_of "$there") or can be written by everybody, needs to be root's alone"
+      case $(ls -ld "$there") in
+        ?????w?????*+*) refuse "$there can be written by those whom its access list names, needs to be root's alone" ;;
+      esac
       if [ -n "$(find "$there" -maxdepth 0 -perm -g+w ! -group 0)" ]; then
         members=$(getent group "$(find "$there" -maxdepth 0 -printf %g)" | cut -d : -f 4)
         [ -z "$members" ] || refuse "$there can be written by $members, needs to be root's alone"

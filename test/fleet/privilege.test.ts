@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { create } from 'tar';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { Digest, ReleaseId } from '../../domain/names.js';
+import { Secret } from '../../domain/secret.js';
 import type { FencingToken } from '../../domain/deployment.js';
 import { endless } from '../../drivers/patience.js';
 import type { Installation } from '../../drivers/servers/driver.js';
@@ -235,6 +236,16 @@ WantedBy=multi-user.target
     expect(failure.failure).toBe('ArchiveUnsafe');
   });
 
+  test('nobody becomes root by a file of the configuration that takes the place of the unit', async () => {
+    const installation = await release('', (tree) => symlink('.verdigris', join(tree, 'd')));
+    const text = `[Service]\nUser=root\nExecStart=\nExecStart=/bin/sh -c "touch /root/owned; sleep 60"\n`;
+    const files = [{ path: 'd/unit.conf', content: new Secret(text), private: false }];
+    const driver = world.driver('green');
+    const failure = await failureOf(driver.install({ ...installation, files }, next(), endless));
+    expect(failure.failure).toBe('ArchiveUnsafe');
+    expect(await owned()).toBe('');
+  });
+
   test.each([
     'observe; touch /root/owned',
     'observe unit=greeter-green.service;touch directory=/opt/greeter-green',
@@ -295,7 +306,7 @@ WantedBy=multi-user.target
     expect(await owned()).toBe('');
     // Lifted where root may do so, and refused where not; never a file that ends half way.
     const limited = await world.asDeploy(`ulimit -f 0; sudo -n ${helperPlace.path} ${words}`);
-    expect(limited.stdout.split('\n').at(-1)).toMatch(/^ok$|the size of files is limited/);
+    expect(limited.stdout.split('\n').at(-1)).toMatch(/^ok$|the caller's limits cannot be lifted/);
   });
 
   test('nobody becomes root by a file in shared/', async () => {
@@ -370,6 +381,16 @@ WantedBy=multi-user.target
     expect(stdout).toContain('sudo lets deploy do more than run the helper: (root) NOPASSWD: /bin/sh');
     expect(stdout).toContain('deploy is in the group disk');
     await world.machine.exec('rm /etc/sudoers.d/old; gpasswd -d deploy disk');
+  });
+
+  test('what the program’s user may do besides is told of too', async () => {
+    await world.machine.exec(
+      "echo 'greeter ALL=(root) NOPASSWD: ALL' >/etc/sudoers.d/old; adduser greeter shadow",
+    );
+    const { stdout } = await world.setUp('green-1');
+    expect(stdout).toContain('sudo lets greeter do more than run the program: (root) NOPASSWD: ALL');
+    expect(stdout).toContain('greeter is in the group shadow');
+    await world.machine.exec('rm /etc/sudoers.d/old; gpasswd -d greeter shadow');
   });
 
   test('sudo’s rules are left as they were when visudo finds fault with them', async () => {

@@ -122,6 +122,54 @@ test.each([
   });
 });
 
+test('refuses to work where an access list lets somebody write, whatever the mode says', async () => {
+  await execa('python3', ['-c', accessList, world.server]);
+  expect(fields(await run('observe'))).toMatchObject({
+    error: 'PolicyRefused',
+    message: expect.stringContaining('srv/greeter'),
+  });
+});
+
+/** The owner and user 65534 may do everything, others read. */
+const accessList = `
+import os, struct, sys
+entries = [(1, 7, -1), (2, 7, 65534), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
+text = struct.pack('<I', 2) + b''.join(struct.pack('<HHi', *entry) for entry in entries)
+os.setxattr(sys.argv[1], 'system.posix_acl_access', text)`;
+
+test('what its caller may use is no limit to it: a check that cannot run would find nothing', async () => {
+  await writeFile(join(world.directory, 'bin/df'), '#!/bin/sh\ncat /proc/self/limits >"$WORLD/limits"\n', {
+    mode: 0o755,
+  });
+  // Soft ones, which may be lifted even where root may not raise a hard one.
+  const own = ['stack=262144', 'as=500000000', 'nofile=32', 'fsize=1000', 'cpu=9'].map(
+    (limit) => `--${limit}:`,
+  );
+  const shell = ['prlimit', ...own, 'sh'];
+  expect((await run('observe', {}, { shell })).lines.at(-1)).toBe('ok');
+  const limits = (await world.read('limits')) ?? '';
+  for (const [name, soft] of [
+    ['Max stack size', '8388608'],
+    ['Max address space', 'unlimited'],
+    ['Max open files', '1024'],
+    ['Max file size', 'unlimited'],
+    ['Max cpu time', 'unlimited'],
+  ] as const)
+    expect(limits).toMatch(new RegExp(`^${name} +${soft} `, 'm'));
+});
+
+test.each(['-Hroot@203.0.113.1', 'a.service,-Mx', '--help', 'a.service b.service'])(
+  'takes no option for a unit of the machine: %j',
+  async (neighbours) => {
+    const release = await world.release('v1');
+    const seen = await run('activate', { token, release: release.release, neighbours });
+    expect(fields(seen)).toMatchObject({
+      error: 'CommandFailed',
+      message: expect.stringContaining('cannot be units'),
+    });
+  },
+);
+
 test.each(['releases', '.verdigris'])('refuses to work where %s is a link', async (name) => {
   await mkdir(join(world.directory, 'elsewhere'));
   await symlink(join(world.directory, 'elsewhere'), join(world.server, name));
@@ -244,6 +292,9 @@ WantedBy=multi-user.target
     ['a unit that is stopped by it', '[Unit]\nConflicts=ssh.service'],
     ['what happens to the machine', '[Unit]\nFailureAction=reboot'],
     ['another unit after it', '[Unit]\nOnFailure=debug-shell.service'],
+    ['its turn before others', 'Nice=-5'],
+    ['the memory of others before its own', 'OOMScoreAdjust=-1000'],
+    ['the disk before others', 'IOSchedulingClass=realtime'],
     ['a line that is no setting', 'ExecStart'],
     ['a carriage return that is a line end to systemd', 'Environment=A=b\rUser=root'],
     ['a zero that is a line end to systemd', 'Environment=A=b\0User=root'],
@@ -330,6 +381,21 @@ describe('an artifact', () => {
       error: 'ArchiveUnsafe',
       message: expect.stringContaining('has etc'),
     });
+    expect(await world.list('releases')).toEqual([]);
+  });
+
+  test.each([
+    ['a link there', '.verdigris', 'd/unit.conf'],
+    ['a link to where it begins', '.', 'd/.verdigris/unit.conf'],
+    ['a link to a link', 'e', 'd/.verdigris/executable'],
+  ])('cannot put a file in the place of what was looked at, by %s', async (_, target, path) => {
+    const release = await packed(async (tree) => {
+      await symlink(target, join(tree, 'd'));
+      await symlink('.', join(tree, 'e'));
+    });
+    const evil = await world.filled(release, { [`public ${path}`]: '[Service]\nUser=root\n' });
+    const seen = await install('[Service]\nExecStart=/bin/true\n', evil);
+    expect(fields(seen)).toMatchObject({ error: 'ArchiveUnsafe' });
     expect(await world.list('releases')).toEqual([]);
   });
 
