@@ -14,6 +14,7 @@ export const greeterVariants = [
   'crashes-every-2s',
   'exits-0-after-2s',
   'slow-to-start',
+  'never-ready',
   'unhealthy',
   'falls-ill-errors',
   'falls-ill-slow',

@@ -1,4 +1,6 @@
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { RawConnection } from './raw-http.js';
 import { RunningGreeter } from './running-greeter.js';
@@ -43,6 +45,23 @@ test('slow-to-start listens after three seconds', async () => {
   await using greeter = await RunningGreeter.serving({ variant: 'slow-to-start' });
   expect(performance.now() - started).toBeGreaterThan(2900);
   expect(await statuses(greeter, '/health', 1)).toEqual([200]);
+});
+
+test('never-ready serves, and tells systemd nothing', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'greeter-notify-'));
+  const path = join(folder, 'socket');
+  // Nothing is listening there: who tells it something complains.
+  await using greeter = await RunningGreeter.serving({
+    variant: 'never-ready',
+    environment: { NOTIFY_SOCKET: path },
+  });
+  await using teller = await RunningGreeter.serving({ environment: { NOTIFY_SOCKET: path } });
+  expect(await statuses(greeter, '/health', 1)).toEqual([200]);
+  expect(await statuses(teller, '/health', 1)).toEqual([200]);
+  const complaint = `Cannot notify "${path}": No such file or directory`;
+  expect(teller.lines).toContain(complaint);
+  expect(greeter.lines).not.toContain(complaint);
+  await rm(folder, { recursive: true });
 });
 
 test('unhealthy serves, but its health is 503', async () => {

@@ -42,6 +42,12 @@ static void start_slowly(void)
     sleep(START_DELAY_SECONDS);
 }
 
+/* It serves, and systemd is never told. */
+static void keep_silent(void)
+{
+    unsetenv("NOTIFY_SOCKET");
+}
+
 static void crash_now(int signal)
 {
     static const char line[] = "greeter: this variant crashes every 2 s\n";
@@ -117,6 +123,7 @@ static const struct variant {
     {"crashes-every-2s", crash_soon, NULL, false},
     {"exits-0-after-2s", exit_soon, NULL, false},
     {"slow-to-start", start_slowly, NULL, false},
+    {"never-ready", keep_silent, NULL, false},
     {"unhealthy", NULL, be_unhealthy, false},
     {"falls-ill-errors", NULL, fail_often, false},
     {"falls-ill-slow", NULL, become_slow, false},
