@@ -25,6 +25,7 @@ describeOnFleet('from `deploy` to verified', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'verdigris-bench-'));
     running = await RunningFleet.start({
+      privilege: 'sudo', // as those that it is compared with
       serversPerEnvironment,
       probeSpeed: 300,
       settings: { verify: { passes: 1, every: '50ms', minimum: `${minimumS}s` } },

@@ -13,6 +13,8 @@ export interface Place {
   readonly address: string;
   /** Of the program. */
   readonly port: number;
+  /** The service's own unless told. */
+  readonly unit?: string;
   readonly directory: string;
   readonly hostKey: string;
   readonly ssh: { readonly host: string; readonly port: number };
@@ -93,10 +95,11 @@ const serviceSettings = ({
 const entriesOf = (servers: readonly Place[], color: Color): JsonObject[] =>
   servers
     .filter((server) => server.color === color)
-    .map(({ name, address, port, directory, hostKey, ssh }) => ({
+    .map(({ name, address, port, unit, directory, hostKey, ssh }) => ({
       name,
       address,
       port,
+      ...(unit === undefined ? {} : { unit }),
       directory,
       hostKey,
       ssh: { ...ssh },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Color } from '../../domain/color.js';
 import type { Outcome } from '../../domain/deployment.js';
+import { helperPlace } from '../../drivers/servers/installed-helper.js';
 import { lost } from '../whole/support/running-service.js';
 import { takeTurns } from '../whole/support/turns.js';
 import { describeOnFleet } from './support/needs.js';
@@ -180,6 +181,29 @@ describeOnFleet('releases on two and two Debian machines behind HAProxy', () => 
         /on green: under all the traffic green-\d: (open descriptors grow|memory grows) without end: \d+/,
       );
     });
+  });
+
+  test('all of this was done by a user that may run the helper there, and nothing else', async () => {
+    const rule = `(root) NOPASSWD: ${helperPlace.path}`;
+    for (const { machine, directory } of [...running.servers('blue'), ...running.servers('green')]) {
+      const rights = await machine.exec('sudo -n -l -U deploy | grep "^ *("; id -Gn deploy');
+      expect(rights.split('\n').map((line) => line.trim())).toEqual([rule, 'deploy']);
+      for (const more of ['true', `sh ${helperPlace.path} observe`, 'systemctl daemon-reload'])
+        expect((await machine.try(`runuser -u deploy -- sudo -n ${more}`)).exitCode, more).not.toBe(0);
+      const done = await machine.exec(
+        "journalctl -t sudo -o cat --no-pager | sed -n 's/^ *deploy : .*; USER=root ; COMMAND=//p'",
+      );
+      const commands = done.split('\n').filter((line) => !line.startsWith('list'));
+      expect(commands.length).toBeGreaterThan(10);
+      for (const command of commands) expect(command).toMatch(new RegExp(`^${helperPlace.path} `));
+      // It has put there what root alone can change and the program's user runs.
+      expect(
+        await machine.exec(`find ${directory} -path ${directory}/shared -prune -o ! -user root -print`),
+      ).toBe('');
+    }
+    const owner = `stat -c %U "/proc/$(systemctl show ${running.unit} -P MainPID)"`;
+    for (const { machine } of [...running.servers('blue'), ...running.servers('green')])
+      expect(await machine.exec(owner)).toBe(running.service.program.user);
   });
 });
 

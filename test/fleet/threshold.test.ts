@@ -13,6 +13,7 @@ describeOnFleet('ten Debian machines, of which one is down', () => {
   beforeAll(async () => {
     running = await RunningFleet.start({
       serversPerEnvironment: 5,
+      privilege: 'sudo',
       settings: { fleet: { mayFail: '20 %' }, verify: { minimum: '2s' }, bake: { duration: '10s' } },
     });
     await running.startWorker();

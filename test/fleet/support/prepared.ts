@@ -10,7 +10,7 @@ import type { Privilege, Server, Service } from '../../../domain/service.js';
 import { SshConnections } from '../../../drivers/servers/ssh-connection.js';
 import { createSshServer } from '../../../drivers/servers/ssh.js';
 import type { ServerDriver } from '../../../drivers/servers/driver.js';
-import { newKeyPair } from '../../../sandbox/machines/host-key.js';
+import { administrate } from './administrator.js';
 import { startFleet, type Fleet } from './fleet.js';
 import type { FleetMachine } from './machine.js';
 
@@ -35,22 +35,8 @@ export class Prepared {
   static async start(): Promise<Prepared> {
     const fleet = await startFleet({ machines: ['one'] });
     const prepared = new Prepared(fleet, await mkdtemp(join(tmpdir(), 'verdigris-prepared-')));
-    const administrator = newKeyPair();
-    await prepared.machine.exec('umask 077; mkdir -p /root/.ssh; cat >>/root/.ssh/authorized_keys', {
-      input: `${administrator.public}\n`,
-    });
-    await prepared.machine.exec('rm /etc/sudoers.d/deploy');
-    await prepared.write('administrator', administrator.private, 0o600);
+    await administrate(fleet.machines, prepared.folder);
     await prepared.write('deploy', fleet.privateKey, 0o600);
-    await prepared.write(
-      'ssh_config',
-      `Host *
-  IdentityFile ${join(prepared.folder, 'administrator')}
-  IdentitiesOnly yes
-  StrictHostKeyChecking accept-new
-  UserKnownHostsFile ${join(prepared.folder, 'known_hosts')}
-`,
-    );
     return prepared;
   }
 

@@ -3,6 +3,7 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
+import { execa } from 'execa';
 import { inject } from 'vitest';
 import { colors, type Color } from '../../../domain/color.js';
 import { provision } from '../../../sandbox/control-panel.js';
@@ -12,22 +13,32 @@ import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
 import type { BuiltGreeter } from '../../../sandbox/programs.js';
 import { removeSandbox } from '../../../sandbox/sandbox.js';
 import { writeFiles, type Place } from '../../../sandbox/settings.js';
+import { commandFile } from '../../../sandbox/worker-process.js';
 import { hastyApi, quickSettings, RunningService, type Site } from '../../whole/support/running-service.js';
+import { administrate } from './administrator.js';
 import { startFleet, type Fleet } from './fleet.js';
 import type { FleetMachine } from './machine.js';
 
 export interface RunningFleetOptions {
   /** 2 unless told. */
   readonly serversPerEnvironment?: number;
+  /** One server per environment, both on the machine `one`: each has its own unit, port and directory. */
+  readonly oneMachine?: boolean;
   /** How many times faster than configured the load balancer probes; 60 unless told. */
   readonly probeSpeed?: number;
+  /**
+   * What the user that deploys may do. `installed` unless told: an administrator has set the machines up, and it may run the
+   * helper there and nothing else.
+   */
+  readonly privilege?: 'installed' | 'sudo';
   /** Laid over the quick settings, section by section. */
   readonly settings?: Readonly<Record<string, JsonObject>>;
 }
 
-/** A real machine and the one server on it. */
+/** A server and the real machine that it is on. */
 export interface FleetServer extends Place {
   readonly machine: FleetMachine;
+  readonly unit: string;
 }
 
 interface FleetSite extends Site {
@@ -68,7 +79,7 @@ export class RunningFleet extends RunningService {
   async runByHand(color: Color, { archive }: BuiltGreeter): Promise<void> {
     const input = await readFile(archive);
     await Promise.all(
-      this.servers(color).map(async ({ machine, directory, port }) => {
+      this.servers(color).map(async ({ machine, directory, port, unit }) => {
         await machine.exec(`mkdir -p ${directory} && tar -xz --no-same-owner -C ${directory}`, { input });
         const lines = [
           '[Service]',
@@ -77,8 +88,8 @@ export class RunningFleet extends RunningService {
           '[Install]',
           'WantedBy=multi-user.target',
         ];
-        await machine.writeFile(`etc/systemd/system/${this.unit}`, `${lines.join('\n')}\n`);
-        await machine.exec(`systemctl daemon-reload && systemctl enable --now ${this.unit}`);
+        await machine.writeFile(`etc/systemd/system/${unit}`, `${lines.join('\n')}\n`);
+        await machine.exec(`systemctl daemon-reload && systemctl enable --now ${unit}`);
       }),
     );
   }
@@ -86,12 +97,15 @@ export class RunningFleet extends RunningService {
   /** Everything that may not change on an environment while the other one is deployed to. */
   fingerprint(color: Color): Promise<readonly string[]> {
     return Promise.all(
-      this.servers(color).map(async ({ name, machine, directory }) => {
+      this.servers(color).map(async ({ name, machine, directory, unit }) => {
+        // What belongs to another server of the same machine may change.
+        const others = this.#servers.filter((other) => other.machine === machine && other.unit !== unit);
+        const own = others.map((other) => `! -path '*/${other.unit}*'`).join(' ');
         const shown = await machine.exec(`
-          systemctl show ${this.unit} -p MainPID,ExecMainStartTimestampMonotonic,NRestarts,ActiveState,NeedDaemonReload
-          sha256sum "/proc/$(systemctl show ${this.unit} -p MainPID --value)/exe"
-          find ${directory} /etc/systemd/system -type f -exec sha256sum {} + | sort -k 2
-          find ${directory} /etc/systemd/system -type l -printf '%p -> %l\\n' | sort
+          systemctl show ${unit} -p MainPID,ExecMainStartTimestampMonotonic,NRestarts,ActiveState,NeedDaemonReload
+          sha256sum "/proc/$(systemctl show ${unit} -p MainPID --value)/exe"
+          find ${directory} /etc/systemd/system ${own} -type f -exec sha256sum {} + | sort -k 2
+          find ${directory} /etc/systemd/system ${own} -type l -printf '%p -> %l\\n' | sort
           find ${directory} -printf '%p %m %u %g %T@\\n' | sort`);
         return `${name}\n${shown}`;
       }),
@@ -101,8 +115,8 @@ export class RunningFleet extends RunningService {
   /** Process ids of the program on each server, 0 where it does not run. */
   async pids(color: Color): Promise<readonly number[]> {
     return Promise.all(
-      this.servers(color).map(async ({ machine }) =>
-        Number(await machine.exec(`systemctl show ${this.unit} -p MainPID --value`)),
+      this.servers(color).map(async ({ machine, unit }) =>
+        Number(await machine.exec(`systemctl show ${unit} -p MainPID --value`)),
       ),
     );
   }
@@ -114,13 +128,12 @@ export class RunningFleet extends RunningService {
   }
 }
 
-/** Greeter's own, on every machine. */
-const port = 8080;
-
 async function startSite({
   serversPerEnvironment = 2,
+  oneMachine = false,
   settings = {},
   probeSpeed = 60,
+  privilege = 'installed',
 }: RunningFleetOptions): Promise<FleetSite> {
   const directory = await mkdtemp(join(tmpdir(), 'verdigris-fleet-'));
   const ends: (() => Promise<void>)[] = [() => removeSandbox(directory)];
@@ -129,9 +142,12 @@ async function startSite({
   };
   try {
     const names = colors.flatMap((color) =>
-      Array.from({ length: serversPerEnvironment }, (_, index) => ({ color, name: `${color}-${index + 1}` })),
+      Array.from({ length: oneMachine ? 1 : serversPerEnvironment }, (_, index) => ({
+        color,
+        name: `${color}-${index + 1}`,
+      })),
     );
-    const fleet = await startFleet({ machines: names.map(({ name }) => name) });
+    const fleet = await startFleet({ machines: oneMachine ? ['one'] : names.map(({ name }) => name) });
     ends.push(() => fleet.stop());
     const dataPlane = startHaproxy({ directory: join(directory, 'haproxy'), probeSpeed });
     ends.push(() => dataPlane.close());
@@ -140,10 +156,13 @@ async function startSite({
 
     const service = `greeter-${randomUUID().slice(0, 8)}`;
     const servers = names.map(({ name, color }): FleetServer => {
-      const machine = fleet.machine(name);
+      const machine = fleet.machine(oneMachine ? 'one' : name);
       const { address, hostKeyFingerprint: hostKey, sshPort } = machine;
       const ssh = { host: address, port: sshPort };
-      return { name, color, machine, address, port, directory: `/srv/${service}`, hostKey, ssh };
+      const own = oneMachine ? `${service}-${color}` : service;
+      const port = oneMachine && color === 'green' ? 8081 : 8080;
+      const where = { address, port, unit: `${own}.service`, directory: `/srv/${own}` };
+      return { name, color, machine, ...where, hostKey, ssh };
     });
     const loadBalancer = await provision(api, servers);
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
@@ -158,6 +177,7 @@ async function startSite({
       privilege: 'sudo',
       settings: quickSettings(settings),
     });
+    if (privilege === 'installed') await setUp(fleet, files.serviceFile, directory);
     return {
       directory,
       ...files,
@@ -173,4 +193,11 @@ async function startSite({
     await close();
     throw error;
   }
+}
+
+/** As an administrator does it once: with the command, which then writes into `verdigris.yaml` what it did. */
+async function setUp(fleet: Fleet, serviceFile: string, directory: string): Promise<void> {
+  const sshConfig = await administrate(fleet.machines, directory);
+  const words = ['server', 'setup', '--config', serviceFile, '--login', 'root', '--ssh-config', sshConfig];
+  await execa(process.execPath, [commandFile, ...words], { stdin: 'ignore', env: { CI: '', NO_COLOR: '1' } });
 }

@@ -127,15 +127,32 @@ export class RunningService {
   }
 
   /** Starts a deployment; the one that is open, if there is one, makes it fail. */
-  async start(built: Pick<BuiltGreeter, 'archive' | 'sha256'>, version: string): Promise<WorkflowHandle> {
-    return this.startFrom({ url: pathToFileURL(built.archive).href, sha256: built.sha256 }, version);
+  async start(
+    built: Pick<BuiltGreeter, 'archive' | 'sha256'>,
+    version: string,
+    changes: Partial<Service> = {},
+  ): Promise<WorkflowHandle> {
+    return this.startFrom({ url: pathToFileURL(built.archive).href, sha256: built.sha256 }, version, changes);
   }
 
-  async startFrom(artifact: Artifact, version: string): Promise<WorkflowHandle> {
+  /** `changes` are laid over the service as it is configured. */
+  async startFrom(
+    artifact: Artifact,
+    version: string,
+    changes: Partial<Service> = {},
+  ): Promise<WorkflowHandle> {
     return this.client.workflow.start(workflowTypes.deployment, {
       workflowId: workflowIdOf(this.service.id),
       taskQueue: this.taskQueue,
-      args: [{ service: this.service, artifact, requestedBy: 'a test', version, searchAttributes: true }],
+      args: [
+        {
+          service: { ...this.service, ...changes },
+          artifact,
+          requestedBy: 'a test',
+          version,
+          searchAttributes: true,
+        },
+      ],
     });
   }
 
