@@ -8,7 +8,6 @@ import {
   isGood,
   judgeServer,
   whyNotTheSame,
-  type HealthQuestion,
   type ProcessLook,
   type Sample,
 } from '../domain/health.js';
@@ -17,6 +16,7 @@ import type { Server, Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
+import { compareEnvironments, healthQuestion, serversBut } from './comparison.js';
 import { identitiesOf, identityQuestion } from './identity.js';
 import { watchForLeaks } from './leaks.js';
 import { patiently, pause } from './patience.js';
@@ -101,13 +101,7 @@ export const createHealthActivities = (drivers: Drivers) => ({
     readonly service: Service;
     readonly except: readonly ServerName[];
   }): Promise<Readonly<Record<Color, readonly Sample[]>>> {
-    return patiently(async (patience) => {
-      const [blue, green] = await Promise.all([
-        askEnvironment(drivers, input.service, serversBut(input, 'blue'), patience),
-        askEnvironment(drivers, input.service, serversBut(input, 'green'), patience),
-      ]);
-      return { blue, green };
-    });
+    return patiently((patience) => compareEnvironments(drivers, input, patience));
   },
 });
 
@@ -115,16 +109,6 @@ interface ExpectedUp {
   readonly service: Service;
   readonly servers: readonly ServerName[];
   readonly mayMiss: number;
-}
-
-/** The servers of an environment without those that get no traffic; all of them where nobody would be left. */
-function serversBut(
-  { service, except }: { readonly service: Service; readonly except: readonly ServerName[] },
-  color: Color,
-): readonly Server[] {
-  const all = service.environments[color];
-  const rest = all.filter(({ name }) => !except.includes(name));
-  return rest.length > 0 ? rest : all;
 }
 
 async function proveHealth(
@@ -288,40 +272,3 @@ async function illness(
     throw error;
   }
 }
-
-/** Enough to tell a tenth of failing answers from none. */
-const questionsPerEnvironment = 30;
-
-/** Few enough not to be a load. */
-const questionsAtOnce = 6;
-
-async function askEnvironment(
-  drivers: Drivers,
-  service: Service,
-  servers: readonly Server[],
-  patience: Patience,
-): Promise<readonly Sample[]> {
-  const question = { ...healthQuestion(service), path: service.prober.path };
-  const asked = Array.from(
-    { length: questionsPerEnvironment },
-    (_, index) => servers[index % servers.length]!,
-  );
-  return pMap(asked, ({ name }) => askOnce(drivers.server(service, name), question, patience), {
-    concurrency: questionsAtOnce,
-  });
-}
-
-async function askOnce(driver: ServerDriver, question: HealthQuestion, patience: Patience): Promise<Sample> {
-  try {
-    return await driver.probe(question, patience);
-  } catch (error) {
-    if (error instanceof Failure) return { kind: 'silent', because: error.message };
-    throw error;
-  }
-}
-
-const healthQuestion = ({ health }: Service): HealthQuestion => ({
-  path: health.path,
-  status: health.status,
-  timeoutMs: health.timeoutMs,
-});

@@ -16,7 +16,7 @@ export const identityQuestion = ({ publicAddress: { identify }, health }: Servic
 
 /** How the servers of an environment name themselves to visitors; a silent or unreachable one is left out. */
 export async function identitiesOf(
-  drivers: Drivers,
+  drivers: Pick<Drivers, 'server'>,
   service: Service,
   color: Color,
   patience: Patience,

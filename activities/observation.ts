@@ -10,6 +10,7 @@ import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
+import { handSwitchSince } from './hand-switch.js';
 import { observeMachines } from './machines.js';
 import { identitiesOf, identityQuestion } from './identity.js';
 import { patiently, pause } from './patience.js';
@@ -21,14 +22,20 @@ export const createObservationActivities = (drivers: Drivers) => ({
   /** Looks at the load balancer, at every server, and at the machines as their provider sees them. Reads only. A server that cannot be reached is part of the answer. */
   async observe(input: { readonly service: Service }): Promise<Observation> {
     return patiently(async (patience) => {
-      const [loadBalancer, servers, machines] = await Promise.all([
+      const [loadBalancer, servers, machines, handSwitch] = await Promise.all([
         observeLoadBalancer(drivers, input.service, patience),
         pMap(serversOf(input.service), (server) => look(drivers, input.service, server, patience), {
           concurrency: atOnce,
         }),
         observeMachines(drivers, input.service, patience),
+        handSwitchSince(drivers, input.service, patience),
       ]);
-      return { loadBalancer, servers, ...(machines.length > 0 ? { machines } : {}) };
+      return {
+        loadBalancer,
+        servers,
+        ...(machines.length > 0 ? { machines } : {}),
+        ...(handSwitch ? { handSwitch } : {}),
+      };
     });
   },
 

@@ -1,7 +1,5 @@
 import { Context, activityInfo, heartbeat } from '@temporalio/activity';
-import type { Color } from '../domain/color.js';
-import { Failure } from '../domain/failures.js';
-import { isServed, describeSample, type Verdict } from '../domain/health.js';
+import type { Verdict } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
 import type { Service } from '../domain/service.js';
 import type { Split } from '../domain/split.js';
@@ -17,7 +15,8 @@ import {
 } from '../domain/traffic.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { RouteReport } from '../drivers/load-balancers/driver.js';
-import { endedByWorkflow, patiently, pause } from './patience.js';
+import { endedByWorkflow, patiently } from './patience.js';
+import { proveTraffic, type TrafficProof } from './public-proof.js';
 
 export const createTrafficActivities = (drivers: Drivers) => ({
   /** Makes the load balancer send new traffic as `to` says, and proves it from the load balancer's own answers. */
@@ -42,39 +41,7 @@ export const createTrafficActivities = (drivers: Drivers) => ({
    * Fails with `TrafficNotMoved` when that does not happen in time.
    */
   async proveTraffic(input: TrafficProof): Promise<{ readonly toldApart: boolean }> {
-    return patiently(async (patience) => {
-      const deadlineAtMs = Date.now() + input.deadlineMs;
-      const toldApart =
-        input.identities.length > 0 && !input.identities.some((name) => input.others.includes(name));
-      const { url, identify } = input.service.publicAddress;
-      const question = {
-        path: toldApart ? identify.path : input.service.prober.path,
-        status: 200,
-        timeoutMs: input.service.prober.timeoutMs,
-        identityHeader: identify.header,
-      };
-      for (let good = 0, last = 'no answer'; good < inARow;) {
-        const sample = await drivers.prober.ask(url, question, patience);
-        const right =
-          isServed(sample) &&
-          (!toldApart || (sample.kind === 'answered' && input.identities.includes(sample.identity ?? '')));
-        good = right ? good + 1 : 0;
-        last =
-          sample.kind === 'answered' && isServed(sample)
-            ? `answered by "${sample.identity ?? 'nobody'}"`
-            : describeSample(sample);
-        patience.progress(`${good} of ${inARow} answers from ${input.color}`);
-        if (right) continue;
-        if (Date.now() > deadlineAtMs) {
-          throw new Failure(
-            'TrafficNotMoved',
-            `Cannot prove that ${url} is served by ${input.color}: the last answer was ${last}, needs ${inARow} in a row from ${input.identities.join(', ') || input.color}`,
-          );
-        }
-        await pause(200);
-      }
-      return { toldApart };
-    });
+    return patiently((patience) => proveTraffic(drivers, input, patience));
   },
 
   /**
@@ -89,17 +56,6 @@ export const createTrafficActivities = (drivers: Drivers) => ({
     return probeTraffic(drivers, input.service, input.judge);
   },
 });
-
-export interface TrafficProof {
-  readonly service: Service;
-  readonly color: Color;
-  /** How the servers of `color` name themselves, and how the others do. */
-  readonly identities: readonly string[];
-  readonly others: readonly string[];
-  readonly deadlineMs: number;
-}
-
-const inARow = 10;
 
 /** Windows that travel with the sum: enough for a baseline and for the last seconds. */
 const keptWindows = 60;

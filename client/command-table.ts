@@ -117,6 +117,12 @@ export const commands: readonly CommandEntry[] = [
     summary: 'settle a state that no deployment may start from',
     load: () => import('./commands/repair.js'),
   },
+  {
+    name: 'switch',
+    group: 'When something is wrong:',
+    summary: 'move the traffic by hand, with Temporal down',
+    load: () => import('./commands/switch.js'),
+  },
   { name: 'worker', group: 'Run:', summary: 'run a worker', load: () => import('./commands/worker.js') },
   {
     name: 'sandbox',

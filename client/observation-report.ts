@@ -5,6 +5,7 @@ import type {
   ServerObservation,
 } from '../domain/observation.js';
 import type { Complaint } from '../domain/failures.js';
+import { describeHandSwitch } from '../domain/hand-switch.js';
 import type { Plan } from '../domain/plan.js';
 import { describeMachine } from '../domain/machines.js';
 import { serversOf, type Service } from '../domain/service.js';
@@ -20,6 +21,7 @@ export const observationReport = (service: Service, observation: Observation): r
     ...observation.loadBalancer.targets.map((target) => ['load balancer', target] as const),
     ...observation.loadBalancer.staged.map((edit) => ['not published', edit] as const),
     ...wayBackRow(observation),
+    ...(observation.handSwitch ? [['by hand', describeHandSwitch(observation.handSwitch)] as const] : []),
   ]),
   ...columns(
     observation.servers.map((seen) => [

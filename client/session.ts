@@ -30,7 +30,7 @@ export async function inSession(
   const service = readService(options.config, options.destination);
   const temporal = await connectTemporal(options);
   const where = whereabouts(options);
-  const command = (words: string) => [`verdigris ${words}`, where].filter(Boolean).join(' ');
+  const command = commandWith(where);
   try {
     return await work({
       service,
@@ -47,8 +47,12 @@ export async function inSession(
   }
 }
 
+/** A command with these options behind its words. */
+export const commandWith = (where: string) => (words: string) =>
+  [`verdigris ${words}`, where].filter(Boolean).join(' ');
+
 /** The options that were given and that the next command needs too. */
-const whereabouts = (options: ServiceOptions): string =>
+export const whereabouts = (options: ServiceOptions): string =>
   [
     ...(options.config === defaultConfigurationFile ? [] : [`--config ${options.config}`]),
     ...(options.destination === defaultDestination ? [] : [`--destination ${options.destination}`]),

@@ -105,6 +105,20 @@ export async function connectTemporal(options: TemporalOptions = {}): Promise<Te
   };
 }
 
+/**
+ * Why nobody listens at Temporal's address, where that shows at once: gRPC waits for somebody to come, which costs seconds.
+ * A proxy may reach what is not reached from here, so that nothing is said then.
+ */
+export async function refusalAt(options: TemporalOptions): Promise<TemporalUnreachable | undefined> {
+  if (['grpc_proxy', 'https_proxy', 'http_proxy'].some((name) => process.env[name])) return undefined;
+  const { connectionOptions } = settingsOf(options);
+  const address = connectionOptions.address ?? 'localhost:7233';
+  const why = await whySilent(address);
+  return why === socketErrors['ECONNREFUSED']
+    ? new TemporalUnreachable(unreachableMessage(address, why))
+    : undefined;
+}
+
 function settingsOf(options: TemporalOptions): ReturnType<typeof loadClientConnectConfig> {
   const flags: Readonly<Record<string, string | undefined>> = {
     TEMPORAL_ADDRESS: options.address,

@@ -1,4 +1,5 @@
 import type { Color } from './color.js';
+import type { HandSwitch } from './hand-switch.js';
 import type { MachineObservation } from './machines.js';
 import type { Digest, ReleaseId, ServerName } from './names.js';
 import type { Split } from './split.js';
@@ -10,6 +11,8 @@ export interface Observation {
   readonly servers: readonly ServerObservation[];
   /** OVHcloud's view of the machines whose product the configuration names. */
   readonly machines?: readonly MachineObservation[];
+  /** A person moved the traffic without Temporal, and no run has ended since. */
+  readonly handSwitch?: HandSwitch;
 }
 
 /** What the load balancer says of itself. It is the source of truth for what is live. */

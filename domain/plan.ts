@@ -4,10 +4,11 @@ import { complaintsAboutBinaries, describeBinaries, warningsAboutBinaries } from
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
 import type { Complaint } from './failures.js';
 import { describeLeftBehind, mayBeLeftBehind, type LeftBehind } from './fleet.js';
+import { describeHandSwitch, explains } from './hand-switch.js';
 import { hashOf } from './hash.js';
 import { complaintsAboutMachines, describeMachines, warningsAboutMachines } from './machines.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
-import { factsOf, leftOutOf, type Observation, type ServerObservation } from './observation.js';
+import { factsOf, leftOutOf, liveColor, type Observation, type ServerObservation } from './observation.js';
 import { neighboursOf, rootByKey, type Server, type Service } from './service.js';
 import { describeSettings } from './settings.js';
 import { neededFor, shortage } from './space.js';
@@ -176,6 +177,12 @@ function complaintsAboutUnfit(
   return [{ failure: 'ReleaseUnfit', message }];
 }
 
+/** Nothing but its record tells of it: no run has compared, watched or promoted what is live now. */
+function warningsAboutHandSwitch({ handSwitch, loadBalancer }: Observation): readonly string[] {
+  if (!handSwitch || !explains(handSwitch, liveColor(loadBalancer))) return [];
+  return [`The last switch was made by hand, without Temporal: ${describeHandSwitch(handSwitch)}`];
+}
+
 function warningsAboutUnfit(
   { artifact, again, requestedBy }: DeploymentRequest,
   observation: Observation,
@@ -252,6 +259,7 @@ export function computePlan(
       leftBehind,
       ...(observation.machines ? { machines: describeMachines(observation.machines) } : {}),
       warnings: [
+        ...warningsAboutHandSwitch(observation),
         ...warningsAboutUnfit(request, observation),
         ...warningsOf(service, content, observation),
         ...leftBehind.map((left) => `Left behind: ${describeLeftBehind(left)}`),

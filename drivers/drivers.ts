@@ -1,3 +1,4 @@
+import type { HandSwitch } from '../domain/hand-switch.js';
 import type { ServerName } from '../domain/names.js';
 import type { SecretReference } from '../domain/secret.js';
 import type { Server, Service } from '../domain/service.js';
@@ -21,6 +22,8 @@ export interface Drivers {
     server: Server,
     reference: SecretReference,
   ): Promise<ConfigurationSecret>;
+  /** The newest switch that a person made without Temporal, where this machine has it on record. */
+  handSwitch(service: Service): Promise<HandSwitch | undefined>;
   readonly artifacts: ArtifactStore;
   readonly prober: TrafficProber;
 }

@@ -33,6 +33,22 @@ const mayImport: Readonly<
       'worker/ovh-keys',
     ],
   },
+  // What a person does while Temporal is down: the steps of a rollback with a worker's own drivers.
+  'client/commands/switch': {
+    modules: [
+      'ovh/api',
+      'drivers/hand-switches',
+      'drivers/load-balancers',
+      'drivers/patience',
+      'activities/public-proof',
+      'activities/comparison',
+      'activities/identity',
+      'worker/agents',
+      'worker/configuration',
+      'worker/drivers',
+      'worker/secrets',
+    ],
+  },
   'client/commands/demo': { modules: ['sandbox'] },
   // The sandbox uses the product from outside; to judge its load it uses the product's own prober and words.
   sandbox: { modules: ['domain', 'drivers/traffic', 'workflows/messages', 'configuration'] },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import type { Logger } from 'pino';
+import type { HandSwitch } from '../domain/hand-switch.js';
 import type { ServerName } from '../domain/names.js';
 import type { SecretReference } from '../domain/secret.js';
 import { serverNamed, serversOf, type OvhApiSettings, type Server, type Service } from '../domain/service.js';
@@ -9,6 +10,7 @@ import { createFileArtifacts } from '../drivers/artifacts/file.js';
 import { createHttpsArtifacts } from '../drivers/artifacts/https.js';
 import type { ArtifactStore } from '../drivers/artifacts/store.js';
 import type { Drivers } from '../drivers/drivers.js';
+import { HandSwitches, inShort } from '../drivers/hand-switches.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
@@ -33,12 +35,21 @@ export class WorkerDrivers implements Drivers {
   readonly #configuration: WorkerConfiguration;
   readonly #secrets: Secrets;
   readonly #log: Logger;
+  /** Told of every call of the OVHcloud API, beside the log. */
+  readonly #onCall: (call: OvhCall) => void;
   readonly #agents: Agents;
   readonly #ssh: SshConnections;
   /** One client per service and credential: it keeps the API's clock. */
   readonly #apis = new Map<string, Promise<OvhClient>>();
 
-  constructor(configuration: WorkerConfiguration, secrets: Secrets, agents: Agents, log: Logger) {
+  constructor(
+    configuration: WorkerConfiguration,
+    secrets: Secrets,
+    agents: Agents,
+    log: Logger,
+    onCall: (call: OvhCall) => void = () => undefined,
+  ) {
+    this.#onCall = onCall;
     this.#configuration = configuration;
     this.#secrets = secrets;
     this.#agents = agents;
@@ -86,6 +97,11 @@ export class WorkerDrivers implements Drivers {
     return createOvhMachines(await this.#api(service, settings.api));
   }
 
+  async handSwitch(service: Service): Promise<HandSwitch | undefined> {
+    const record = await new HandSwitches().last(service.id);
+    return record && inShort(record);
+  }
+
   /** Ends every connection. */
   close(): void {
     this.#ssh.close();
@@ -110,7 +126,10 @@ export class WorkerDrivers implements Drivers {
       ...('tokenUrl' in settings ? { tokenUrl: settings.tokenUrl } : {}),
       keys: await ovhKeys(settings, service.id, this.#secrets),
       rate: { perSecond: ovh.requestsPerSecond, burst: ovh.burst },
-      onCall: (call) => this.#logCall(service, call),
+      onCall: (call) => {
+        this.#logCall(service, call);
+        this.#onCall(call);
+      },
       ...(trust === undefined ? {} : { caFile: trust }),
     });
   }

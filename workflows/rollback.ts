@@ -2,6 +2,7 @@ import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { colors, otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
 import type { Complaint } from '../domain/failures.js';
+import { describeHandSwitch, explains } from '../domain/hand-switch.js';
 import type { Server } from '../domain/service.js';
 import type { ServerName } from '../domain/names.js';
 import { factsOf, leftOutOf, liveColor, type Observation } from '../domain/observation.js';
@@ -62,6 +63,7 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
   const old = otherColor(live);
   board.tell({ live, idle: old, split: allTo(live) });
   const complaints = [
+    ...complaintsAboutHandSwitch(run, live, observation),
     ...(await complaintsAboutRepeating(run, live)),
     ...complaintsAboutOld(run, old, observation),
   ];
@@ -96,6 +98,17 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
     notes: board.status.notes,
     tally: run.traffic.tally,
   };
+}
+
+/** Whoever was on call has gone back already; the other way is what they went away from. */
+function complaintsAboutHandSwitch(
+  { service, rollback }: Run,
+  live: Color,
+  { handSwitch }: Observation,
+): readonly Complaint[] {
+  if (!handSwitch || !explains(handSwitch, live) || rollback?.force) return [];
+  const message = `Cannot roll back "${service.id}": it was switched to ${live} by hand, without Temporal (${describeHandSwitch(handSwitch)}), and ${live} serves since; the other way is where that came from\n  if that is meant: verdigris rollback --force`;
+  return [{ failure: 'StateUnclear', message }];
 }
 
 /** Whoever asks twice at night wants to be where the first time led, not back again. */

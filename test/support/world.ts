@@ -7,6 +7,7 @@ import { createActivities } from '../../activities/index.js';
 import type { Color } from '../../domain/color.js';
 import type { DeploymentRequest, Message, Outcome, Status } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
+import type { HandSwitch } from '../../domain/hand-switch.js';
 import { hashOf } from '../../domain/hash.js';
 import type { Binaries } from '../../domain/library-search.js';
 import { Secret, type SecretReference } from '../../domain/secret.js';
@@ -50,6 +51,8 @@ export class World {
   readonly publicAddress = new InMemoryPublicAddress();
   /** What names of secrets resolve to. */
   readonly secrets = new Map<string, string>();
+  /** What a person did without Temporal. */
+  handSwitch: HandSwitch | undefined;
   readonly client: Client;
   readonly #connection: Connection;
   readonly #drivers: Drivers;
@@ -73,6 +76,7 @@ export class World {
       server: (service, server) => this.servers.driver(serverIn(service, server)),
       machines: () => Promise.resolve(this.machines),
       artifacts: this.artifacts,
+      handSwitch: () => Promise.resolve(this.handSwitch),
       configurationSecret: (_service, _server, reference) => this.#secret(reference),
       prober: createInMemoryProber(this.publicAddress, { windowMs: 50 }),
     };

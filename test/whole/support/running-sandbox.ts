@@ -30,24 +30,34 @@ export interface RunningSandboxOptions extends Pick<SandboxOptions, 'serversPerE
   readonly secrets?: Readonly<Record<string, string>>;
   /** What people had before: greeter 1.0.0 on blue, put there by hand, unless told. */
   readonly before?: 'by hand' | 'nothing';
+  /** The address of a Temporal of the test's own; the test run's, unless told. */
+  readonly temporal?: string;
 }
 
 /** A sandbox with real workers, and everything that tests ask of it. */
 export class RunningSandbox extends RunningService {
   readonly sandbox: Sandbox;
 
-  private constructor(sandbox: Sandbox, connection: Connection) {
+  private constructor(sandbox: Sandbox, connection: Connection, temporal: string) {
     const { directory } = sandbox;
     const close = async () => {
       await sandbox.close();
       await removeSandbox(directory);
     };
-    super({ ...sandbox, address: '127.0.0.1', close }, connection);
+    super({ ...sandbox, address: '127.0.0.1', close }, connection, temporal);
     this.sandbox = sandbox;
   }
 
   static async start(options: RunningSandboxOptions = {}): Promise<RunningSandbox> {
-    const { settings = {}, before = 'by hand', behaviour = {}, trust = '', secrets = {}, ...rest } = options;
+    const {
+      settings = {},
+      before = 'by hand',
+      behaviour = {},
+      trust = '',
+      secrets = {},
+      ...others
+    } = options;
+    const { temporal = inject('temporalAddress'), ...rest } = others;
     const sandbox = await startSandbox({
       ...rest,
       directory: await mkdtemp(join(tmpdir(), 'verdigris-whole-')),
@@ -57,8 +67,8 @@ export class RunningSandbox extends RunningService {
     });
     await appendFile(sandbox.api.caFile, trust);
     await addSecrets(sandbox, secrets);
-    const connection = await Connection.connect({ address: inject('temporalAddress') });
-    const running = new RunningSandbox(sandbox, connection);
+    const connection = await Connection.connect({ address: temporal });
+    const running = new RunningSandbox(sandbox, connection, temporal);
     if (before === 'by hand') await running.runByHand('blue', '1.0.0');
     return running;
   }

@@ -69,14 +69,17 @@ export interface Site extends Pick<
 export class RunningService {
   readonly service: Service;
   readonly client: Client;
+  /** Where Temporal is: of the test run, unless told. */
+  readonly temporal: string;
   readonly taskQueue: string;
   readonly workerLog: string;
   protected readonly site: Site;
   readonly #connection: Connection;
   readonly #workers: WorkerProcess[] = [];
 
-  constructor(site: Site, connection: Connection) {
+  constructor(site: Site, connection: Connection, temporal: string = inject('temporalAddress')) {
     requireCompiled();
+    this.temporal = temporal;
     this.site = site;
     this.service = readService(site.serviceFile);
     this.taskQueue = this.service.name;
@@ -95,7 +98,7 @@ export class RunningService {
   async startWorker(): Promise<WorkerProcess> {
     const worker = await WorkerProcess.start({
       workerFile: this.site.workerFile,
-      address: inject('temporalAddress'),
+      address: this.temporal,
       taskQueue: this.taskQueue,
       logFile: this.workerLog,
     });
@@ -124,6 +127,12 @@ export class RunningService {
       env: { CI: '', NO_COLOR: '1' },
     });
     return { exitCode, output: all };
+  }
+
+  /** As whoever is on call does while Temporal is down, with a worker's file. */
+  switchByHand(color: Color, more: readonly string[] = []): Promise<Finished> {
+    const words = ['switch', color, '--without-temporal', '--yes', '--worker-config', this.site.workerFile];
+    return this.verdigris([...words, ...more]);
   }
 
   /** Starts a deployment; the one that is open, if there is one, makes it fail. */
@@ -273,8 +282,7 @@ export class RunningService {
   }
 
   get #whereabouts(): readonly string[] {
-    const address = inject('temporalAddress');
-    return ['--config', this.site.serviceFile, '--address', address, '--task-queue', this.taskQueue];
+    return ['--config', this.site.serviceFile, '--address', this.temporal, '--task-queue', this.taskQueue];
   }
 
   /** The steps in flight, as Temporal knows them: what a test that waits in vain waits for. */

@@ -1,0 +1,42 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startDataPlane } from '../../../sandbox/data-plane/embedded-data-plane.js';
+import { startHaproxy } from '../../../sandbox/data-plane/haproxy-data-plane.js';
+import { switchThereAndBack, type CarryingDataPlane } from './switching-under-load.js';
+
+const requestsPerSecond = 500;
+
+async function expectNothingLost(dataPlane: CarryingDataPlane, switches: number): Promise<void> {
+  const { control, tally, tookMs, streams } = await switchThereAndBack(dataPlane, {
+    switches,
+    requestsPerSecond,
+    atLeastRequests: 10 * requestsPerSecond,
+    controlMs: 1_500,
+  });
+  const lostBefore = control.failed + control.streams.cut;
+  expect(lostBefore, `void: the control has lost requests too (${JSON.stringify(control)})`).toBe(0);
+
+  expect(tookMs.length).toBeGreaterThanOrEqual(switches);
+  expect(tally.failed + tally.streams.cut, JSON.stringify(tally)).toBe(0);
+  // Whatever the machine kept it from sending is unobserved; in what it observed the rate was really there.
+  expect(tally.sent).toBeGreaterThanOrEqual(10 * requestsPerSecond);
+  expect(tally.sent / (tally.observedMs / 1_000)).toBeGreaterThan(0.95 * requestsPerSecond);
+  for (const { from, body } of streams) expect(body).toBe(`begun on ${from}, ended on ${from}`);
+  expect(new Set(streams.map(({ from }) => from)).size).toBe(2);
+}
+
+test('50 switches there and back under 500 requests a second lose none, and open streams end where they began', () =>
+  expectNothingLost(startDataPlane(), 50));
+
+const isHere = spawnSync('haproxy', ['-v']).status === 0;
+
+describe.skipIf(!isHere && !process.env['VERDIGRIS_DEMAND_ALL'])('HAProxy', () => {
+  test('15 reloads there and back under 500 requests a second lose none, and open streams end where they began', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'verdigris-switching-'));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    await expectNothingLost(startHaproxy({ directory }), 15);
+  });
+});

@@ -1,0 +1,168 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { otherColor, type Color } from '../../../domain/color.js';
+import { SecretName, ServerName } from '../../../domain/names.js';
+import { Secret } from '../../../domain/secret.js';
+import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import { allTo } from '../../../domain/split.js';
+import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { endless } from '../../../drivers/patience.js';
+import { createOvhApi } from '../../../ovh/api.js';
+import { provision } from '../../../sandbox/control-panel.js';
+import type { DataPlane } from '../../../sandbox/data-plane/data-plane.js';
+import { startLoad, type LoadTally } from '../../../sandbox/load.js';
+import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
+import type { Place } from '../../../sandbox/settings.js';
+import { ask } from '../../sandbox/load.js';
+import { program, until, type Program } from '../../sandbox/program.js';
+
+/** Something that carries what the emulated API publishes. */
+export interface CarryingDataPlane extends DataPlane {
+  portOf(frontendId: number): number;
+  close(): Promise<void>;
+}
+
+export interface SwitchingOptions {
+  readonly switches: number;
+  readonly requestsPerSecond: number;
+  /** The load goes on, and so do the switches, until it has sent as many. */
+  readonly atLeastRequests: number;
+  /** How long the same load runs before, without any switch. */
+  readonly controlMs: number;
+}
+
+export interface Switched {
+  /** What visitors saw without any switch. What fails there is nobody's doing, and voids the rest. */
+  readonly control: LoadTally;
+  readonly tally: LoadTally;
+  /** What each switch took, from the first call to the proof. */
+  readonly tookMs: readonly number[];
+  /** For each stream that was open during a switch: where it was begun, and what came of it. */
+  readonly streams: readonly { readonly from: Color; readonly body: string }[];
+}
+
+/** Two programs behind an emulated OVHcloud Load Balancer, and the real driver that sends the traffic there and back under load. */
+export async function switchThereAndBack(
+  dataPlane: CarryingDataPlane,
+  { switches, requestsPerSecond, atLeastRequests, controlMs }: SwitchingOptions,
+): Promise<Switched> {
+  const programs = { blue: await streaming('blue'), green: await streaming('green') };
+  const emulator = await startOvhApi({ dataPlane, behaviour: { todoMs: 5, doingMs: 40 } });
+  const places = [programs.blue, programs.green].map(placeOf);
+  const ids = await provision(emulator, places);
+  const keys = {
+    applicationKey: new Secret(emulator.credentials.applicationKey),
+    applicationSecret: new Secret(emulator.credentials.applicationSecret),
+    consumerKey: new Secret(emulator.credentials.consumerKey),
+  };
+  const rate = { perSecond: 10_000, burst: 10_000 };
+  const api = createOvhApi({ endpoint: emulator.url, caFile: emulator.caFile, keys, rate });
+  const settings = settingsOf(emulator.url, emulator.serviceName, ids);
+  const driver = createOvhIplb({ api, settings, servers: places.map(serverOf) });
+  const port = dataPlane.portOf(ids.frontend);
+  const load = () =>
+    startLoad({
+      url: `http://127.0.0.1:${port}`,
+      requestsPerSecond,
+      streamPath: '/slowly',
+      timeoutMs: 20_000,
+    });
+
+  try {
+    const quiet = load();
+    await sleep(controlMs);
+    const control = await quiet.stop();
+
+    const tookMs: number[] = [];
+    const streams: Switched['streams'][number][] = [];
+    const busy = load();
+    let live: Color = 'blue';
+    const answered = (): number => programs.blue.requests() + programs.green.requests();
+    const before = answered();
+    while (tookMs.length < switches || answered() - before < 1.1 * atLeastRequests) {
+      const stream = ask(port, { path: '/stream' });
+      const open = programs[live];
+      await until(() => open.waiting() > 0);
+      const beganAtMs = performance.now();
+      const to = otherColor(live);
+      const { objects } = await driver.observe(endless);
+      await driver.route({ to: allTo(to), expected: objects, purpose: 'forward', leaveOut: [] }, endless);
+      tookMs.push(performance.now() - beganAtMs);
+      open.finish();
+      streams.push({ from: live, body: (await stream).body });
+      live = to;
+    }
+    return { control, tally: await busy.stop(), tookMs, streams };
+  } finally {
+    api.close();
+    await emulator.close();
+    await dataPlane.close();
+    await Promise.all([programs.blue.stop(), programs.green.stop()]);
+  }
+}
+
+interface Streaming extends Program {
+  /** Streams that wait to be finished. */
+  waiting(): number;
+  finish(): void;
+}
+
+/** A program that tells its name at once, slowly, or in a stream that ends when it is told to. */
+async function streaming(name: Color): Promise<Streaming> {
+  const open: (() => void)[] = [];
+  const started = await program(name, ({ url }, response) => {
+    if (url === '/stream') {
+      response.write(`begun on ${name}, `);
+      open.push(() => response.end(`ended on ${name}`));
+    } else if (url === '/slowly') {
+      response.write(name);
+      setTimeout(() => response.end(name), 500);
+    } else response.end(name);
+  });
+  return {
+    ...started,
+    waiting: () => open.length,
+    finish: () => {
+      for (const end of open.splice(0)) end();
+    },
+  };
+}
+
+const placeOf = ({ name, port }: Program): Place => ({
+  name: `${name}-1`,
+  color: name as Color,
+  address: '127.0.0.1',
+  port,
+  directory: '/srv/program',
+  hostKey: '',
+  ssh: { host: '127.0.0.1', port: 22 },
+});
+
+const serverOf = ({ name, color, address, port, directory }: Place): Server => ({
+  name: ServerName(name),
+  color,
+  address,
+  port,
+  unit: 'program.service',
+  directory,
+  probe: { address, port },
+  connection: { driver: 'in-memory', world: 'programs' },
+});
+
+function settingsOf(
+  endpoint: string,
+  serviceName: string,
+  { frontend, stagingFrontend, farms }: Awaited<ReturnType<typeof provision>>,
+): OvhIplbSettings {
+  const secret = { secret: SecretName('unused') };
+  return {
+    driver: 'ovh-iplb',
+    api: { endpoint, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+    serviceName,
+    protocol: 'http',
+    frontends: [frontend],
+    stagingFrontend,
+    farms,
+    refreshDeadlineMs: 30_000,
+  };
+}
