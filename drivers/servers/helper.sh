@@ -84,7 +84,8 @@ observe() {
   say connections "$(connections | grep -c '')"
   say freeKilobytes "$(free_kilobytes)"
   say freeInodes "$(free_inodes)"
-  say token "$(stored_token)"
+  read_token
+  say token "$seen"
   tell_platform
 }
 
@@ -322,8 +323,9 @@ commit_switch() {
   fi
   relabel "$releases/$1"
   point_current_to "$1"
+  # Without a daemon-reload of its own: that one costs more than all the rest.
+  if is_base_ours; then systemctl enable --no-reload "$unit" >/dev/null 2>&1 || say note "$unit could not be enabled"; fi
   must systemctl daemon-reload
-  if is_base_ours; then systemctl enable "$unit" >/dev/null 2>&1 || say note "$unit could not be enabled"; fi
   # From here on whatever runs under the unit is the new release, whoever started it.
   mark_change "starting $1"
   note_in_journal "starts $1"
@@ -431,7 +433,7 @@ locked() {
 # Refuses an executor that was overtaken, and remembers the newest.
 fence() {
   need_token
-  seen=$(stored_token)
+  read_token
   if expr "x$token" \< "x$seen" >/dev/null; then refuse_overtaken; fi
   [ "$token" != "$seen" ] || return 0
   printf '%s\n' "$token" >"$state/token.new" || fail_writing "$state/token.new"
@@ -441,7 +443,7 @@ fence() {
 
 # Nobody newer has been here since `fence`.
 guard() {
-  seen=$(stored_token)
+  read_token
   [ "$seen" = "$token" ] || refuse_overtaken
 }
 
@@ -449,8 +451,10 @@ refuse_overtaken() {
   fail ExecutorFenced "a newer executor ($seen) was here, and this one is $token"
 }
 
-stored_token() {
-  [ ! -f "$state/token" ] || cat "$state/token"
+# Sets `seen`; empty where nobody has been yet.
+read_token() {
+  seen=
+  [ ! -f "$state/token" ] || read -r seen <"$state/token"
 }
 
 # --- Releases -------------------------------------------------------------------------------------
@@ -657,8 +661,8 @@ place_files() {
 # Who the program will run as: as its release says in $1, else as the unit does; empty for root.
 unit_user() {
   as=${policy_user:-$(sed -n 's/^[[:blank:]]*User[[:blank:]]*=[[:blank:]]*//p' "$1" | tail -n 1)}
-  [ -n "$as" ] || as=$(systemctl show "$unit" -p User 2>/dev/null | sed -n 's/^User=//p')
-  printf '%s' "$as"
+  [ -n "$unit_load" ] || look_at_unit
+  printf '%s' "${as:-$unit_as}"
 }
 
 give_to_program() {
@@ -747,8 +751,8 @@ program_user() {
 
 look_at_unit() {
   unit_load=not-found unit_state=inactive unit_sub=dead unit_pid=0 unit_started=0 unit_restarts=0
-  unit_result=success unit_reload=no unit_fragment='' unit_drop_ins='' unit_status='' unit_since=''
-  shown=$(systemctl show "$unit" -p LoadState,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp,FragmentPath,DropInPaths,ExecMainStatus 2>&1) ||
+  unit_result=success unit_reload=no unit_fragment='' unit_drop_ins='' unit_status='' unit_since='' unit_as=''
+  shown=$(systemctl show "$unit" -p LoadState,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp,FragmentPath,DropInPaths,ExecMainStatus,User 2>&1) ||
     fail CommandFailed "systemctl show says: $shown"
   while IFS= read -r line; do
     value=${line#*=}
@@ -765,6 +769,7 @@ look_at_unit() {
       FragmentPath) unit_fragment=$value ;;
       DropInPaths) unit_drop_ins=$value ;;
       ExecMainStatus) unit_status=$value ;;
+      User) unit_as=$value ;;
     esac
   done <<EOF_SHOWN
 $shown
@@ -838,7 +843,7 @@ forget_unit() {
   rm -f "$drop_in"
   rmdir "$unit_directory/$unit.d" 2>/dev/null
   if is_base_ours; then
-    systemctl disable "$unit" >/dev/null 2>&1
+    systemctl disable --no-reload "$unit" >/dev/null 2>&1
     rm -f "$base"
   fi
   must systemctl daemon-reload
@@ -874,8 +879,8 @@ start_unit() {
   systemctl reset-failed "$unit" >/dev/null 2>&1
   began=$(date +%s)
   complaint=$(systemctl start "$unit" 2>&1) || fail_start "$1" "$complaint"
-  steady=0 steady_pid=none tries=50
-  while [ "$steady" -lt 3 ]; do
+  steady=0 steady_pid=none tries=33
+  while [ "$steady" -lt 2 ]; do
     look_at_unit
     case $unit_state/$unit_sub in
       active/*) [ "$steady_pid" = none ] || [ "$steady_pid" = "$unit_pid" ] || fail_start "$1" 'the program was started again' ;;
@@ -886,7 +891,7 @@ start_unit() {
     fi
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || fail_start "$1" "the unit is $unit_state ($unit_sub) after 10 s, needs active"
-    [ "$steady" -ge 3 ] || pause_ms 200
+    [ "$steady" -ge 2 ] || pause_ms 300
   done
 }
 
@@ -996,10 +1001,13 @@ be_gentle() {
 
 # Runs a command that gets neither much memory nor much of the page cache, by a scope of its own where systemd can be asked.
 bounded() {
-  if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null &&
-    systemd-run --quiet --scope -p MemoryMax="${bounded_megabytes}M" true 2>/dev/null </dev/null; then
-    systemd-run --quiet --scope -p MemoryMax="${bounded_megabytes}M" -p CPUWeight=10 -p IOWeight=10 "$@"
-    return
+  if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && command -v systemd-run >/dev/null; then
+    # The mark tells a command that failed from a scope that there cannot be.
+    # shellcheck disable=SC2016 # The inner shell expands it.
+    systemd-run --quiet --scope -p MemoryMax="${bounded_megabytes}M" -p CPUWeight=10 -p IOWeight=10 \
+      sh -c ': >"$0" && exec "$@"' "$incoming/bounded" "$@" 2>"$incoming/complaint"
+    bounded_status=$?
+    [ ! -e "$incoming/bounded" ] || { cat "$incoming/complaint" >&2 && return "$bounded_status"; }
   fi
   (
     # shellcheck disable=SC3045 # Every shell that it has to run under has it; one that has not goes on without.
@@ -1042,7 +1050,7 @@ tell_platform() {
   machine=$(uname -m)
   say platform.machine "$machine"
   say platform.bits "$(getconf LONG_BIT 2>/dev/null)"
-  say platform.system "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | tr -d '"')"
+  say platform.system "$(system_name)"
   glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null)
   say platform.glibc "${glibc#glibc }"
   for file in /lib/ld-*.so* /lib64/ld-*.so*; do
@@ -1050,15 +1058,33 @@ tell_platform() {
   done
   for file in "/usr/lib/$machine-linux-gnu/libstdc++.so.6" /usr/lib64/libstdc++.so.6 /usr/lib/libstdc++.so.6; do
     [ -r "$file" ] || continue
-    say platform.glibcxx "$(highest_version GLIBCXX "$file")"
-    say platform.cxxabi "$(highest_version CXXABI "$file")"
+    highest_versions "$file"
     return
   done
 }
 
-# The highest version of a family that is named in a library.
-highest_version() {
-  grep -a -o "$1_[0-9][0-9.]*[0-9]" "$2" | sed "s/^$1_//" | sort -t . -k 1,1n -k 2,2n -k 3,3n | tail -n 1
+system_name() {
+  [ -r /etc/os-release ] || return 0
+  while IFS='=' read -r key name; do
+    [ "$key" = PRETTY_NAME ] || continue
+    name=${name#\"}
+    printf '%s' "${name%\"}"
+    return
+  done </etc/os-release
+}
+
+# Tells the highest version of each family of symbols that is named in the C++ library.
+highest_versions() {
+  grep -a -o -E '(GLIBCXX|CXXABI)_[0-9][0-9.]*[0-9]' "$1" | awk -F _ '
+    {
+      split($2, part, ".")
+      rank = (part[1] * 1000 + part[2]) * 1000 + part[3]
+      if (rank > best[$1]) { best[$1] = rank; highest[$1] = $2 }
+    }
+    END {
+      print "platform.glibcxx=" highest["GLIBCXX"]
+      print "platform.cxxabi=" highest["CXXABI"]
+    }'
 }
 
 uptime_ms() {
@@ -1096,7 +1122,7 @@ read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' loader='' unit_conf='' keep=0
   needs_kilobytes=0 needs_inodes=0 files=0 shared=''
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
-  policy_user='' policy_group='' neighbours='' lingering=refuse killed=no cut=0 waited_ms=0
+  policy_user='' policy_group='' unit_load='' neighbours='' lingering=refuse killed=no cut=0 waited_ms=0
   for word in "$@"; do
     value=${word#*=}
     case ${word%%=*} in

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Init } from './init.js';
 import { recentLines } from './journalctl.js';
+import { loadUnit } from './loaded-unit.js';
 import { timestamp } from './moment.js';
 import { processName } from './session.js';
 import type { Terminal } from './terminal.js';
@@ -240,9 +241,9 @@ async function enableVerb(call: Call): Promise<number> {
     return 1;
   }
   // A real one reads the files itself, so that what was edited counts, and makes systemd read them too.
-  init.reload();
+  if (options['no-reload'] !== true) init.reload();
   for (const unit of units) {
-    const said = enable(init.unitDirectory, unit.name, unit.loaded);
+    const said = enable(init.unitDirectory, unit.name, loadUnit(init.unitDirectory, unit.name));
     if (options.quiet !== true) terminal.err(said.map((line) => `${line}\n`).join(''));
   }
   return options.now === true ? jobs({ ...call, verb: 'start' }, (unit) => unit.start()) : 0;
@@ -254,7 +255,7 @@ async function disableVerb(call: Call): Promise<number> {
     const said = disable(init.unitDirectory, init.unit(name).name);
     if (options.quiet !== true) terminal.err(said.map((line) => `${line}\n`).join(''));
   }
-  init.reload();
+  if (options['no-reload'] !== true) init.reload();
   return options.now === true ? jobs({ ...call, verb: 'stop' }, (unit) => unit.stop()) : 0;
 }
 

@@ -204,7 +204,7 @@ export class RunningService {
     );
   }
 
-  async until(test: (status: Status) => boolean, patienceMs = 90_000): Promise<Status> {
+  async until(test: (status: Status) => boolean, patienceMs = 90_000, everyMs = 50): Promise<Status> {
     const deadlineAtMs = Date.now() + patienceMs;
     let last: unknown;
     for (;;) {
@@ -217,7 +217,7 @@ export class RunningService {
       }
       if (status?.stage === 'ended')
         throw new Error(`it has ended before what was waited for: ${JSON.stringify(status.outcome)}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
     }
   }
 
