@@ -1,7 +1,7 @@
-import type { Agents } from './agents.js';
 import type { Answer, Call } from './call.js';
 import type { OvhEndpoint } from './endpoint.js';
 import type { OvhError } from './error.js';
+import type { Carrier } from './own-call.js';
 
 /** How one credential makes calls. What it needs first (the API's clock, a token) it fetches and keeps. */
 export interface Access {
@@ -14,9 +14,8 @@ export interface Access {
 }
 
 /** What an access works with. */
-export interface Line {
+export interface Line extends Carrier {
   readonly endpoint: OvhEndpoint;
-  readonly agents: Agents;
   /** How long clock and token may be waited for. */
   readonly deadlineMs: number;
   /** Makes one exchange when its turn has come, and writes it down. */

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import type { Access, Line } from './access.js';
 import { Agents } from './agents.js';
 import { ApplicationAccess } from './application-access.js';
@@ -7,9 +6,11 @@ import { ovhEndpoint } from './endpoint.js';
 import { OvhError, type OvhMethod } from './error.js';
 import { withoutSecrets } from './journal.js';
 import { fingerprintOf, revealed, type OvhKeys } from './keys.js';
-import { pause, politeRate, rateLimitOf, type Rate, type RateLimit } from './rate-limit.js';
+import type { Transport } from './own-call.js';
+import { politeRate, rateLimitOf, type Rate, type RateLimit } from './rate-limit.js';
 import { serverTime } from './server-time.js';
 import { ServiceAccountAccess } from './service-account-access.js';
+import { realTime, type Time } from './time.js';
 
 export type { OvhKeys } from './keys.js';
 
@@ -46,6 +47,9 @@ export interface OvhApiOptions {
   /** One attempt of a read; no further attempt is made after twice that time. */
   readonly readDeadlineMs?: number;
   readonly writeDeadlineMs?: number;
+  readonly time?: Time;
+  /** Carries calls instead of TLS and the npm package `ovh`, to an emulator in this process. */
+  readonly transport?: Transport;
   /** Told after every call. */
   readonly onCall?: (call: OvhCall) => void;
 }
@@ -76,6 +80,7 @@ const longestBackOffMs = 10_000;
 class Client implements OvhClient {
   readonly host: string;
   readonly #agents: Agents;
+  readonly #time: Time;
   readonly #limit: RateLimit;
   readonly #line: Line;
   readonly #access: Access;
@@ -87,14 +92,17 @@ class Client implements OvhClient {
     const endpoint = ovhEndpoint(options.endpoint, options.tokenUrl);
     const keys = revealed(options.keys);
     this.host = endpoint.host;
+    this.#time = options.time ?? realTime;
     this.#agents = new Agents(options.caFile);
-    this.#limit = rateLimitOf(fingerprintOf(endpoint, keys), options.rate ?? politeRate);
+    this.#limit = rateLimitOf(fingerprintOf(endpoint, keys), options.rate ?? politeRate, this.#time);
     this.#readDeadlineMs = options.readDeadlineMs ?? 60_000;
     this.#writeDeadlineMs = options.writeDeadlineMs ?? 180_000;
     this.#onCall = options.onCall ?? (() => undefined);
     this.#line = {
       endpoint,
       agents: this.#agents,
+      time: this.#time,
+      transport: options.transport,
       deadlineMs: this.#readDeadlineMs,
       told: (call, act) => this.#told(call, act),
     };
@@ -150,15 +158,15 @@ class Client implements OvhClient {
 
   /** Repeats what changes nothing until it works, says no for good, or has taken twice as long as one call may. */
   async #patiently<Result>(signal: AbortSignal | undefined, act: () => Promise<Result>): Promise<Result> {
-    const endMs = performance.now() + 2 * this.#readDeadlineMs;
+    const endMs = this.#time.nowMs() + 2 * this.#readDeadlineMs;
     for (let attempt = 1; ; attempt++) {
       try {
         return await act();
       } catch (error) {
         if (!(error instanceof OvhError) || !error.passing || attempt >= readAttempts) throw error;
         const backOffMs = error.retryAfterMs ?? firstBackOffMs * 2 ** (attempt - 1) * (0.5 + Math.random());
-        if (performance.now() + backOffMs > endMs || backOffMs > longestBackOffMs) throw error;
-        await pause(backOffMs, signal);
+        if (this.#time.nowMs() + backOffMs > endMs || backOffMs > longestBackOffMs) throw error;
+        await this.#time.sleep(backOffMs, signal);
       }
     }
   }
@@ -176,12 +184,12 @@ class Client implements OvhClient {
 
   async #told(call: Call, act: () => Promise<Answer>): Promise<Answer> {
     await this.#limit.turn(call.signal);
-    const startedAtMs = performance.now();
+    const startedAtMs = this.#time.nowMs();
     const tell = (how: Pick<OvhCall, 'status' | 'queryId' | 'error'>): void =>
       this.#onCall({
         method: call.method,
         path: withoutQuery(call.path),
-        tookMs: performance.now() - startedAtMs,
+        tookMs: this.#time.nowMs() - startedAtMs,
         ...(call.body ? { sent: withoutSecrets(call.body) } : {}),
         ...how,
       });

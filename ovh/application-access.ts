@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import ovh, { type OvhPackageClient } from 'ovh';
 import type { Access, Line } from './access.js';
 import { withoutQuery, type Answer, type Call } from './call.js';
@@ -31,13 +30,13 @@ export class ApplicationAccess implements Access {
   }
 
   async call(call: Call): Promise<Answer> {
-    const { endpoint, agents, told } = this.#line;
+    const { endpoint, time, transport, told } = this.#line;
     const clock = await this.#synced(call);
     return told(call, () => {
-      if (!needsOwnCall(call)) return callThroughPackage(clock.client, agents, call);
-      const timestamp = Math.round(Date.now() / 1_000) + clock.offset;
+      if (!transport && !needsOwnCall(call)) return callThroughPackage(clock.client, this.#line, call);
+      const timestamp = Math.round(time.epochMs() / 1_000) + clock.offset;
       const destination = { ...endpoint, path: targetAt(endpoint, call.path) };
-      return callDirectly(destination, agents, call, signedBy(this.#keys, timestamp));
+      return callDirectly(destination, this.#line, call, signedBy(this.#keys, timestamp));
     });
   }
 
@@ -48,7 +47,7 @@ export class ApplicationAccess implements Access {
 
   async #synced({ method, path, signal }: Call): Promise<Clock> {
     const known = this.#clock ? await this.#clock.catch(() => undefined) : undefined;
-    if (known && performance.now() - known.setAtMs < resyncEveryMs) return known;
+    if (known && this.#line.time.nowMs() - known.setAtMs < resyncEveryMs) return known;
     const sync = this.#sync(signal);
     this.#clock = sync;
     try {
@@ -67,9 +66,11 @@ export class ApplicationAccess implements Access {
   }
 
   async #sync(signal: AbortSignal | undefined): Promise<Clock> {
+    const { endpoint, time } = this.#line;
+    const { host, port, basePath } = endpoint;
     const seconds = await serverTime(this.#line, signal);
-    const offset = seconds - Math.round(Date.now() / 1_000);
-    const { host, port, basePath } = this.#line.endpoint;
+    const offset = seconds - Math.round(time.epochMs() / 1_000);
+
     const { applicationKey, applicationSecret, consumerKey } = this.#keys;
     const client = ovh({
       appKey: applicationKey,
@@ -81,7 +82,7 @@ export class ApplicationAccess implements Access {
     });
     // Not given to the constructor: it takes 0 for unknown.
     client.apiTimeDiff = offset;
-    return { offset, setAtMs: performance.now(), client };
+    return { offset, setAtMs: time.nowMs(), client };
   }
 }
 

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from 'node:util';
 import { OvhError, saidBy, type OvhErrorFacts, type OvhMethod, type OvhTrouble } from './error.js';
+import type { Time } from './time.js';
 import type { Exchange } from './wire.js';
 
 export interface Call {
@@ -27,6 +28,7 @@ export interface Answer {
 export async function withDeadline(
   { method, path, deadlineMs, signal }: Call,
   exchange: Exchange,
+  time: Time,
   send: () => PromiseLike<Answer>,
 ): Promise<Answer> {
   signal?.throwIfAborted();
@@ -39,11 +41,11 @@ export async function withDeadline(
       };
       const trouble = (trouble: OvhTrouble, message: string): OvhError =>
         new OvhError({ trouble, method, path: withoutQuery(path), message, ...seen(exchange) });
-      const timer = setTimeout(
+      time.sleep(deadlineMs, stop.signal).then(
         () => giveUp(trouble('late', `no answer within ${deadlineMs / 1_000} s`)),
-        deadlineMs,
+        // It has ended in time.
+        () => undefined,
       );
-      stop.signal.addEventListener('abort', () => clearTimeout(timer));
       signal?.addEventListener('abort', () => giveUp(signal.reason), { signal: stop.signal });
       exchange.onCut = () => giveUp(trouble('cut', 'the answer broke off'));
       send().then(resolve, reject);

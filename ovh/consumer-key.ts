@@ -4,6 +4,7 @@ import { Agents } from './agents.js';
 import type { Call } from './call.js';
 import { ovhEndpoint, targetAt } from './endpoint.js';
 import { OvhError } from './error.js';
+import { realTime } from './time.js';
 import { value } from './keys.js';
 import { callDirectly } from './own-call.js';
 import type { Right } from './rights.js';
@@ -44,9 +45,14 @@ export async function requestConsumerKey(wanted: {
   const agents = new Agents(wanted.caFile);
   try {
     const destination = { ...endpoint, path: targetAt(endpoint, call.path) };
-    const { body, status, queryId } = await callDirectly(destination, agents, call, () => ({
-      'X-Ovh-Application': applicationKey,
-    }));
+    const { body, status, queryId } = await callDirectly(
+      destination,
+      { agents, time: realTime, transport: undefined },
+      call,
+      () => ({
+        'X-Ovh-Application': applicationKey,
+      }),
+    );
     const requested = Requested.safeParse(body);
     if (requested.success) return requested.data;
     const message = 'answered something in which there is no consumer key';

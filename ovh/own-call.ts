@@ -1,13 +1,28 @@
 import https from 'node:https';
 import type { Agents } from './agents.js';
 import { broken, judged, withDeadline, type Answer, type Call } from './call.js';
-import { Exchange } from './wire.js';
+import type { Time } from './time.js';
+import { Exchange, type Response } from './wire.js';
 
 /** Where one call goes. `path` is whole, with base path and query. */
 export interface Destination {
   readonly host: string;
   readonly port: number;
   readonly path: string;
+}
+
+/** What carries calls. */
+export interface Carrier {
+  readonly agents: Agents;
+  readonly time: Time;
+  readonly transport: Transport | undefined;
+}
+
+/** Takes one call to the API and brings its answer, without a network. Rejects where a connection would break. */
+export type Transport = (request: Request) => Promise<Response>;
+
+export interface Request extends Outgoing {
+  readonly headers: Readonly<Record<string, string | number>>;
 }
 
 /** The bytes that are about to be sent; what a signature is over. */
@@ -29,7 +44,7 @@ export const nobody: Authorization = () => ({});
  */
 export async function callDirectly(
   { host, port, path }: Destination,
-  agents: Agents,
+  { agents, time, transport }: Carrier,
   call: Call,
   authorization: Authorization = nobody,
 ): Promise<Answer> {
@@ -42,10 +57,15 @@ export async function callDirectly(
     ...(body === '' ? {} : { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }),
     ...authorization({ method, url: origin + path, body }),
   };
+  if (transport) {
+    const request = { method, url: origin + path, body, headers };
+    return withDeadline(call, exchange, time, () => carried(transport, request, call, exchange));
+  }
   const agent = method === 'GET' ? agents.reads : agents.writes;
   return withDeadline(
     call,
     exchange,
+    time,
     () =>
       new Promise<Answer>((resolve, reject) => {
         const request = https.request({ host, port, path, method, headers, agent });
@@ -64,6 +84,20 @@ export async function callDirectly(
         request.end(body);
       }),
   );
+}
+
+async function carried(
+  transport: Transport,
+  request: Request,
+  call: Call,
+  exchange: Exchange,
+): Promise<Answer> {
+  try {
+    exchange.hear(await transport(request));
+  } catch (error) {
+    throw broken(call, exchange, error);
+  }
+  return judged(call, exchange);
 }
 
 function contentOf({ body, form }: Call): { readonly body: string; readonly type: string } {

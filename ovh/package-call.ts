@@ -1,6 +1,7 @@
 import type { OvhPackageClient } from 'ovh';
-import { through, type Agents } from './agents.js';
+import { through } from './agents.js';
 import { broken, judged, withDeadline, type Answer, type Call } from './call.js';
+import type { Carrier } from './own-call.js';
 import { Exchange, observed } from './wire.js';
 
 /**
@@ -9,13 +10,13 @@ import { Exchange, observed } from './wire.js';
  */
 export async function callThroughPackage(
   client: OvhPackageClient,
-  agents: Agents,
+  { agents, time }: Carrier,
   call: Call,
 ): Promise<Answer> {
   const exchange = new Exchange();
   const { method, path } = call;
   const agent = method === 'GET' ? agents.reads : agents.writes;
-  return withDeadline(call, exchange, () => {
+  return withDeadline(call, exchange, time, () => {
     // The package deletes from the object that it is given.
     const params = { ...call.body };
     const sent = observed(exchange, () => through(agent, () => client.requestPromised(method, path, params)));

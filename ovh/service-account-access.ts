@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { z } from 'zod';
 import type { Access, Line } from './access.js';
 import { withoutQuery, type Answer, type Call } from './call.js';
@@ -34,11 +33,11 @@ export class ServiceAccountAccess implements Access {
   }
 
   async call(call: Call): Promise<Answer> {
-    const { endpoint, agents, told } = this.#line;
+    const { endpoint, told } = this.#line;
     const { value } = await this.#current(call);
     const destination = { ...endpoint, path: targetAt(endpoint, call.path) };
     return told(call, () =>
-      callDirectly(destination, agents, call, () => ({ Authorization: `Bearer ${value}` })),
+      callDirectly(destination, this.#line, call, () => ({ Authorization: `Bearer ${value}` })),
     );
   }
 
@@ -49,7 +48,7 @@ export class ServiceAccountAccess implements Access {
 
   async #current(call: Call): Promise<Token> {
     const known = this.#token ? await this.#token.catch(() => undefined) : undefined;
-    if (known && performance.now() < known.staleAtMs) return known;
+    if (known && this.#line.time.nowMs() < known.staleAtMs) return known;
     const fetched = this.#fetched(call.signal);
     this.#token = fetched;
     try {
@@ -61,7 +60,7 @@ export class ServiceAccountAccess implements Access {
   }
 
   async #fetched(signal: AbortSignal | undefined): Promise<Token> {
-    const { endpoint, agents, deadlineMs, told } = this.#line;
+    const { endpoint, time, deadlineMs, told } = this.#line;
     const { hostname, port, pathname } = endpoint.tokenUrl;
     const form = new URLSearchParams({
       grant_type: 'client_credentials',
@@ -72,8 +71,8 @@ export class ServiceAccountAccess implements Access {
     });
     const call: Call = { method: 'POST', path: pathname, form, deadlineMs, signal };
     const destination = { host: hostname, port: port === '' ? 443 : Number(port), path: pathname };
-    const askedAtMs = performance.now();
-    const { status, queryId, body } = await told(call, () => callDirectly(destination, agents, call));
+    const askedAtMs = time.nowMs();
+    const { status, queryId, body } = await told(call, () => callDirectly(destination, this.#line, call));
     const granted = Granted.safeParse(body);
     if (granted.success) {
       const { access_token: value, expires_in: seconds } = granted.data;

@@ -2,10 +2,17 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 
+/** An answer that came at once. Names of headers are in small letters. */
+export interface Response {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
 /** What really went over the wire in one call. The npm package `ovh` tells its callers the status and one sentence only. */
 export class Exchange {
   request: ClientRequest | undefined;
-  response: IncomingMessage | undefined;
+  response: Pick<IncomingMessage, 'statusCode' | 'headers'> | undefined;
   /** Called when the response ends before it is whole: the package never notices. */
   onCut: () => void = () => undefined;
   readonly #chunks: Buffer[] = [];
@@ -22,6 +29,11 @@ export class Exchange {
   header(name: string): string | undefined {
     const value = this.response?.headers[name];
     return Array.isArray(value) ? value[0] : value;
+  }
+
+  hear({ status, headers, body }: Response): void {
+    this.response = { statusCode: status, headers };
+    this.#chunks.push(Buffer.from(body));
   }
 
   receive(response: IncomingMessage): void {

@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import { performance } from 'node:perf_hooks';
 import type { Color } from '../../domain/color.js';
 import { Failure, type FailureName } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
@@ -7,7 +6,7 @@ import type { OvhIplbSettings, Server } from '../../domain/service.js';
 import { describeSplit, wholly } from '../../domain/split.js';
 import type { OvhApi } from '../../ovh/api.js';
 import { OvhError } from '../../ovh/error.js';
-import { pause } from '../../ovh/rate-limit.js';
+import { realTime, type Time } from '../../ovh/time.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { differences, expectingOfStaged, foreignDifferences, only, oursDiffer } from './expectation.js';
@@ -24,6 +23,7 @@ export interface OvhIplb {
   readonly settings: OvhIplbSettings;
   /** All servers of the service, of both environments. */
   readonly servers: readonly Server[];
+  readonly time?: Time;
 }
 
 /** Refreshes whose durations tell what a way back costs. */
@@ -50,16 +50,24 @@ class OvhIplbDriver implements LoadBalancerDriver {
   readonly #reader: ConfigurationReader;
   readonly #editor: Editor;
   readonly #refreshes: Refreshes;
+  readonly #time: Time;
 
-  constructor({ api, settings, servers }: OvhIplb) {
+  constructor({ api, settings, servers, time = realTime }: OvhIplb) {
     const root = rootOf(settings);
     this.name = `OVHcloud load balancer ${settings.serviceName}`;
     this.#settings = settings;
     this.#servers = servers;
+    this.#time = time;
     this.#view = new View(settings, servers);
     this.#reader = new ConfigurationReader(api, settings);
-    this.#editor = new Editor(api, root);
-    this.#refreshes = new Refreshes(api, root, settings.refreshDeadlineMs, () => this.#reader.pending());
+    this.#editor = new Editor(api, root, time);
+    this.#refreshes = new Refreshes(
+      api,
+      root,
+      settings.refreshDeadlineMs,
+      () => this.#reader.pending(),
+      time,
+    );
   }
 
   async observe(patience: Patience): Promise<LoadBalancerObservation> {
@@ -103,7 +111,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
     signal: AbortSignal,
     say: Say,
   ): Promise<RouteReport> {
-    const startedAtMs = performance.now();
+    const startedAtMs = this.#time.nowMs();
     const asked: Moving = { color, change, refuse: refusing(action) };
 
     await this.#refreshes.settled(say, signal);
@@ -124,7 +132,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
     return {
       changed: true,
       split: change.to,
-      tookMs: performance.now() - startedAtMs,
+      tookMs: this.#time.nowMs() - startedAtMs,
       published: [...alongside, ...this.#differences(before, stored), ...slipped],
     };
   }
@@ -256,7 +264,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
           seeWho,
         );
       }
-      await pause(proofEveryMs);
+      await this.#time.sleep(proofEveryMs);
     }
   }
 

@@ -41,10 +41,23 @@ export interface Credentials {
   readonly clientSecret: string;
 }
 
+/** Everything of an account, secrets too. */
+export interface AccountState {
+  readonly applications: readonly Application[];
+  readonly credentials: readonly (Omit<Credential, 'application'> & { readonly applicationKey: string })[];
+  readonly serviceAccounts: readonly ServiceAccount[];
+  readonly tokens: readonly {
+    readonly token: string;
+    readonly clientId: string;
+    readonly expiresAt: number;
+  }[];
+  readonly first: Credentials;
+}
+
 /** The customer's account: applications, consumer keys, service accounts and their tokens. */
 export class Account {
   readonly nichandle = 'xx00000-ovh';
-  readonly credentials: Credentials;
+  credentials: Credentials;
   /** Of the tokens that are issued from now on; at first as long as the real ones. */
   tokenLifetimeS = 3599;
 
@@ -61,6 +74,40 @@ export class Account {
     const { clientId, clientSecret } = this.addServiceAccount(['*']);
     const { applicationKey, applicationSecret } = application;
     this.credentials = { applicationKey, applicationSecret, consumerKey, clientId, clientSecret };
+  }
+
+  state(): AccountState {
+    return {
+      applications: [...this.#applications.values()],
+      credentials: this.list().map(({ application, ...credential }) => ({
+        ...credential,
+        applicationKey: application.applicationKey,
+      })),
+      serviceAccounts: [...this.#serviceAccounts.values()],
+      tokens: [...this.#tokens].map(([token, { owner, expiresAt }]) => ({
+        token,
+        clientId: owner.clientId,
+        expiresAt,
+      })),
+      first: this.credentials,
+    };
+  }
+
+  restore(state: AccountState): void {
+    for (const known of [this.#applications, this.#consumerKeys, this.#serviceAccounts, this.#tokens])
+      known.clear();
+    for (const application of state.applications)
+      this.#applications.set(application.applicationKey, application);
+    for (const { applicationKey, ...credential } of state.credentials) {
+      const application = this.#applications.get(applicationKey);
+      if (application) this.#consumerKeys.set(credential.consumerKey, { ...credential, application });
+    }
+    for (const account of state.serviceAccounts) this.#serviceAccounts.set(account.clientId, account);
+    for (const { token, clientId, expiresAt } of state.tokens) {
+      const owner = this.#serviceAccounts.get(clientId);
+      if (owner) this.#tokens.set(token, { owner, expiresAt });
+    }
+    this.credentials = state.first;
   }
 
   application(applicationKey: string): Application | undefined {

@@ -16,6 +16,7 @@ import { isSignedBy } from './signature.js';
 /** A call as it came over the wire. */
 export interface Received {
   readonly method: string;
+  readonly scheme: 'http' | 'https';
   readonly host: string;
   /** Path and query exactly as sent, with the `/1.0`. */
   readonly target: string;

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 
 import { globMatches } from './access-rules.js';
+import type { Json, JsonObject } from './json.js';
+import type { Method } from './resource.js';
 
 const when = {
   /** Any method where left out. */
@@ -12,6 +14,19 @@ const when = {
   /** How many matching calls pass before the first it happens to. */
   after: z.int().min(0).optional(),
 };
+
+/** One call of somebody else, past credentials and faults: an edit, or `POST .../refresh`. */
+export interface ForeignCall {
+  readonly method: Method;
+  readonly path: string;
+  readonly body?: JsonObject | undefined;
+}
+
+export const ForeignCall: z.ZodType<ForeignCall, ForeignCall> = z.strictObject({
+  method: z.enum(['GET', 'POST', 'PUT', 'DELETE']),
+  path: z.string().startsWith('/', 'must start with /'),
+  body: z.record(z.string(), z.custom<Json>()).optional(),
+});
 
 const plain = z.enum([
   /** The connection is cut before the call is looked at. */
@@ -25,6 +40,8 @@ const plain = z.enum([
   '500',
   /** A proxy's page instead of JSON. */
   '502-html',
+  /** A proxy's page that says that the call took too long; whether it was carried out, nobody knows. */
+  '408-html',
   /** The service has expired. */
   '460',
   /** The consumer key is told to be no longer valid. */
@@ -38,24 +55,34 @@ export const Fault = z.union([
   z.strictObject({ ...when, action: z.literal('429'), retryAfterS: z.int().min(0).optional() }),
   z.strictObject({
     ...when,
+    /** Somebody else makes calls in the control panel just before the call is looked at, or just after it was carried out. */
+    action: z.literal('foreign-editor'),
+    when: z.enum(['before', 'after']).default('before'),
+    calls: z.array(ForeignCall).min(1),
+  }),
+  z.strictObject({
+    ...when,
     action: z.literal('clock-skew'),
     /** How far the API's clock is ahead of the sandbox's. */
     skewMs: z.number(),
   }),
 ]);
 
-export type Fault = z.infer<typeof Fault>;
+/** As it is set. */
+export type Fault = z.input<typeof Fault>;
+/** As it happens: with everything that was left out. */
+export type DueFault = z.output<typeof Fault>;
 
 export interface SetFault {
   readonly id: number;
-  readonly fault: Fault;
+  readonly fault: DueFault;
   /** Calls that matched, those let pass too. */
   readonly matched: number;
 }
 
 /** The faults that are set. The first that matches a call and is due happens; latency comes on top of others. */
 export class Faults {
-  readonly #faults = new Map<number, { readonly id: number; readonly fault: Fault; matched: number }>();
+  readonly #faults = new Map<number, { readonly id: number; readonly fault: DueFault; matched: number }>();
   #nextId = 1;
 
   add(fault: Fault): SetFault {
@@ -77,9 +104,15 @@ export class Faults {
     this.#faults.clear();
   }
 
+  restore(set: readonly SetFault[]): void {
+    this.clear();
+    for (const one of set) this.#faults.set(one.id, { ...one });
+    this.#nextId = Math.max(0, ...set.map(({ id }) => id)) + 1;
+  }
+
   /** What happens to this call. Counts it. */
-  happeningTo(method: string, path: string): readonly Fault[] {
-    const due: Fault[] = [];
+  happeningTo(method: string, path: string): readonly DueFault[] {
+    const due: DueFault[] = [];
     for (const set of this.#faults.values()) {
       const { fault } = set;
       if ((fault.method ?? method) !== method || !globMatches(fault.path, path)) continue;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { STATUS_CODES } from 'node:http';
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
@@ -15,13 +15,17 @@ import {
   type ErrorShape,
 } from './api-error.js';
 import { authenticate } from './authentication.js';
-import type { Fault, Faults } from './faults.js';
+import type { DueFault, Faults, ForeignCall } from './faults.js';
 import { withoutSecrets, type Journal, type JournalEntry } from './journal.js';
 import { isObject, type Json, type JsonObject } from './json.js';
 import type { Caller, Method, Resource } from './resource.js';
+import { Routes } from './routes.js';
 
 export interface FrontOptions {
   readonly clock: () => number;
+  readonly wait: (ms: number) => Promise<void>;
+  /** Settles once what a call has changed would survive a restart. */
+  readonly kept: () => Promise<void>;
   /** How far a caller's clock may be off. */
   readonly clockWindowMs: number;
   readonly errorShape: ErrorShape;
@@ -33,6 +37,28 @@ export interface FrontOptions {
 export interface SomebodyElse {
   readonly header: string;
   readonly token: string;
+  /** Makes one such call; rejects where it is refused. */
+  readonly call: (call: ForeignCall) => Promise<Json>;
+}
+
+/** A call as it came over a wire. Names of headers are in small letters. */
+export interface Incoming {
+  readonly method: string;
+  readonly scheme: 'http' | 'https';
+  /** Path and query exactly as sent. */
+  readonly target: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Uint8Array;
+}
+
+/** What a caller meets: an answer, half of one, a connection that is cut, or silence. */
+export type Reaction =
+  { readonly kind: 'answer' | 'half'; readonly answer: Answer } | { readonly kind: 'cut' | 'silence' };
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
 }
 
 /** Everything that happens to a call before and after its resource answers. */
@@ -42,6 +68,7 @@ export class Front {
   readonly #journal: Journal;
   readonly #options: FrontOptions;
   readonly #somebodyElse: SomebodyElse;
+  readonly #routes = new Routes();
   #calls = 0;
 
   constructor(
@@ -59,60 +86,69 @@ export class Front {
   }
 
   /** Serves `resources` below `prefix`. */
-  mount(app: FastifyInstance, prefix: string, resources: readonly Resource[]): void {
-    for (const resource of resources) {
-      app.route({
-        method: resource.method,
-        url: `${prefix}${resource.path}`,
-        handler: (request, reply) => this.#serve(request, reply, prefix, resource),
-      });
+  mount(prefix: string, resources: readonly Resource[]): void {
+    for (const resource of resources) this.#routes.add(prefix, resource);
+  }
+
+  /** Hears all calls of `app` that nobody else hears. */
+  listen(app: FastifyInstance): void {
+    app.setNotFoundHandler(async (request, reply) => perform(reply, await this.react(incomingOf(request))));
+  }
+
+  async react(incoming: Incoming): Promise<Reaction> {
+    const queryId = this.#queryId();
+    const [path = '', query] = incoming.target.split('?');
+    const found = this.#routes.find(incoming.method, path);
+    const prefix = found?.prefix ?? '';
+    const entry = this.#open(incoming, incoming.target.slice(prefix.length), queryId);
+    if (!found) {
+      entry.status = 404;
+      const body = errorBody(notFound('Got an invalid (or empty) URL'), this.#options.errorShape);
+      return { kind: 'answer', answer: jsonAnswer(queryId, 404, body) };
+    }
+    const received = { ...found, incoming, path: path.slice(prefix.length), query };
+    const faults = entry.by === 'client' ? this.#faults.happeningTo(incoming.method, received.path) : [];
+    entry.faults = faults.map(({ action }) => action);
+    return this.#reaction(received, faults, entry, queryId);
+  }
+
+  async #reaction(
+    received: Received,
+    faults: readonly DueFault[],
+    entry: JournalEntry,
+    queryId: string,
+  ): Promise<Reaction> {
+    const has = (action: DueFault['action']): boolean => faults.some((fault) => fault.action === action);
+    const page = (status: 408 | 502): Reaction => {
+      entry.status = status;
+      return { kind: 'answer', answer: proxyPage(queryId, status) };
+    };
+    for (const fault of faults) if (fault.action === 'latency') await this.#options.wait(fault.latencyMs);
+    await this.#meanwhile(faults, 'before');
+    if (has('hang')) return { kind: 'silence' };
+    if (has('drop-before')) return { kind: 'cut' };
+    if (has('502-html')) return page(502);
+
+    const { status, body, headers } = await this.#answer(received, faults, entry);
+    if (received.incoming.method !== 'GET') await this.#options.kept();
+    await this.#meanwhile(faults, 'after');
+    if (has('408-html')) return page(408);
+    if (has('drop-after')) return { kind: 'cut' };
+    const answer = jsonAnswer(queryId, status, body, headers);
+    if (has('cut-body')) return { kind: 'half', answer };
+    entry.status = status;
+    return { kind: 'answer', answer };
+  }
+
+  async #meanwhile(faults: readonly DueFault[], when: 'before' | 'after'): Promise<void> {
+    for (const fault of faults) {
+      if (fault.action !== 'foreign-editor' || fault.when !== when) continue;
+      for (const call of fault.calls) await this.#somebodyElse.call(call);
     }
   }
 
-  /** Answers what no resource does. */
-  refuse(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const queryId = this.#queryId();
-    this.#open(request, pathOf(request), queryId).status = 404;
-    return this.#send(
-      reply,
-      queryId,
-      404,
-      errorBody(notFound('Got an invalid (or empty) URL'), this.#options.errorShape),
-    );
-  }
-
-  async #serve(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    prefix: string,
-    resource: Resource,
-  ): Promise<FastifyReply> {
-    const path = pathOf(request).slice(prefix.length);
-    const queryId = this.#queryId();
-    const entry = this.#open(request, request.url.slice(prefix.length), queryId);
-    const faults = entry.by === 'client' ? this.#faults.happeningTo(request.method, path) : [];
-    entry.faults = faults.map(({ action }) => action);
-    const has = (action: Fault['action']): boolean => faults.some((fault) => fault.action === action);
-
-    await late(faults);
-    if (has('hang')) return reply.hijack();
-    if (has('drop-before')) return cut(reply);
-    if (has('502-html')) return this.#sendProxyPage(reply, queryId, entry);
-
-    const { status, body, headers } = await this.#answer(request, path, resource, faults, entry);
-    if (has('drop-after')) return cut(reply);
-    if (has('cut-body')) return this.#sendHalf(reply, queryId, status, body);
-    entry.status = status;
-    return this.#send(reply.headers(headers), queryId, status, body);
-  }
-
-  async #answer(
-    request: FastifyRequest,
-    path: string,
-    resource: Resource,
-    faults: readonly Fault[],
-    entry: JournalEntry,
-  ): Promise<Answer> {
+  async #answer(received: Received, faults: readonly DueFault[], entry: JournalEntry): Promise<Told> {
+    const { resource, parameters, incoming, query } = received;
     try {
       refuseByFault(faults);
       const skewMs = faults.reduce(
@@ -120,12 +156,12 @@ export class Front {
         0,
       );
       const now = this.#options.clock() + skewMs;
-      const caller = this.#caller(request, path, resource, faults, entry, now);
+      const caller = this.#caller(received, faults, entry, now);
       const answer = await resource.answer({
         caller,
-        parameters: request.params as Readonly<Record<string, string>>,
-        query: new URLSearchParams(request.url.split('?')[1]),
-        body: parsed(bytesOf(request)),
+        parameters,
+        query: new URLSearchParams(query),
+        body: parsed(incoming.body),
         now,
       });
       return {
@@ -139,22 +175,17 @@ export class Front {
   }
 
   #caller(
-    request: FastifyRequest,
-    path: string,
-    resource: Resource,
-    faults: readonly Fault[],
+    { incoming, path, resource }: Received,
+    faults: readonly DueFault[],
     entry: JournalEntry,
     now: number,
   ): Caller {
     if (entry.by === 'somebody else') return { kind: 'somebody else' };
     return authenticate(
       {
-        method: request.method,
-        host: request.headers.host ?? '',
-        target: request.url,
+        ...incoming,
+        host: incoming.headers['host']?.toString() ?? '',
         path,
-        headers: request.headers,
-        body: bytesOf(request),
         now,
         pretendExpired: faults.some(({ action }) => action === 'expired-credential'),
       },
@@ -165,7 +196,7 @@ export class Front {
     );
   }
 
-  #refusal(error: unknown, faults: readonly Fault[]): Answer {
+  #refusal(error: unknown, faults: readonly DueFault[]): Told {
     if (!(error instanceof ApiError)) process.emitWarning(error instanceof Error ? error : String(error));
     const refusal = error instanceof ApiError ? error : internalError('Internal server error');
     const limit = faults.find((fault) => fault.action === '429');
@@ -173,45 +204,19 @@ export class Front {
     return {
       status: refusal.status,
       body: errorBody(refusal, this.#options.errorShape),
-      headers: retryAfterS === undefined ? {} : { 'Retry-After': String(retryAfterS) },
+      headers: retryAfterS === undefined ? {} : { 'retry-after': String(retryAfterS) },
     };
   }
 
-  #send(reply: FastifyReply, queryId: string, status: number, body: unknown): FastifyReply {
-    reply.code(status).header('X-Ovh-Queryid', queryId);
-    if (status === 204) return reply.send();
-    return reply.type('application/json; charset=utf-8').send(JSON.stringify(body));
-  }
-
-  #sendProxyPage(reply: FastifyReply, queryId: string, entry: JournalEntry): FastifyReply {
-    entry.status = 502;
-    const page =
-      '<html><body><h1>502 Bad Gateway</h1>\nThe server returned an invalid response.\n</body></html>\n';
-    return reply.code(502).header('X-Ovh-Queryid', queryId).type('text/html').send(page);
-  }
-
-  /** Promises the whole answer, gives half, and goes. */
-  #sendHalf(reply: FastifyReply, queryId: string, status: number, body: unknown): FastifyReply {
-    const bytes = Buffer.from(`${JSON.stringify(body)}\n`);
-    reply.hijack();
-    reply.raw.writeHead(status, {
-      'Content-Type': 'application/json; charset=utf-8',
-      'Content-Length': bytes.length,
-      'X-Ovh-Queryid': queryId,
-    });
-    reply.raw.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => reply.raw.destroy());
-    return reply;
-  }
-
-  #open(request: FastifyRequest, path: string, queryId: string): JournalEntry {
+  #open({ method, headers, body }: Incoming, path: string, queryId: string): JournalEntry {
     const { header, token } = this.#somebodyElse;
     return this.#journal.open({
       at: this.#options.clock(),
-      method: request.method,
+      method,
       path,
-      body: withoutSecrets(readable(bytesOf(request))),
+      body: withoutSecrets(readable(body)),
       queryId,
-      by: request.headers[header] === token ? 'somebody else' : 'client',
+      by: headers[header] === token ? 'somebody else' : 'client',
       status: null,
       signatureOk: null,
       faults: [],
@@ -221,6 +226,23 @@ export class Front {
   #queryId(): string {
     return newQueryId(++this.#calls);
   }
+}
+
+/** A call, and who answers it. */
+interface Received {
+  readonly incoming: Incoming;
+  readonly resource: Resource;
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Without prefix and query. */
+  readonly path: string;
+  readonly query: string | undefined;
+}
+
+/** An answer before it is written down. */
+interface Told {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** The provider's shape; support asks for it. */
@@ -236,17 +258,7 @@ const newQueryId = (number: number): string => {
   return `EU.ext-1.${random.slice(0, 8)}.${number}.${parts.join('-')}`;
 };
 
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-async function late(faults: readonly Fault[]): Promise<void> {
-  for (const fault of faults) if (fault.action === 'latency') await sleep(fault.latencyMs);
-}
-
-function refuseByFault(faults: readonly Fault[]): void {
+function refuseByFault(faults: readonly DueFault[]): void {
   for (const { action } of faults) {
     if (action === '429') throw tooManyRequests('Too many requests');
     if (action === '500') throw internalError('Internal server error');
@@ -254,26 +266,73 @@ function refuseByFault(faults: readonly Fault[]): void {
   }
 }
 
-function cut(reply: FastifyReply): FastifyReply {
+const jsonAnswer = (
+  queryId: string,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Answer => ({
+  status,
+  headers: {
+    'x-ovh-queryid': queryId,
+    ...(status === 204 ? {} : { 'content-type': 'application/json; charset=utf-8' }),
+    ...headers,
+  },
+  body: status === 204 ? '' : JSON.stringify(body),
+});
+
+const proxyPage = (queryId: string, status: 408 | 502): Answer => ({
+  status,
+  headers: { 'x-ovh-queryid': queryId, 'content-type': 'text/html' },
+  body: `<html><body><h1>${status} ${STATUS_CODES[status]}</h1></body></html>\n`,
+});
+
+const incomingOf = ({ method, url, headers, body, raw }: FastifyRequest): Incoming => ({
+  method,
+  scheme: 'encrypted' in raw.socket ? 'https' : 'http',
+  target: url,
+  headers,
+  body: Buffer.isBuffer(body) ? body : Buffer.alloc(0),
+});
+
+function perform(reply: FastifyReply, reaction: Reaction): FastifyReply {
+  switch (reaction.kind) {
+    case 'answer': {
+      const { status, headers, body } = reaction.answer;
+      return reply.code(status).headers(headers).send(body);
+    }
+    case 'half':
+      return sendHalf(reply, reaction.answer);
+    case 'cut':
+      reply.hijack();
+      reply.raw.destroy();
+      return reply;
+    case 'silence':
+      return reply.hijack();
+    default:
+      return reaction satisfies never;
+  }
+}
+
+/** Promises the whole answer, gives half, and goes. */
+function sendHalf(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+  const bytes = Buffer.from(body);
   reply.hijack();
-  reply.raw.destroy();
+  reply.raw.writeHead(status, { ...headers, 'Content-Length': bytes.length });
+  reply.raw.write(bytes.subarray(0, Math.ceil(bytes.length / 2)), () => reply.raw.destroy());
   return reply;
 }
 
-const pathOf = ({ url }: FastifyRequest): string => url.split('?')[0] ?? '';
-
-const bytesOf = ({ body }: FastifyRequest): Buffer => (Buffer.isBuffer(body) ? body : Buffer.alloc(0));
-
-function parsed(bytes: Buffer): JsonObject {
+function parsed(bytes: Uint8Array): JsonObject {
   const value = bytes.length === 0 ? {} : readable(bytes);
   if (!isObject(value)) throw badRequest('Invalid JSON received');
   return value;
 }
 
 /** JSON where it is some, else null. */
-function readable(bytes: Buffer): Json {
+function readable(bytes: Uint8Array): Json {
   try {
-    return bytes.length === 0 ? null : (JSON.parse(bytes.toString('utf8')) as Json);
+    return bytes.length === 0 ? null : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Json);
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

@@ -22,3 +22,13 @@ export const textsOf = (value: Json | undefined): readonly string[] =>
 /** How a value is named to whoever sent it: strings bare, everything else as JSON. */
 export const shownAs = (value: Json | undefined): string =>
   typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
+
+/** What the bytes of a body say, or `undefined` where they are no JSON. */
+export function jsonIn(body: unknown): unknown {
+  try {
+    return Buffer.isBuffer(body) ? JSON.parse(body.toString('utf8')) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

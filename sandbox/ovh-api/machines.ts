@@ -72,6 +72,16 @@ export class Machines implements Product {
     this.#owned.delete(pathOf(machine));
   }
 
+  state(): readonly Machine[] {
+    return [...this.#owned.values()];
+  }
+
+  restore(state: unknown): Promise<void> {
+    this.#owned.clear();
+    for (const machine of state as readonly Machine[]) this.put(machine);
+    return Promise.resolve();
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -1,33 +1,36 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import Fastify, { type FastifyInstance } from 'fastify';
 
-import type { DataPlane } from '../data-plane/data-plane.js';
+import type { DataPlane, Instance } from '../data-plane/data-plane.js';
 import { Account, type Credentials, type CredentialState } from './account.js';
 import { accountResources, iamResources } from './account-resources.js';
+import { asTheRealOne, type OvhApiBehaviour } from './behaviour.js';
 import { makeCertificates } from './certificate-authority.js';
 import { mountControl } from './control.js';
 import { mountCredentialControl } from './credential-control.js';
 import { Faults } from './faults.js';
-import { Front, type FrontOptions } from './front.js';
+import { Front, type Incoming, type Reaction, type SomebodyElse } from './front.js';
 import { Iplb, type Owned } from './iplb/iplb.js';
-import type { EditingRules } from './iplb/load-balancer.js';
 import type { Objects } from './iplb/objects.js';
-import type { Ending, RefreshOptions } from './iplb/refresh.js';
+import type { Ending, Wait } from './iplb/refresh.js';
 import { Journal } from './journal.js';
 import type { Json, JsonObject } from './json.js';
 import { Machines } from './machines.js';
 import type { Method, Product } from './resource.js';
 import { SilentDataPlane } from './silent-data-plane.js';
-import { waitingBy } from './timeline.js';
+import { restore, stateFrom, stateOf } from './state.js';
+import { StateFile } from './state-file.js';
+import { sleepingBy, type Sleep } from './timeline.js';
 import { Validations } from './validation.js';
 
-/** Every habit of the real API that is not certain, and every time that a test would not wait for. */
-export type OvhApiBehaviour = EditingRules & RefreshOptions & Omit<FrontOptions, 'clock'>;
+export type { OvhApiBehaviour } from './behaviour.js';
 
 export interface OvhApiOptions {
   /** Where `ca.pem` is written. Default: a temporary directory that goes with the sandbox. */
@@ -36,11 +39,17 @@ export interface OvhApiOptions {
   readonly port?: number;
   /** Milliseconds since 1970. Tasks, timestamps and dates go by it. */
   readonly clock?: () => number;
+  /** How it waits. Default: until the clock says so. */
+  readonly sleep?: Sleep;
   /** What the first load balancer's refreshes reach. Default: one that carries nothing. */
   readonly dataPlane?: DataPlane;
   /** The name of the first load balancer. */
   readonly serviceName?: string;
   readonly behaviour?: Partial<OvhApiBehaviour>;
+  /** Where what must survive a restart is kept. What is there already is gone on from, on the same port where it is free. */
+  readonly stateFile?: string;
+  /** Listens without TLS too. */
+  readonly plain?: boolean;
 }
 
 /** An emulated OVHcloud API on loopback, with one load balancer in it. */
@@ -48,6 +57,8 @@ export interface OvhApi {
   /** `https://127.0.0.1:PORT/1.0`. The certificate is good for `localhost` too. */
   readonly url: string;
   readonly port: number;
+  /** The same without TLS, where that was asked for. */
+  readonly plainUrl: string | undefined;
   readonly caFile: string;
   readonly caPem: string;
   readonly credentials: Credentials;
@@ -58,6 +69,8 @@ export interface OvhApi {
   readonly machines: Machines;
   readonly faults: Faults;
   readonly journal: Journal;
+  /** One call without a network, from a caller in this process. */
+  react(incoming: Incoming): Promise<Reaction>;
   close(): Promise<void>;
 }
 
@@ -79,74 +92,92 @@ export interface Admin {
   setCredentialState(consumerKey: string, state: CredentialState): void;
   /** Alters the behaviour from now on; what runs already keeps its own. */
   behave(behaviour: Partial<OvhApiBehaviour>): void;
+  instances(serviceName?: string): readonly Instance[];
+  /** All load balancers as they are now, to go back to with `restore`. */
+  state(): unknown;
+  restore(state: unknown): Promise<void>;
 }
 
-const asTheRealOne: OvhApiBehaviour = {
-  clockWindowMs: 30_000,
-  errorShape: 'both',
-  successStatus: {},
-  unknownKeys: 'refuse',
-  deleteFarmWithServers: false,
-  todoMs: 200,
-  doingMs: 800,
-  instanceStaggerMs: 0,
-  snapshotAt: 'order',
-  whileBusy: 'queue',
-};
-
 export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> {
-  const { clock = Date.now, dataPlane = new SilentDataPlane({ clock }) } = options;
-  const behaviour = { ...asTheRealOne, ...options.behaviour, clock };
+  const { clock = Date.now, dataPlane = new SilentDataPlane({ clock }), stateFile } = options;
+  const { sleep = sleepingBy(clock) } = options;
+  const before = stateFile === undefined ? undefined : stateFrom(await StateFile.read(stateFile), stateFile);
   const closing = new AbortController();
+  const wait: Wait = (ms) => sleep(ms, closing.signal);
+  let kept = (): Promise<void> => Promise.resolve();
+  const changed = (): void => void kept().catch((error: unknown) => process.emitWarning(String(error)));
+  const behaviour: OvhApiBehaviour = { ...asTheRealOne, ...options.behaviour };
+  const world = Object.assign(behaviour, { clock, wait, changed, kept: () => kept() });
 
   const account = new Account(clock);
   const faults = new Faults();
   const journal = new Journal();
-  const iplb = new Iplb(Object.assign(behaviour, { wait: waitingBy(clock, closing.signal) }));
+  const iplb = new Iplb(world);
   const machines = new Machines();
-  const products: readonly Product[] = [iplb, machines];
-  const first = iplb.add(dataPlane, options.serviceName);
+  const products: Readonly<Record<string, Product>> = { iplb, machines };
+  const first = iplb.add(dataPlane, before?.serviceName ?? options.serviceName);
+  const validations = new Validations(account, clock, world.kept);
+  const parts = { account, behaviour, faults, validations, products };
+  if (before) await restore(parts, before);
 
-  const certificates = await makeCertificates();
-  const somebodyElse = { header: 'x-sandbox-somebody-else', token: randomBytes(16).toString('hex') };
-  const front = new Front(account, faults, journal, behaviour, somebodyElse);
-  const validations = new Validations(account, clock);
-
+  const certificates = before?.certificates ?? (await makeCertificates());
   const app = bareServer(certificates);
-  mountControl(app, { account, faults, journal });
-  mountCredentialControl(app, account);
+  const somebodyElse = somebodyElseOn((incoming) => front.react(incoming));
+  const admin = adminOf(somebodyElse, account, iplb, first, behaviour, changed);
+  const front = new Front(account, faults, journal, world, somebodyElse);
+  mountControl(app, { account, faults, journal, admin, behaviour, kept: world.kept });
+  mountCredentialControl(app, account, world.kept);
   validations.mount(app);
   const validationUrlOf = (consumerKey: string, redirection: string | null): string =>
     `https://127.0.0.1:${portOf(app)}${validations.add(consumerKey, redirection)}`;
   const v1 = [
     ...accountResources(account, validationUrlOf),
-    ...products.flatMap(({ resources }) => resources),
+    ...Object.values(products).flatMap(({ resources }) => resources),
   ];
-  for (const prefix of ['/1.0', '/v1']) front.mount(app, prefix, v1);
-  front.mount(app, '/v2', iamResources());
-  app.setNotFoundHandler((request, reply) => front.refuse(request, reply));
-  await app.listen({ host: '127.0.0.1', port: options.port ?? 0 });
+  for (const prefix of ['/1.0', '/v1']) front.mount(prefix, v1);
+  front.mount('/v2', iamResources());
+  front.listen(app);
+  await app.listen({ host: '127.0.0.1', port: options.port ?? before?.port ?? 0 });
 
   const files = await writtenIn(options.directory, certificates.caPem);
   const port = portOf(app);
+  const { serviceName } = first.loadBalancer;
+  const plain = options.plain === true ? await listeningWithoutTls(app) : undefined;
+  if (stateFile !== undefined) {
+    const file = new StateFile(stateFile, () => stateOf(parts, { port, serviceName, certificates }));
+    kept = () => file.changed();
+    await kept();
+  }
   return {
     url: `https://127.0.0.1:${port}/1.0`,
     port,
+    plainUrl: plain && `http://127.0.0.1:${(plain.address() as AddressInfo).port}/1.0`,
     caFile: files.caFile,
     caPem: certificates.caPem,
     credentials: account.credentials,
-    serviceName: first.loadBalancer.serviceName,
-    admin: adminOf(app, account, iplb, first, behaviour, somebodyElse),
+    serviceName,
+    admin,
     machines,
     faults,
     journal,
+    react: (incoming) => front.react(incoming),
     async close() {
       closing.abort();
-      await Promise.all(products.map((product) => product.close()));
-      await app.close();
+      await Promise.all(Object.values(products).map((product) => product.close()));
+      await kept();
+      plain?.closeAllConnections();
+      await Promise.all([app.close(), plain && new Promise((resolve) => plain.close(resolve))]);
       await files.remove();
     },
   };
+}
+
+/** The same API for clients that cannot be told to trust a certificate. */
+async function listeningWithoutTls(app: FastifyInstance): Promise<HttpServer> {
+  const plain = createServer((request, response) => app.routing(request, response));
+  plain.listen(0, '127.0.0.1');
+  await once(plain, 'listening');
+  return plain;
 }
 
 function bareServer({
@@ -181,13 +212,33 @@ async function writtenIn(directory: string | undefined, caPem: string) {
   return { caFile, remove };
 }
 
+/** Calls in the part of another customer's employee: past credentials and faults. */
+function somebodyElseOn(react: OvhApi['react']): SomebodyElse {
+  const header = 'x-sandbox-somebody-else';
+  const token = randomBytes(16).toString('hex');
+  const call: SomebodyElse['call'] = async ({ method, path, body }) => {
+    const reaction = await react({
+      method,
+      scheme: 'https',
+      target: `/1.0${path}`,
+      headers: { [header]: token },
+      body: Buffer.from(body ? JSON.stringify(body) : ''),
+    });
+    if (reaction.kind !== 'answer') throw new Error(`Cannot ${method} "${path}" as somebody else`);
+    const { status, body: said } = reaction.answer;
+    if (status >= 300) throw new Error(`Cannot ${method} "${path}" as somebody else: ${status} ${said}`);
+    return said === '' ? null : (JSON.parse(said) as Json);
+  };
+  return { header, token, call };
+}
+
 function adminOf(
-  app: FastifyInstance,
+  somebodyElse: SomebodyElse,
   account: Account,
   iplb: Iplb,
   first: Owned,
   behaviour: OvhApiBehaviour,
-  somebodyElse: { readonly header: string; readonly token: string },
+  changed: () => void,
 ): Admin {
   const owned = (serviceName = first.loadBalancer.serviceName): Owned => {
     const found = iplb.owned(serviceName);
@@ -195,33 +246,31 @@ function adminOf(
       throw new Error(`Cannot reach load balancer "${serviceName}": the sandbox has none of this name`);
     return found;
   };
-  const editAsSomebodyElse: Admin['editAsSomebodyElse'] = async (method, path, body) => {
-    const { statusCode, payload } = await app.inject({
-      method,
-      url: `/1.0${path}`,
-      headers: { [somebodyElse.header]: somebodyElse.token, 'content-type': 'application/json' },
-      ...(body && { payload: JSON.stringify(body) }),
-    });
-    if (statusCode >= 300)
-      throw new Error(`Cannot ${method} "${path}" as somebody else: ${statusCode} ${payload}`);
-    return payload === '' ? null : (JSON.parse(payload) as Json);
-  };
+  const editAsSomebodyElse: Admin['editAsSomebodyElse'] = (method, path, body) =>
+    somebodyElse.call({ method, path, body });
 
   return {
     account,
-    addLoadBalancer: (dataPlane, serviceName) => iplb.add(dataPlane, serviceName).loadBalancer.serviceName,
+    addLoadBalancer: (dataPlane, serviceName) => {
+      const { loadBalancer } = iplb.add(dataPlane, serviceName);
+      changed();
+      return loadBalancer.serviceName;
+    },
     editAsSomebodyElse,
     refreshAsSomebodyElse: (serviceName) =>
       editAsSomebodyElse('POST', `/ipLoadbalancing/${owned(serviceName).loadBalancer.serviceName}/refresh`),
     endNextRefresh: (ending, serviceName) => owned(serviceName).refreshes.endNext(ending),
     forgetTask: (id, serviceName) => owned(serviceName).refreshes.forget(id),
     appliedOn: (instanceId, serviceName) => owned(serviceName).refreshes.appliedOn(instanceId),
+    instances: (serviceName) => owned(serviceName).loadBalancer.dataPlane.instances,
     setCredentialState(consumerKey, state) {
       const credential = account.credential(consumerKey);
       if (credential === undefined)
         throw new Error(`Cannot set a consumer key to "${state}": the sandbox does not know it`);
       credential.state = state;
     },
-    behave: (changed) => void Object.assign(behaviour, changed),
+    behave: (change) => void Object.assign(behaviour, change),
+    state: () => iplb.state(),
+    restore: (state) => iplb.restore(state),
   };
 }

@@ -38,6 +38,10 @@ export interface Resource {
 /** A product of the provider: a tree of resources and what must be stopped in the end. */
 export interface Product {
   readonly resources: readonly Resource[];
+  /** What of it survives a restart, as plain JSON; nothing where left out. */
+  state?(): unknown;
+  /** Goes on from what `state` told. */
+  restore?(state: unknown): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -26,11 +26,15 @@ export function signatureOf(call: SignedCall): string {
 /** Whether `signature` is right for the URL as dialled or for the URL without its port: clients sign either. */
 export function isSignedBy(
   signature: string,
-  call: Omit<SignedCall, 'url'> & { readonly host: string; readonly target: string },
+  call: Omit<SignedCall, 'url'> & {
+    readonly scheme: 'http' | 'https';
+    readonly host: string;
+    readonly target: string;
+  },
 ): boolean {
-  const { host, target, ...rest } = call;
+  const { scheme, host, target, ...rest } = call;
   const hosts = [host, host.replace(/:\d+$/, '')];
-  return hosts.some((one) => isSame(signature, signatureOf({ ...rest, url: `https://${one}${target}` })));
+  return hosts.some((one) => isSame(signature, signatureOf({ ...rest, url: `${scheme}://${one}${target}` })));
 }
 
 function isSame(a: string, b: string): boolean {

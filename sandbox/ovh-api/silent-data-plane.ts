@@ -14,10 +14,13 @@ export class SilentDataPlane implements DataPlane {
     options: {
       readonly zones?: readonly string[];
       readonly instancesPerZone?: number;
+      /** Instead of so many per zone. */
+      readonly instances?: readonly Instance[];
       readonly clock?: () => number;
     } = {},
   ) {
-    this.instances = instancesIn(options.zones ?? ['gra'], options.instancesPerZone ?? 1);
+    this.instances =
+      options.instances ?? instancesIn(options.zones ?? ['gra'], options.instancesPerZone ?? 1);
     this.#clock = options.clock ?? Date.now;
   }
 

@@ -1,15 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { Wait } from './iplb/refresh.js';
+/** Waits until so much time has passed. Rejects when the signal is aborted. */
+export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>;
 
 /** How often a clock that is not the machine's is looked at. */
 const lookEveryMs = 5;
 
-/** Waiting by `clock`: it may stand still or jump, and waits end when it says so. Aborting ends them all. */
-export function waitingBy(clock: () => number, signal: AbortSignal): Wait {
-  if (clock === Date.now) return (ms) => sleep(ms, undefined, { signal });
+/** Sleeping by `clock`: it may stand still or jump, and whoever sleeps wakes when it says so. */
+export function sleepingBy(clock: () => number): Sleep {
+  if (clock === Date.now) return (ms, signal) => sleep(ms, undefined, { signal });
 
-  return async (ms) => {
+  return async (ms, signal) => {
     const end = clock() + ms;
     while (clock() < end) await sleep(lookEveryMs, undefined, { signal });
     signal.throwIfAborted();

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Account, Credential } from './account.js';
 
 /** What stands behind a validation link until somebody has answered. */
-interface Request {
+export interface Request {
   readonly consumerKey: string;
   readonly redirection: string | null;
 }
@@ -14,10 +14,21 @@ export class Validations {
   readonly #requests = new Map<string, Request>();
   readonly #account: Account;
   readonly #clock: () => number;
+  readonly #kept: () => Promise<void>;
 
-  constructor(account: Account, clock: () => number) {
+  constructor(account: Account, clock: () => number, kept: () => Promise<void>) {
+    this.#kept = kept;
     this.#account = account;
     this.#clock = clock;
+  }
+
+  state(): readonly (readonly [string, Request])[] {
+    return [...this.#requests];
+  }
+
+  restore(requests: readonly (readonly [string, Request])[]): void {
+    this.#requests.clear();
+    for (const [token, request] of requests) this.#requests.set(token, request);
   }
 
   /** The path of the page for one request. Nobody can guess it. */
@@ -36,7 +47,7 @@ export class Validations {
       const found = this.#found(query.token);
       return found === undefined ? noSuchRequest(reply) : page(reply, 200, asking(found.credential));
     });
-    app.post<{ Querystring: { token?: string } }>('/sandbox/validate', ({ query, body }, reply) => {
+    app.post<{ Querystring: { token?: string } }>('/sandbox/validate', async ({ query, body }, reply) => {
       const found = this.#found(query.token);
       if (found === undefined) return noSuchRequest(reply);
       const form = new URLSearchParams(Buffer.isBuffer(body) ? body.toString('utf8') : '');
@@ -44,6 +55,7 @@ export class Validations {
       if (!answer.success) return page(reply, 400, '<p>This is no answer.</p>');
       this.#answer(found.credential, answer.data);
       this.#requests.delete(query.token ?? '');
+      await this.#kept();
       return page(reply, 200, answered(found.credential, found.request));
     });
   }

@@ -2,7 +2,7 @@ import { otherColor, type Color } from '../../../domain/color.js';
 import type { OvhIplbSettings, Server } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
-import { pause } from '../../../ovh/rate-limit.js';
+import type { Time } from '../../../ovh/time.js';
 import { z } from 'zod';
 import { activityOf } from '../activity.js';
 import type { RouteChange } from '../driver.js';
@@ -53,8 +53,10 @@ const firstBackOffMs = 200;
 export class Editor {
   readonly #api: OvhApi;
   readonly #root: string;
+  readonly #time: Time;
 
-  constructor(api: OvhApi, root: string) {
+  constructor(api: OvhApi, root: string, time: Time) {
+    this.#time = time;
     this.#api = api;
     this.#root = root;
   }
@@ -72,7 +74,7 @@ export class Editor {
         if (!(error instanceof OvhError) || !error.passing || attempt >= attempts) throw error;
         if (error.ambiguous && (await this.#holds(edit, signal))) return;
         const backOffMs = firstBackOffMs * 2 ** (attempt - 1) * (0.5 + Math.random());
-        await pause(Math.max(backOffMs, error.retryAfterMs ?? 0), signal);
+        await this.#time.sleep(Math.max(backOffMs, error.retryAfterMs ?? 0), signal);
       }
     }
   }

@@ -3,7 +3,7 @@ import type { Color } from '../../../domain/color.js';
 import { Failure } from '../../../domain/failures.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
-import { pause } from '../../../ovh/rate-limit.js';
+import { realTime, type Time } from '../../../ovh/time.js';
 import { differences } from '../expectation.js';
 import { ConfigurationReader, readAs, rootOf, type Configuration } from './configuration.js';
 import { Ids, type Pending } from './documents.js';
@@ -46,16 +46,21 @@ export class Provisioner {
   readonly #root: string;
   readonly #reader: ConfigurationReader;
   readonly #refreshes: Refreshes;
+  readonly #time: Time;
   readonly #graceMs: number;
 
-  constructor(api: OvhApi, wish: Wish, { graceMs = usualGraceMs }: { readonly graceMs?: number } = {}) {
+  constructor(
+    api: OvhApi,
+    wish: Wish,
+    { graceMs = usualGraceMs, time = realTime }: { readonly graceMs?: number; readonly time?: Time } = {},
+  ) {
     this.#api = api;
+    this.#time = time;
     this.#wish = wish;
     this.#root = rootOf(wish.settings);
     this.#reader = new ConfigurationReader(api, wish.settings);
-    this.#refreshes = new Refreshes(api, this.#root, wish.settings.refreshDeadlineMs, () =>
-      this.#reader.pending(),
-    );
+    const { refreshDeadlineMs } = wish.settings;
+    this.#refreshes = new Refreshes(api, this.#root, refreshDeadlineMs, () => this.#reader.pending(), time);
     this.#graceMs = graceMs;
   }
 
@@ -170,7 +175,7 @@ export class Provisioner {
       } catch (error) {
         if (!(error instanceof OvhError) || !error.passing || attempt >= attempts) throw error;
         if (!error.ambiguous) {
-          await pause(error.retryAfterMs ?? firstBackOffMs * 2 ** attempt);
+          await this.#time.sleep(error.retryAfterMs ?? firstBackOffMs * 2 ** attempt);
           continue;
         }
       }
@@ -188,7 +193,7 @@ export class Provisioner {
     list: string,
     isIt: (object: Readonly<Record<string, unknown>>) => boolean,
   ): Promise<number | undefined> {
-    await pause(this.#graceMs);
+    await this.#time.sleep(this.#graceMs);
     return this.#found(list, isIt);
   }
 

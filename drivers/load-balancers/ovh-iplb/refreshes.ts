@@ -1,8 +1,7 @@
-import { performance } from 'node:perf_hooks';
 import { Failure } from '../../../domain/failures.js';
 import type { OvhApi, Query } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
-import { pause } from '../../../ovh/rate-limit.js';
+import type { Time } from '../../../ovh/time.js';
 import { readAs } from './configuration.js';
 import { Ids, Task, type Pending } from './documents.js';
 
@@ -29,8 +28,10 @@ export class Refreshes {
   readonly #root: string;
   readonly #deadlineMs: number;
   readonly #pending: () => Promise<Pending>;
+  readonly #time: Time;
 
-  constructor(api: OvhApi, root: string, deadlineMs: number, pending: () => Promise<Pending>) {
+  constructor(api: OvhApi, root: string, deadlineMs: number, pending: () => Promise<Pending>, time: Time) {
+    this.#time = time;
     this.#api = api;
     this.#root = root;
     this.#deadlineMs = deadlineMs;
@@ -39,7 +40,7 @@ export class Refreshes {
 
   /** Waits until no refresh is under way: while one is, nobody can say what it will publish. Tells whether it waited. */
   async settled(say: Say, signal?: AbortSignal): Promise<boolean> {
-    const endMs = performance.now() + this.#deadlineMs;
+    const endMs = this.#time.nowMs() + this.#deadlineMs;
     for (
       let pollMs = firstPollMs, waited = false;
       ;
@@ -51,14 +52,14 @@ export class Refreshes {
       ]);
       const open = [...doing, ...todo];
       if (open.length === 0) return waited;
-      if (performance.now() > endMs) {
+      if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
           `Cannot wait longer for refresh task ${open[0]} of "${this.#root}": it is still under way after ${seconds(this.#deadlineMs)}, needs to end`,
         );
       }
       say(`waiting for refresh task ${open[0]}, which is under way`);
-      await pause(pollMs, signal);
+      await this.#time.sleep(pollMs, signal);
     }
   }
 
@@ -75,20 +76,20 @@ export class Refreshes {
    * gives up. An `OvhError` of the order itself says that nothing was ordered.
    */
   async publish(say: Say): Promise<void> {
-    const endMs = performance.now() + this.#deadlineMs;
+    const endMs = this.#time.nowMs() + this.#deadlineMs;
     say('publishing');
     for (let tries = 1; ; tries++) {
       const order = await this.#order();
       if (order.kind === 'ordered') return this.#done(order.task, endMs, say);
       if (order.kind === 'published') return;
-      if (performance.now() > endMs) {
+      if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
           `Cannot publish "${this.#root}": ${order.because} for ${seconds(this.#deadlineMs)}, needs a refresh`,
           { cause: order.cause },
         );
       }
-      await pause(Math.min(firstPollMs * 2 ** tries, longestPollMs));
+      await this.#time.sleep(Math.min(firstPollMs * 2 ** tries, longestPollMs));
       const waited = await this.settled(say);
       if (waited && (await this.#pending()).length === 0) return;
     }
@@ -121,7 +122,7 @@ export class Refreshes {
     let blockedAtMs: number | undefined;
     for (let pollMs = firstPollMs; ; pollMs = Math.min(pollMs * 2, longestPollMs)) {
       const status = await this.#status(id);
-      const nowMs = performance.now();
+      const nowMs = this.#time.nowMs();
       if (status === 'done') return;
       if (status === 'blocked') blockedAtMs ??= nowMs;
       const stuck =
@@ -131,7 +132,7 @@ export class Refreshes {
       }
       if (nowMs > endMs) throw this.#failed(id, `it is still "${status}" after ${seconds(this.#deadlineMs)}`);
       say(`refresh task ${id} is ${status}`);
-      await pause(pollMs);
+      await this.#time.sleep(pollMs);
     }
   }
 

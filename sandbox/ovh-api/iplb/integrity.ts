@@ -1,5 +1,5 @@
 import { badRequest, conflict } from '../api-error.js';
-import { isObject, shownAs, textOf, type Json, type JsonObject } from '../json.js';
+import { isObject, numberOf, shownAs, textOf, type Json, type JsonObject } from '../json.js';
 import type { Objects, StoredObject } from './objects.js';
 
 const routesPerLoadBalancer = 50;
@@ -26,15 +26,28 @@ export function requireSound(object: StoredObject, others: Objects, zones: reado
   }
 }
 
+/** Throws for a farm that asks to be probed more often than is taken. */
+export function requireSlowProbe({ fields }: StoredObject, leastIntervalS: number): void {
+  const { probe } = fields;
+  const interval = isObject(probe) ? (numberOf(probe['interval']) ?? leastIntervalS) : leastIntervalS;
+  if (interval < leastIntervalS) throw badRequest(`[interval] Must be at least ${leastIntervalS}`);
+}
+
 /** Throws while something still needs the object. */
-export function requireDeletable(object: StoredObject, others: Objects, mayHoldServers: boolean): void {
+export function requireDeletable(
+  object: StoredObject,
+  others: Objects,
+  rules: { readonly deleteFarmWithServers: boolean; readonly deleteUsedFarm: boolean },
+): void {
   if (object.kind === 'farm') {
     const user =
       others.list('frontend').find(({ fields }) => fields['defaultFarmId'] === object.id) ??
       others.list('route').find((route) => targetOf(route.fields) === object.id);
-    if (user !== undefined) throw conflict(`This farm is still used by ${user.kind} ${user.id}`);
+    if (user !== undefined && !rules.deleteUsedFarm)
+      throw conflict(`This farm is still used by ${user.kind} ${user.id}`);
     const servers = others.list('server', { parentId: object.id }).length;
-    if (servers > 0 && !mayHoldServers) throw conflict(`This farm still has ${servers} server(s)`);
+    if (servers > 0 && !rules.deleteFarmWithServers)
+      throw conflict(`This farm still has ${servers} server(s)`);
   }
   if (object.kind === 'frontend') {
     const route = others.list('route').find(({ fields }) => fields['frontendId'] === object.id);

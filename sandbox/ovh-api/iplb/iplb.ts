@@ -1,6 +1,7 @@
-import type { DataPlane } from '../../data-plane/data-plane.js';
+import type { DataPlane, Instance } from '../../data-plane/data-plane.js';
 import { badRequest, notFound } from '../api-error.js';
 import { shownAs, textOf, type Json, type JsonObject } from '../json.js';
+import { SilentDataPlane } from '../silent-data-plane.js';
 import { isoDate, signed, type Call, type Method, type Product, type Resource } from '../resource.js';
 import {
   availableFarmProbes,
@@ -11,12 +12,22 @@ import {
 import { collection, root } from './collection.js';
 import { requireFit, text, oneOf } from './field.js';
 import { protocols, type KindName } from './kinds.js';
-import { LoadBalancer, type EditingRules } from './load-balancer.js';
-import { Refreshes, type RefreshOptions, type Task, type Wait } from './refresh.js';
+import { LoadBalancer, type EditingRules, type LoadBalancerState } from './load-balancer.js';
+import {
+  Refreshes,
+  type RefreshesState,
+  type RefreshesWorld,
+  type RefreshOptions,
+  type Task,
+} from './refresh.js';
 
-export interface IplbOptions extends EditingRules, RefreshOptions {
-  readonly clock: () => number;
-  readonly wait: Wait;
+export interface IplbOptions extends EditingRules, RefreshOptions, RefreshesWorld {}
+
+interface OwnedState {
+  readonly serviceName: string;
+  readonly instances: readonly Instance[];
+  readonly loadBalancer: LoadBalancerState;
+  readonly refreshes: RefreshesState;
 }
 
 /** The product "OVHcloud Load Balancer": the customer's load balancers and their tree of resources. */
@@ -33,14 +44,33 @@ export class Iplb implements Product {
   /** Gives the customer one more. */
   add(dataPlane: DataPlane, serviceName?: string): Owned {
     const loadBalancer = new LoadBalancer(dataPlane, this.#options, serviceName);
-    const { clock, wait } = this.#options;
-    const owned = { loadBalancer, refreshes: new Refreshes(loadBalancer, this.#options, clock, wait) };
+    const owned = { loadBalancer, refreshes: new Refreshes(loadBalancer, this.#options, this.#options) };
     this.#owned.set(loadBalancer.serviceName, owned);
     return owned;
   }
 
   owned(serviceName: string): Owned | undefined {
     return this.#owned.get(serviceName);
+  }
+
+  state(): readonly OwnedState[] {
+    return [...this.#owned.values()].map(({ loadBalancer, refreshes }) => ({
+      serviceName: loadBalancer.serviceName,
+      instances: loadBalancer.dataPlane.instances,
+      loadBalancer: loadBalancer.state(),
+      refreshes: refreshes.state(),
+    }));
+  }
+
+  /** Load balancers that are not here yet come back without anything that carries their traffic. */
+  async restore(state: unknown): Promise<void> {
+    for (const one of state as readonly OwnedState[]) {
+      const { serviceName, instances } = one;
+      const silent = (): DataPlane => new SilentDataPlane({ instances, clock: this.#options.clock });
+      const { loadBalancer, refreshes } = this.owned(serviceName) ?? this.add(silent(), serviceName);
+      loadBalancer.restore(one.loadBalancer);
+      await refreshes.restore(one.refreshes);
+    }
   }
 
   /** Settles when no refresh is carried out any more. */

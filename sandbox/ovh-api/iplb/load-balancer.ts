@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 
 import type { Protocol } from '../../data-plane/configuration.js';
 import type { DataPlane } from '../../data-plane/data-plane.js';
 import { badRequest, notFound } from '../api-error.js';
 import { shownAs, type Json, type JsonObject } from '../json.js';
 import { requireAll, requireFit, undescribed } from './field.js';
-import { requireDeletable, requireSound } from './integrity.js';
+import { requireDeletable, requireSlowProbe, requireSound } from './integrity.js';
 import { kindsOf, type Kind, type KindName } from './kinds.js';
 import { Objects, type StoredObject } from './objects.js';
 
@@ -14,11 +15,36 @@ export interface EditingRules {
   readonly unknownKeys: 'refuse' | 'ignore';
   /** Whether a farm goes with its servers or has to be emptied first. */
   readonly deleteFarmWithServers: boolean;
+  /** Whether a farm may go while a frontend or a route still sends to it. */
+  readonly deleteUsedFarm: boolean;
+  /** Whether an edit may leave keys out, which then stay as they are, or has to name all that a creation needs. */
+  readonly partialPut: 'merge' | 'refuse';
+  /** What a null in an edit does to the field. */
+  readonly nullInPut: 'clear' | 'ignore';
+  /** Whether a weight of 0 is stored, or taken for none given. */
+  readonly weightZero: 'keep' | 'drop';
+  /** The shortest interval between probes that is taken, in seconds. */
+  readonly leastProbeIntervalS: number;
+  /** Whether `pendingChanges` counts every edit, or the objects that differ from what is published. */
+  readonly pendingCounts: 'edits' | 'differences';
+  /** Whether `pendingChanges` tells of zones in which nothing is pending. */
+  readonly pendingZones: 'edited' | 'all';
 }
 
 interface Edit {
   readonly zone: string;
   readonly at: number;
+}
+
+/** All that is known of a load balancer beside what runs. */
+export interface LoadBalancerState {
+  readonly displayName: string | null;
+  readonly sslConfiguration: string | null;
+  readonly objects: readonly StoredObject[];
+  readonly nextId: Readonly<Record<KindName, number>>;
+  readonly edits: readonly Edit[];
+  readonly editCount: number;
+  readonly published: readonly (readonly [string, readonly StoredObject[]])[];
 }
 
 const firstIds: Readonly<Record<KindName, number>> = {
@@ -38,11 +64,13 @@ export class LoadBalancer {
   sslConfiguration: string | null = null;
 
   readonly #rules: EditingRules;
-  readonly #staged = new Objects();
-  readonly #nextId = { ...firstIds };
+  #staged = new Objects();
+  #nextId: Record<KindName, number> = { ...firstIds };
   /** Edits that their zone has not seen, in the order in which they were made. */
   #edits: Edit[] = [];
   #editCount = 0;
+  /** What was last published, by zone. */
+  #published = new Map<string, Objects>();
 
   constructor(dataPlane: DataPlane, rules: EditingRules, serviceName?: string) {
     this.serviceName = serviceName ?? `loadbalancer-${randomBytes(16).toString('hex')}`;
@@ -60,14 +88,43 @@ export class LoadBalancer {
     return this.#editCount;
   }
 
-  pendingChanges(): readonly { readonly zone: string; readonly number: number }[] {
-    return this.zones
-      .map((zone) => ({ zone, number: this.#edits.filter((edit) => edit.zone === zone).length }))
-      .filter(({ number }) => number > 0);
+  state(): LoadBalancerState {
+    const { displayName, sslConfiguration } = this;
+    return {
+      displayName,
+      sslConfiguration,
+      objects: this.#staged.all(),
+      nextId: { ...this.#nextId },
+      edits: [...this.#edits],
+      editCount: this.#editCount,
+      published: [...this.#published].map(([zone, objects]) => [zone, objects.all()]),
+    };
   }
 
-  /** The edits of `zone` up to `editCount` have been published. */
-  published(zone: string, editCount: number): void {
+  restore(state: LoadBalancerState): void {
+    this.displayName = state.displayName;
+    this.sslConfiguration = state.sslConfiguration;
+    this.#staged = new Objects(state.objects);
+    this.#nextId = { ...state.nextId };
+    this.#edits = [...state.edits];
+    this.#editCount = state.editCount;
+    this.#published = new Map(state.published.map(([zone, objects]) => [zone, new Objects(objects)]));
+  }
+
+  pendingChanges(): readonly { readonly zone: string; readonly number: number }[] {
+    const { pendingCounts, pendingZones } = this.#rules;
+    const count = (zone: string): number =>
+      pendingCounts === 'edits'
+        ? this.#edits.filter((edit) => edit.zone === zone).length
+        : this.#differences(zone);
+    return this.zones
+      .map((zone) => ({ zone, number: count(zone) }))
+      .filter(({ number }) => number > 0 || pendingZones === 'all');
+  }
+
+  /** The edits of `zone` up to `editCount`, which made it these objects, have been published. */
+  published(zone: string, objects: Objects, editCount: number): void {
+    this.#published.set(zone, objects);
     this.#edits = this.#edits.filter((edit) => edit.zone !== zone || edit.at > editCount);
   }
 
@@ -82,7 +139,7 @@ export class LoadBalancer {
 
   create(kindName: KindName, protocol: Protocol, parentId: number | null, given: JsonObject): StoredObject {
     const kind = kindsOf(protocol)[kindName];
-    const wanted = this.#described(kind, given, 'creation');
+    const wanted = this.#taken(this.#described(kind, given, 'creation'));
     requireAll(kind.fields, wanted);
     requireFit(kind.fields, wanted);
 
@@ -96,7 +153,7 @@ export class LoadBalancer {
       parentId,
       fields: this.#completed({ ...initial, ...wanted }, kindName, parentId),
     };
-    requireSound(object, this.#staged, this.zones);
+    this.#requireSound(object);
     this.#nextId[kindName]++;
     this.#staged.put(object);
     this.#edited(object);
@@ -106,19 +163,21 @@ export class LoadBalancer {
   /** Takes the keys that are given and leaves the others; null clears. */
   edit(object: StoredObject, given: JsonObject): void {
     const kind = kindsOf(object.protocol)[object.kind];
-    const wanted = this.#described(kind, given, 'edition');
+    const described = this.#described(kind, given, 'edition');
+    if (this.#rules.partialPut === 'refuse') requireAll(kind.fields, described);
+    const wanted = this.#taken(this.#rules.nullInPut === 'clear' ? described : withoutNull(described));
     requireFit(kind.fields, wanted);
     requireUnmoved(kind, object, wanted);
 
     const edited = { ...object, fields: { ...object.fields, ...wanted } };
-    requireSound(edited, this.#staged, this.zones);
+    this.#requireSound(edited);
     this.#edited(object);
     this.#staged.put(edited);
     if (zoneOf(object, this.#staged) !== zoneOf(edited, this.#staged)) this.#edited(edited);
   }
 
   delete(object: StoredObject): void {
-    requireDeletable(object, this.#staged, this.#rules.deleteFarmWithServers);
+    requireDeletable(object, this.#staged, this.#rules);
     this.#edited(object);
     const children = { farm: 'server', route: 'rule' } as const;
     if (object.kind === 'farm' || object.kind === 'route') {
@@ -126,6 +185,33 @@ export class LoadBalancer {
         this.#staged.delete(child);
     }
     this.#staged.delete(object);
+  }
+
+  #requireSound(object: StoredObject): void {
+    requireSound(object, this.#staged, this.zones);
+    requireSlowProbe(object, this.#rules.leastProbeIntervalS);
+  }
+
+  /** How many objects of a zone differ from what was last published there. */
+  #differences(zone: string): number {
+    const before = this.#published.get(zone) ?? new Objects();
+    const isHere = (object: StoredObject, among: Objects): boolean =>
+      ['all', zone].includes(zoneOf(object, among));
+    const changed = this.#staged
+      .all()
+      .filter(
+        (object) => isHere(object, this.#staged) && !isSame(before.get(object.kind, object.id), object),
+      );
+    const gone = before
+      .all()
+      .filter((object) => isHere(object, before) && !this.#staged.get(object.kind, object.id));
+    return changed.length + gone.length;
+  }
+
+  #taken(wanted: Record<string, Json>): Record<string, Json> {
+    if (this.#rules.weightZero === 'keep' || wanted['weight'] !== 0) return wanted;
+    const { weight: _dropped, ...rest } = wanted;
+    return rest;
   }
 
   /** Leaves out read-only keys; unknown ones too, or refuses them. */
@@ -153,6 +239,12 @@ export class LoadBalancer {
       this.#edits.push({ zone: one, at: this.#editCount });
   }
 }
+
+const withoutNull = (given: Record<string, Json>): Record<string, Json> =>
+  Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
+
+const isSame = (one: StoredObject | undefined, other: StoredObject): boolean =>
+  isDeepStrictEqual(one?.fields, other.fields);
 
 function requireUnmoved(kind: Kind, { fields }: StoredObject, wanted: JsonObject): void {
   const moved = Object.keys(wanted).find(

@@ -22,15 +22,15 @@ export interface Selection {
 export class Objects {
   readonly #byKind: Readonly<Record<KindName, Map<number, StoredObject>>>;
 
-  constructor(copied?: Objects) {
-    const mapOf = (kind: KindName): Map<number, StoredObject> => new Map(copied && copied.#byKind[kind]);
+  constructor(objects: Iterable<StoredObject> = []) {
     this.#byKind = {
-      frontend: mapOf('frontend'),
-      farm: mapOf('farm'),
-      server: mapOf('server'),
-      route: mapOf('route'),
-      rule: mapOf('rule'),
+      frontend: new Map(),
+      farm: new Map(),
+      server: new Map(),
+      route: new Map(),
+      rule: new Map(),
     };
+    for (const object of objects) this.put(object);
   }
 
   get(kind: KindName, id: number): StoredObject | undefined {
@@ -56,6 +56,11 @@ export class Objects {
 
   /** A copy that later edits do not reach. */
   snapshot(): Objects {
-    return new Objects(this);
+    return new Objects(this.all());
+  }
+
+  /** Of all kinds, each in the order of creation. */
+  all(): readonly StoredObject[] {
+    return Object.values(this.#byKind).flatMap((objects) => [...objects.values()]);
   }
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { colors, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
@@ -7,12 +6,15 @@ import { allTo } from '../../../domain/split.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
+import { realTime, type Time } from '../../../ovh/time.js';
 import {
   startOvhApi,
   type OvhApi as Emulator,
   type OvhApiBehaviour,
 } from '../../../sandbox/ovh-api/ovh-api.js';
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
+import { transportTo } from '../../support/in-process.js';
+import { VirtualTime } from '../../support/virtual-time.js';
 import type { LoadBalancerWorld } from './load-balancer.contract.js';
 
 export interface IplbWorld extends LoadBalancerWorld {
@@ -28,12 +30,49 @@ export interface IplbWorld extends LoadBalancerWorld {
   orders(): number;
 }
 
-const fast: Partial<OvhApiBehaviour> = { todoMs: 2, doingMs: 6 };
+/** How time passes for the emulator and the drivers, and what takes how long. */
+interface Pace {
+  readonly time: Time;
+  readonly behaviour: Partial<OvhApiBehaviour>;
+  readonly client: Partial<OvhApiOptions>;
+  readonly refreshDeadlineMs: number;
+  /** How often the world looks whether a refresh has ended. */
+  readonly lookEveryMs: number;
+}
+
+/** Over TLS, and quick. */
+const fast: Pace = {
+  time: realTime,
+  behaviour: { todoMs: 2, doingMs: 6 },
+  client: { rate: { perSecond: 10_000, burst: 10_000 }, readDeadlineMs: 2_000, writeDeadlineMs: 500 },
+  refreshDeadlineMs: 10_000,
+  lookEveryMs: 1,
+};
+
+/** As slow as the real one, in time that jumps over waiting; with the product's own rate and deadlines. */
+const asSlowAsReal = (): Pace => ({
+  time: new VirtualTime(),
+  behaviour: { todoMs: 5_000, doingMs: 90_000, instanceStaggerMs: 10_000 },
+  client: {},
+  refreshDeadlineMs: 900_000,
+  lookEveryMs: 10_000,
+});
+
+/** The same without a network, in virtual time. */
+export const aSlowIplb = (protocol: 'http' | 'tcp' = 'http'): Promise<IplbWorld> =>
+  anIplb(protocol, asSlowAsReal());
 
 /** An emulated OVHcloud Load Balancer in two zones, with two production frontends that are moved together. */
-export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWorld> {
-  const dataPlane = new SilentDataPlane({ zones: ['gra', 'rbx'] });
-  const emulator = await startOvhApi({ dataPlane, behaviour: fast });
+export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Promise<IplbWorld> {
+  const { time } = pace;
+  const clock = time.epochMs;
+  const dataPlane = new SilentDataPlane({ zones: ['gra', 'rbx'], clock });
+  const emulator = await startOvhApi({
+    dataPlane,
+    behaviour: pace.behaviour,
+    clock,
+    sleep: time.sleep,
+  });
   const root = `/ipLoadbalancing/${emulator.serviceName}`;
   const clients: OvhClient[] = [];
   const create = async (
@@ -81,7 +120,7 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
     frontends,
     stagingFrontend,
     farms,
-    refreshDeadlineMs: 10_000,
+    refreshDeadlineMs: pace.refreshDeadlineMs,
   };
   const serverPath = (name: ServerName): string =>
     `${protocol}/farm/${farms[name.startsWith('blue') ? 'blue' : 'green']}/server/${serverIds.get(name)}`;
@@ -94,7 +133,7 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
         ),
       );
       if (open.flat().length === 0) return;
-      await sleep(1);
+      await time.sleep(pace.lookEveryMs);
     }
   };
   const publish = async (): Promise<void> => {
@@ -112,16 +151,16 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
         applicationSecret: new Secret(applicationSecret),
         consumerKey: new Secret(consumerKey),
       },
-      rate: { perSecond: 10_000, burst: 10_000 },
-      readDeadlineMs: 2_000,
-      writeDeadlineMs: 500,
+      time,
+      ...(time === realTime ? {} : { transport: transportTo(emulator) }),
+      ...pace.client,
       ...options,
     });
     clients.push(client);
     return client;
   };
   const driverOver = (over: OvhApi): LoadBalancerDriver =>
-    createOvhIplb({ api: over, settings, servers: members });
+    createOvhIplb({ api: over, settings, servers: members, time });
   const shared = api();
   let calls = 0;
   let writes = 0;
@@ -144,6 +183,7 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
   };
 
   await publish();
+  const atFirst = emulator.admin.state();
   return {
     emulator,
     settings,
@@ -207,18 +247,10 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http'): Promise<IplbWor
     },
     async reset() {
       emulator.faults.clear();
+      emulator.journal.clear();
       await quiet();
-      for (const color of colors) {
-        await edit(`${protocol}/farm/${farms[color]}`, { balance: 'roundrobin' });
-      }
-      await edit(`${protocol}/farm/${otherFarm}`, { balance: 'roundrobin' });
-      for (const { name } of members) {
-        dataPlane.setUp(serverIds.get(name) ?? 0, true);
-        await edit(serverPath(name), { probe: true, status: 'active' });
-      }
-      for (const id of frontends) await edit(`${protocol}/frontend/${id}`, { defaultFarmId: farms.blue });
-      await edit(`${protocol}/frontend/${stagingFrontend}`, { defaultFarmId: farms.green });
-      await publish();
+      for (const { name } of members) dataPlane.setUp(serverIds.get(name) ?? 0, true);
+      await emulator.admin.restore(atFirst);
     },
     async close() {
       for (const client of clients) client.close();

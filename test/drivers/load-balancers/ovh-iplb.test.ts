@@ -7,9 +7,9 @@ import { endless } from '../../../drivers/patience.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import type { Fault } from '../../../sandbox/ovh-api/faults.js';
 import { failureOf, keepsLoadBalancerPromises } from './load-balancer.contract.js';
-import { anIplb, type IplbWorld } from './ovh-iplb-world.js';
+import { anIplb, aSlowIplb, type IplbWorld } from './ovh-iplb-world.js';
 
-keepsLoadBalancerPromises('an OVHcloud Load Balancer', () => anIplb('http'));
+keepsLoadBalancerPromises('an OVHcloud Load Balancer, as slow as the real one', () => aSlowIplb('http'));
 
 describe('an OVHcloud Load Balancer on its API', () => {
   let world: IplbWorld;

@@ -32,7 +32,8 @@ test.each([
 test.each(['https://localhost:8443/1.0/me', 'https://localhost/1.0/me'])(
   'takes a signature over %s, with and without the port',
   (url) => {
-    const call = { ...secrets, method: 'GET', body: new Uint8Array(), timestamp: '1700000000' };
+    const scheme = 'https' as const;
+    const call = { ...secrets, scheme, method: 'GET', body: new Uint8Array(), timestamp: '1700000000' };
     const signature = signatureOf({ ...call, url });
 
     expect(isSignedBy(signature, { ...call, host: 'localhost:8443', target: '/1.0/me' })).toBe(true);
