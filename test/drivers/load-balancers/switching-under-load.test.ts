@@ -31,6 +31,15 @@ async function expectNothingLost(dataPlane: CarryingDataPlane, switches: number)
 test('50 switches there and back under 500 requests a second lose none, and open streams end where they began', () =>
   expectNothingLost(startDataPlane(), 50));
 
+test('a load balancer that cuts what runs when it is reloaded is seen to lose requests and streams', async () => {
+  const cutting = startDataPlane({ whenReloaded: 'cut' });
+  const load = { requestsPerSecond, atLeastRequests: 500, controlMs: 200 };
+  const { control, tally, streams } = await switchThereAndBack(cutting, { switches: 4, ...load });
+  expect(control.failed).toBe(0);
+  expect(tally.failed + tally.streams.cut).toBeGreaterThan(0);
+  expect(streams.some(({ body }) => body.includes('ended'))).toBe(false);
+});
+
 const isHere = spawnSync('haproxy', ['-v']).status === 0;
 
 describe.skipIf(!isHere && !process.env['VERDIGRIS_DEMAND_ALL'])('HAProxy', () => {

@@ -80,7 +80,7 @@ export async function switchThereAndBack(
     const answered = (): number => programs.blue.requests() + programs.green.requests();
     const before = answered();
     while (tookMs.length < switches || answered() - before < 1.1 * atLeastRequests) {
-      const stream = ask(port, { path: '/stream' });
+      const stream = ask(port, { path: '/stream' }).then(({ body }) => body, String);
       const open = programs[live];
       await until(() => open.waiting() > 0);
       const beganAtMs = performance.now();
@@ -89,7 +89,7 @@ export async function switchThereAndBack(
       await driver.route({ to: allTo(to), expected: objects, purpose: 'forward', leaveOut: [] }, endless);
       tookMs.push(performance.now() - beganAtMs);
       open.finish();
-      streams.push({ from: live, body: (await stream).body });
+      streams.push({ from: live, body: await stream });
       live = to;
     }
     return { control, tally: await busy.stop(), tookMs, streams };
