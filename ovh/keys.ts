@@ -35,6 +35,20 @@ export function value(what: string, secret: Secret): string {
   return shown;
 }
 
+/** What OVHcloud's keys have been long so far. */
+const usualLengths = { applicationKey: 16, applicationSecret: 32, consumerKey: 32 } as const;
+
+/** Keys that are longer or shorter than they usually are: no proof, and worth a look where a signature is refused. */
+export function oddLengths(keys: OvhKeys): readonly string[] {
+  if ('clientId' in keys) return [];
+  return (['applicationKey', 'applicationSecret', 'consumerKey'] as const).flatMap((name) => {
+    const { length } = keys[name].reveal();
+    return length === usualLengths[name]
+      ? []
+      : [`${name} has ${length} signs, usually ${usualLengths[name]}`];
+  });
+}
+
 /** The same for every client of one credential, and tells nothing of it. */
 export function fingerprintOf({ host, port }: OvhEndpoint, keys: RevealedKeys): string {
   const who = 'clientId' in keys ? [keys.clientId] : [keys.applicationKey, keys.consumerKey];

@@ -88,6 +88,45 @@ test.each(['pendingValidation', 'expired', 'refused'] as const)(
   },
 );
 
+test("whoami tells how far this clock is from the API's, above ten seconds", async () => {
+  const folder = await anOvhFolder(withIds);
+  await loggedIn(folder);
+  expect(await folder.run('whoami')).toMatchObject({ exitCode: 0, stderr: '' });
+  folder.api.faults.add({ path: '*', action: 'clock-skew', skewMs: -61_000 });
+  const { exitCode, stderr } = await folder.run('whoami');
+  expect(exitCode).toBe(0);
+  expect(stderr).toMatch(/^This machine's clock is 6[0-2] s ahead of the API's/);
+});
+
+test('a key that lost a sign when it was copied is told by its length', async () => {
+  const folder = await anOvhFolder(withIds);
+  await loggedIn(folder);
+  const { applicationSecret } = folder.api.credentials;
+  await folder.secret('application-secret', applicationSecret.slice(1));
+  const { exitCode, stderr } = await folder.run('whoami');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('look: applicationSecret has 31 signs, usually 32');
+  expect(stderr).not.toContain(applicationSecret.slice(1));
+});
+
+test('a URN with a slip in it is refused before any policy is made of it', async () => {
+  const folder = await anOvhFolder(withIds);
+  for (const urn of [
+    'urn:v1:eu',
+    'urn:v1:mars:identity:credential:x',
+    'urn:v1:eu:identity: x',
+    'oauth2-0123',
+  ])
+    expect(await folder.runWith(`rules --policy --identity ${urn}`)).toMatchObject({
+      exitCode: 2,
+      stdout: '',
+    });
+  const urn = 'urn:v1:eu:identity:credential:ab1234-ovh/oauth2-EU.0123';
+  expect(JSON.parse((await folder.runWith(`rules --policy --identity ${urn}`)).stdout)).toMatchObject({
+    identities: [urn],
+  });
+});
+
 test('a key of another endpoint is told so', async () => {
   const folder = await anOvhFolder(withIds);
   await folder.secret('application-key', '0123456789abcdef');
@@ -184,10 +223,12 @@ test('rules prints the list of a key, and a policy for a service account', async
   const folder = await anOvhFolder(withIds);
   const listed = await folder.runWith('rules');
   expect(listed.stdout.split('\n')).toEqual([...selfRights, ...needed(folder)].map(describeRight));
-  const policy = JSON.parse((await folder.runWith('rules --policy --identity urn:v1:eu:x')).stdout) as object;
+  const policy = JSON.parse(
+    (await folder.runWith('rules --policy --identity urn:v1:eu:identity:account:ab1234-ovh')).stdout,
+  ) as object;
   expect(policy).toMatchObject({
     name: 'verdigris-greeter-production',
-    identities: ['urn:v1:eu:x'],
+    identities: ['urn:v1:eu:identity:account:ab1234-ovh'],
     resources: [{ urn: `urn:v1:eu:resource:loadbalancer:${folder.api.serviceName}` }],
     permissions: { allow: actionsOf(needed(folder)).map((action) => ({ action })) },
   });

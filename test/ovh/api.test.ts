@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import https from 'node:https';
-import { createServer } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../domain/secret.js';
 import { createOvhApi, type OvhApiOptions, type OvhCall, type OvhClient } from '../../ovh/api.js';
@@ -99,6 +99,31 @@ describe('calls', () => {
     const actions = ['loadbalancer:apiovh:refresh'];
     const checked = await aClient().post(`/v2/iam/resource/${urn}/authorization/check`, { actions });
     expect(checked).toEqual({ authorizedActions: actions, unauthorizedActions: [] });
+  });
+
+  test('that write go over connections of their own, which no server can have closed meanwhile', async () => {
+    let connections = 0;
+    const relay = createServer((near) => {
+      connections++;
+      const far = connect(emulator.port, '127.0.0.1');
+      near.pipe(far).pipe(near);
+      near.on('error', () => far.destroy());
+      far.on('error', () => near.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    try {
+      const { port } = relay.address() as AddressInfo;
+      const client = aClient({ endpoint: `https://127.0.0.1:${port}/1.0` });
+      const frontend = await aFrontend(client);
+      for (let count = 0; count < 3; count++) await client.get(frontend);
+      const before = connections;
+      for (let count = 0; count < 3; count++) await client.get(frontend);
+      expect(connections - before).toBe(0);
+      for (let count = 0; count < 3; count++) await client.put(frontend, { displayName: `name ${count}` });
+      expect(connections - before).toBe(3);
+    } finally {
+      relay.close();
+    }
   });
 
   test('of one credential share its rate, whoever makes them', async () => {
@@ -280,6 +305,18 @@ describe('the clock', () => {
     expect(await client.get('/me')).toMatchObject({ nichandle: expect.any(String) });
     const frontend = await aFrontend(client);
     await client.delete(frontend);
+  });
+
+  test('is read again when that fails, and a write that it keeps from being signed is no doubt', async () => {
+    emulator.faults.add({ path: '/auth/time', times: 2, action: 'drop-before' });
+    expect(await aClient().get('/me')).toMatchObject({ nichandle: expect.any(String) });
+
+    emulator.faults.clear();
+    emulator.faults.add({ path: '/auth/time', action: '500' });
+    emulator.journal.clear();
+    const error = await errorOf(aFrontend(aClient()));
+    expect(error).toMatchObject({ trouble: 'clock', ambiguous: false, passing: true });
+    expect(emulator.journal.calls('POST', '/http/frontend')).toEqual([]);
   });
 
   test('is told in milliseconds', async () => {

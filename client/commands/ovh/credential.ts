@@ -2,13 +2,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import type { Command } from 'commander';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
+import { Failure } from '../../../domain/failures.js';
 import { Secret } from '../../../domain/secret.js';
 import type { OvhApiSettings, Service } from '../../../domain/service.js';
 import { createOvhApi, type OvhCall, type OvhClient } from '../../../ovh/api.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
 import { missingRules } from '../../../ovh/credential.js';
 import { OvhError } from '../../../ovh/error.js';
-import type { OvhKeys } from '../../../ovh/keys.js';
+import { oddLengths, type OvhKeys } from '../../../ovh/keys.js';
 import type { Right } from '../../../ovh/rights.js';
 import type { Rate } from '../../../ovh/rate-limit.js';
 import { ovhFailure } from '../../../drivers/load-balancers/ovh-failure.js';
@@ -192,11 +193,27 @@ export async function calling<Result>(
     return await work(api);
   } catch (error) {
     if (!(error instanceof OvhError)) throw error;
-    throw (await lackingFailure(api, keys, task, error)) ?? ovhFailure(error, task.action);
+    throw (
+      (await lackingFailure(api, keys, task, error)) ??
+      withOddLengths(ovhFailure(error, task.action), error, keys)
+    );
   } finally {
     api.close();
     journal.close();
   }
+}
+
+/** A key that lost a sign when it was copied is refused as a wrong signature, or as unknown. */
+function withOddLengths(failure: Failure, { errorCode, message }: OvhError, keys: OvhKeys): Failure {
+  const isAboutKeys =
+    ['INVALID_SIGNATURE', 'INVALID_KEY', 'NOT_CREDENTIAL'].includes(errorCode ?? '') ||
+    /invalid signature|key is invalid|credential does not exist/i.test(message);
+  const odd = isAboutKeys ? oddLengths(keys) : [];
+  if (odd.length === 0) return failure;
+  return new Failure(failure.failure, [failure.message, ...odd.map((line) => `  look: ${line}`)].join('\n'), {
+    cause: failure.cause,
+    ambiguous: failure.ambiguous,
+  });
 }
 
 /** All that a consumer key lacks for the task, where that is why it was refused: not one rule after the other. */

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { productsOf } from '../../../domain/service.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
 import { actionsOf, describeRight, resourceOf, selfRights } from '../../../ovh/rights.js';
@@ -19,13 +19,22 @@ export function defineRules(command: Command): void {
     )
     .addOption(purposeOption())
     .option('--policy', 'an IAM policy for a service account instead of access rules')
-    .option('--identity <urn>', 'whom the policy is for (default: to be filled in)')
+    .option('--identity <urn>', 'whom the policy is for (default: to be filled in)', urn)
     .addOption(jsonOption());
   teach(
     command,
     'verdigris ovh rules --policy > policy.json',
     'Access rules are what verdigris ovh login asks for. A policy is given to OVHcloud with POST /v2/iam/policy, or in the control panel under IAM.',
   );
+}
+
+/** A URN with a slip in it is refused by the API with a 400 that names nothing. */
+function urn(text: string): string {
+  if (!/^urn:v1:(eu|ca|us):[A-Za-z]+(:[A-Za-z0-9._@/-]+)+$/.test(text))
+    throw new InvalidArgumentError(
+      'Needs a URN such as urn:v1:eu:identity:credential:ab1234-ovh/oauth2-0123.',
+    );
+  return text;
 }
 
 export function rules(options: RulesOptions): Promise<number> {

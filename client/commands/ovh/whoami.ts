@@ -38,7 +38,15 @@ interface Identity {
   readonly allowedIps?: readonly string[];
   readonly rules?: number;
   readonly identity?: string;
+  /** This machine's clock minus the API's, in seconds. */
+  readonly clockAheadS: number;
 }
+
+/** Signatures go by the API's own clock, so that more is no fault of theirs; everything else of this machine suffers. */
+const tolerableS = 10;
+
+const clockNotice = (aheadS: number): string =>
+  `This machine's clock is ${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'} the API's: calls are signed by the API's clock, but certificates, records and deadlines go by this one\n  compare: timedatectl`;
 
 export async function whoami(options: WhoamiOptions): Promise<number> {
   const output = createOutput(options.json === true);
@@ -50,6 +58,7 @@ export async function whoami(options: WhoamiOptions): Promise<number> {
     const who = await identityOf(api, isAccount);
     const lacking = await lackingOf(api, service, isAccount);
     output.say(shown(who));
+    if (Math.abs(who.clockAheadS) > tolerableS) output.notice(clockNotice(who.clockAheadS));
     if (service && lacking) {
       output.say(
         lacking.length === 0
@@ -65,7 +74,8 @@ export async function whoami(options: WhoamiOptions): Promise<number> {
 
 async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
   const details = await credentialDetails(api);
-  const who = { host: api.host, account: details.account ?? 'unknown' };
+  const clockAheadS = Math.round((Date.now() - (await api.time())) / 1_000);
+  const who = { host: api.host, account: details.account ?? 'unknown', clockAheadS };
   if (isAccount) {
     const [identity] = details.identities ?? [];
     return { ...who, kind: 'service account', ...(identity === undefined ? {} : { identity }) };

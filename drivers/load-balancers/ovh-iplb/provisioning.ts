@@ -38,6 +38,9 @@ const attempts = 5;
 const firstBackOffMs = 250;
 /** A write whose answer was lost may still be carried out this much later. */
 const usualGraceMs = 30_000;
+/** For so long the API may not know what it has just created. */
+const newForMs = 30_000;
+const newEveryMs = 500;
 
 /** Creates what a service needs on a load balancer. Never edits, renames or deletes anything. */
 export class Provisioner {
@@ -100,7 +103,7 @@ export class Provisioner {
       created.set(...(await this.#taken(step, ids)));
     }
     if (plan.steps.length > 0 || pending.length > 0) {
-      const after = await this.#reader.everything();
+      const after = await this.#everythingWith([...created.keys()]);
       this.#requireWhole(created, after);
       const foreign = differences(digests(survey.configuration), digests(after, created));
       if (foreign.length > 0) {
@@ -166,6 +169,7 @@ export class Provisioner {
     body: Step['body'],
     isIt: (object: Readonly<Record<string, unknown>>) => boolean,
   ): Promise<number> {
+    const endMs = this.#time.nowMs() + newForMs;
     for (let attempt = 1; ; attempt++) {
       try {
         const made = z
@@ -173,6 +177,10 @@ export class Provisioner {
           .safeParse(await this.#api.post(`${this.#root}/${list}`, body));
         if (made.success) return made.data[idField] as number;
       } catch (error) {
+        if (this.#mayBeNew(error, list, endMs)) {
+          await this.#time.sleep(newEveryMs);
+          continue;
+        }
         if (!(error instanceof OvhError) || !error.passing || attempt >= attempts) throw error;
         if (!error.ambiguous) {
           await this.#time.sleep(error.retryAfterMs ?? firstBackOffMs * 2 ** attempt);
@@ -186,6 +194,27 @@ export class Provisioner {
           'StateUnclear',
           `Cannot create an object in ${list}: no answer names it and it is not there, needs to be looked at`,
         );
+    }
+  }
+
+  /** Whether a farm that was made just now may not be known yet where its servers are put in. */
+  #mayBeNew(error: unknown, list: string, endMs: number): boolean {
+    return (
+      error instanceof OvhError &&
+      error.status === 404 &&
+      list.endsWith('/server') &&
+      this.#time.nowMs() < endMs
+    );
+  }
+
+  /** The whole configuration; what was created just now is waited for. */
+  async #everythingWith(created: readonly string[]): Promise<Configuration> {
+    const endMs = this.#time.nowMs() + newForMs;
+    for (;;) {
+      const configuration = await this.#reader.everything();
+      const objects = objectsOf(configuration);
+      if (created.every((name) => objects.has(name)) || this.#time.nowMs() > endMs) return configuration;
+      await this.#time.sleep(newEveryMs);
     }
   }
 

@@ -264,6 +264,57 @@ describe('an OVHcloud Load Balancer on its API', () => {
     });
   });
 
+  describe('an API that has grown since', () => {
+    const altered = (alter: (path: string, answer: unknown) => unknown): OvhApi => {
+      const { shared } = world;
+      return {
+        host: shared.host,
+        get: async (path, options) => alter(path, await shared.get(path, options)),
+        put: (path, body, options) => shared.put(path, body, options),
+        post: async (path, body, options) => alter(path, await shared.post(path, body, options)),
+        delete: (path, options) => shared.delete(path, options),
+        time: (options) => shared.time(options),
+      };
+    };
+    const isObject = (answer: unknown): answer is object =>
+      typeof answer === 'object' && answer !== null && !Array.isArray(answer);
+
+    test('may tell of fields and values that nobody knew, and they count as part of their object', async () => {
+      const grown = (year: number) =>
+        world.driverOver(
+          altered((path, answer) =>
+            /(frontend|farm|server)\/\d+$/.test(path) && isObject(answer)
+              ? { ...answer, since: { year }, balance: 'uri', onMarkedDown: 'something-new', hsts: null }
+              : answer,
+          ),
+        );
+      const { objects, traffic } = await grown(2026).observe(endless);
+      expect(traffic).toEqual({ kind: 'split', split: allTo('blue') });
+      expect(await failureOf(route({ expected: objects }, grown(2027)))).toMatchObject({
+        failure: 'LoadBalancerChanged',
+      });
+      await route({ expected: objects }, grown(2026));
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test.each([{}, { id: 0 }, { id: null, action: 'refreshIplb' }, null])(
+      'may answer the order of a refresh with %j: its task is found, none is asked for as number 0, nothing is ordered twice',
+      async (said) => {
+        const before = world.orders();
+        world.emulator.journal.clear();
+        const driver = world.driverOver(
+          altered((path, answer) => (path.endsWith('/refresh') ? said : answer)),
+        );
+        await route({}, driver);
+        expect(await world.published()).toEqual(allTo('green'));
+        expect(world.orders()).toBe(1);
+        expect(before).toBeGreaterThanOrEqual(0);
+        const asked = world.emulator.journal.entries.map(({ path }) => path);
+        expect(asked.filter((path) => /\/(0|undefined|null|NaN)(\/|$|\?)/.test(path))).toEqual([]);
+      },
+    );
+  });
+
   describe('an API that answers badly', () => {
     for (const successStatus of [201, 204]) {
       test(`takes ${successStatus} for success`, async () => {

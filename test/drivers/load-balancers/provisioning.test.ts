@@ -7,12 +7,13 @@ import type { OvhIplbSettings, Server } from '../../../domain/service.js';
 import { discover, proposalFor } from '../../../drivers/load-balancers/ovh-iplb/discovery.js';
 import { markerOf, type Wish } from '../../../drivers/load-balancers/ovh-iplb/provisioning-plan.js';
 import { Provisioner, type Provisioned } from '../../../drivers/load-balancers/ovh-iplb/provisioning.js';
-import { createOvhApi, type OvhCall, type OvhClient } from '../../../ovh/api.js';
+import { createOvhApi, type OvhApi, type OvhCall, type OvhClient } from '../../../ovh/api.js';
+import { OvhError } from '../../../ovh/error.js';
 import { provisionRights, selfRights } from '../../../ovh/rights.js';
-import { startOvhApi, type OvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
+import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
 
-let emulator: OvhApi;
+let emulator: Emulator;
 let root: string;
 let production: number;
 const clients: OvhClient[] = [];
@@ -208,6 +209,42 @@ describe('when the answer to a write is lost', () => {
 
 /** Another load balancer that carries nothing. */
 const emulatorPlane = () => new SilentDataPlane();
+
+test('waits for what it has created where the API does not know it at once', async () => {
+  const client = aClient();
+  const late = new Map<string, number>();
+  /** The first two calls about anything new do not find it. */
+  const isLate = (path: string): boolean => {
+    if (!/farm\/(?!80001)\d+(\/server)?$/.test(path)) return false;
+    const times = (late.get(path) ?? 0) + 1;
+    late.set(path, times);
+    return times <= 2;
+  };
+  const missing = (method: 'GET' | 'POST', path: string): OvhError =>
+    new OvhError({ trouble: 'refused', method, path, message: 'does not exist', status: 404 });
+  const forgetful: OvhApi = {
+    ...bound(client),
+    get: (path, options) => (isLate(path) ? Promise.reject(missing('GET', path)) : client.get(path, options)),
+    post: (path, body, options) =>
+      path.endsWith('/server') && isLate(path)
+        ? Promise.reject(missing('POST', path))
+        : client.post(path, body, options),
+  };
+  const provisioner = new Provisioner(forgetful, aWish(), { graceMs: 20 });
+  const { created } = await provisioner.apply(await provisioner.survey(), false, quiet);
+  expect(created).toHaveLength(7);
+  expect(await stored()).toEqual(whole);
+  expect([...late.values()].some((times) => times > 2)).toBe(true);
+});
+
+const bound = (client: OvhClient): OvhApi => ({
+  host: client.host,
+  get: (path, options) => client.get(path, options),
+  put: (path, body, options) => client.put(path, body, options),
+  post: (path, body, options) => client.post(path, body, options),
+  delete: (path, options) => client.delete(path, options),
+  time: (options) => client.time(options),
+});
 
 describe('what somebody else has stored', () => {
   test('before is not published unless that is asked for', async () => {
