@@ -5,7 +5,7 @@ import { withoutQuery, type Answer, type Call } from './call.js';
 import { ovhEndpoint } from './endpoint.js';
 import { OvhError, type OvhMethod } from './error.js';
 import { withoutSecrets } from './journal.js';
-import { fingerprintOf, revealed, type OvhKeys } from './keys.js';
+import { digestOf, fingerprintOf, revealed, type OvhKeys } from './keys.js';
 import type { Transport } from './own-call.js';
 import { politeRate, rateLimitOf, type Rate, type RateLimit } from './rate-limit.js';
 import { serverTime } from './server-time.js';
@@ -40,6 +40,8 @@ export interface OvhApiOptions {
   /** Where a service account gets its tokens, when it is not where the endpoint's name tells. */
   readonly tokenUrl?: string;
   readonly keys: OvhKeys;
+  /** Asked for the keys as they are now when the API refuses those that there were: somebody may have put others in place. */
+  readonly renewKeys?: () => Promise<OvhKeys>;
   /** PEM certificates to trust beside the public ones, for an emulator. */
   readonly caFile?: string;
   /** Shared by all clients of one credential in this process. */
@@ -81,20 +83,22 @@ class Client implements OvhClient {
   readonly host: string;
   readonly #agents: Agents;
   readonly #time: Time;
-  readonly #limit: RateLimit;
+  readonly #rate: Rate;
+  readonly #renewKeys: (() => Promise<OvhKeys>) | undefined;
   readonly #line: Line;
-  readonly #access: Access;
+  #credential: Credential;
+  #renewal: Promise<boolean> | undefined;
   readonly #readDeadlineMs: number;
   readonly #writeDeadlineMs: number;
   readonly #onCall: (call: OvhCall) => void;
 
   constructor(options: OvhApiOptions) {
     const endpoint = ovhEndpoint(options.endpoint, options.tokenUrl);
-    const keys = revealed(options.keys);
     this.host = endpoint.host;
     this.#time = options.time ?? realTime;
     this.#agents = new Agents(options.caFile);
-    this.#limit = rateLimitOf(fingerprintOf(endpoint, keys), options.rate ?? politeRate, this.#time);
+    this.#rate = options.rate ?? politeRate;
+    this.#renewKeys = options.renewKeys;
     this.#readDeadlineMs = options.readDeadlineMs ?? 60_000;
     this.#writeDeadlineMs = options.writeDeadlineMs ?? 180_000;
     this.#onCall = options.onCall ?? (() => undefined);
@@ -106,10 +110,7 @@ class Client implements OvhClient {
       deadlineMs: this.#readDeadlineMs,
       told: (call, act) => this.#told(call, act),
     };
-    this.#access =
-      'clientId' in keys
-        ? new ServiceAccountAccess(this.#line, keys)
-        : new ApplicationAccess(this.#line, keys);
+    this.#credential = this.#credentialOf(options.keys);
   }
 
   async get(
@@ -171,19 +172,58 @@ class Client implements OvhClient {
     }
   }
 
-  /** One call; a second one when the API refused what it was signed or carried with, and so has not carried it out. */
+  #credentialOf(keys: OvhKeys): Credential {
+    const shown = revealed(keys);
+    const fingerprint = fingerprintOf(this.#line.endpoint, shown);
+    return {
+      digest: digestOf(shown),
+      limit: rateLimitOf(fingerprint, this.#rate, this.#time),
+      access:
+        'clientId' in shown
+          ? new ServiceAccountAccess(this.#line, shown)
+          : new ApplicationAccess(this.#line, shown),
+    };
+  }
+
+  /** One call; another one when the API refused what it was signed or carried with, and so has not carried it out. */
   async #called(call: Call): Promise<unknown> {
     refuseBraces(call.path);
+    const used = this.#credential;
     try {
-      return (await this.#access.call(call)).body;
+      return await this.#calledWith(used, call);
     } catch (error) {
-      if (!(error instanceof OvhError) || !this.#access.forgets(error)) throw error;
-      return (await this.#access.call(call)).body;
+      if (!(error instanceof OvhError) || !error.aboutCredential || !(await this.#renewed(used))) throw error;
+      return this.#calledWith(this.#credential, call);
     }
   }
 
+  async #calledWith({ access }: Credential, call: Call): Promise<unknown> {
+    try {
+      return (await access.call(call)).body;
+    } catch (error) {
+      if (!(error instanceof OvhError) || !access.forgets(error)) throw error;
+      return (await access.call(call)).body;
+    }
+  }
+
+  /** Whether there are other keys now than those that were used. Asked for once, however many calls were refused. */
+  async #renewed(used: Credential): Promise<boolean> {
+    if (this.#credential !== used) return true;
+    this.#renewal ??= this.#renew().finally(() => (this.#renewal = undefined));
+    return this.#renewal;
+  }
+
+  async #renew(): Promise<boolean> {
+    if (!this.#renewKeys) return false;
+    const renewed = this.#credentialOf(await this.#renewKeys());
+    if (renewed.digest === this.#credential.digest) return false;
+    this.#credential = renewed;
+    return true;
+  }
+
   async #told(call: Call, act: () => Promise<Answer>): Promise<Answer> {
-    await this.#limit.turn(call.signal);
+    const { limit } = this.#credential;
+    await limit.turn(call.signal);
     const startedAtMs = this.#time.nowMs();
     const tell = (how: Pick<OvhCall, 'status' | 'queryId' | 'error'>): void =>
       this.#onCall({
@@ -201,12 +241,20 @@ class Client implements OvhClient {
       if (error instanceof OvhError) {
         tell({ status: error.status, queryId: error.queryId, error });
         if (error.status === 429) {
-          this.#limit.backOff(Math.min(error.retryAfterMs ?? 1_000, longestBackOffMs));
+          limit.backOff(Math.min(error.retryAfterMs ?? 1_000, longestBackOffMs));
         }
       }
       throw error;
     }
   }
+}
+
+/** The keys in use, with how they make calls and how fast. */
+interface Credential {
+  /** To tell them from others. */
+  readonly digest: string;
+  readonly limit: RateLimit;
+  readonly access: Access;
 }
 
 /** The package would replace them from the body. */

@@ -51,9 +51,12 @@ export async function withDeadline(
       send().then(resolve, reject);
     });
   } finally {
-    stop.abort();
+    stop.abort(ended);
   }
 }
+
+/** Nobody sees it; an error made for each call would cost more than the call. */
+const ended = new Error('the call has ended');
 
 /** The good answer that the wire shows, or the error that it is. */
 export function judged(call: Call, exchange: Exchange): Answer {

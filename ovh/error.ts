@@ -77,6 +77,14 @@ export class OvhError extends Error {
     return this.status === 408 || this.status === 429 || (this.status ?? 0) >= 500;
   }
 
+  /** Whether the API refuses who calls, rather than what is called. It was not carried out. */
+  get aboutCredential(): boolean {
+    if (this.trouble !== 'refused') return false;
+    return (
+      this.status === 401 || this.status === 403 || this.aboutTime || this.errorCode === 'invalid_client'
+    );
+  }
+
   /** Whether the API doubts our clock or our signature, which it tells apart badly. */
   get aboutTime(): boolean {
     if (this.status !== 400 && this.status !== 401 && this.status !== 403) return false;

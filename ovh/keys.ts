@@ -56,3 +56,7 @@ export function fingerprintOf({ host, port }: OvhEndpoint, keys: RevealedKeys): 
     .update([host, port, ...who].join('+'))
     .digest('hex');
 }
+
+/** Another one for every other credential, and tells nothing of it. */
+export const digestOf = (keys: RevealedKeys): string =>
+  createHash('sha256').update(JSON.stringify(keys)).digest('hex');

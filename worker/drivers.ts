@@ -125,6 +125,7 @@ export class WorkerDrivers implements Drivers {
       endpoint: settings.endpoint,
       ...('tokenUrl' in settings ? { tokenUrl: settings.tokenUrl } : {}),
       keys: await ovhKeys(settings, service.id, this.#secrets),
+      renewKeys: () => ovhKeys(settings, service.id, this.#secrets),
       rate: { perSecond: ovh.requestsPerSecond, burst: ovh.burst },
       onCall: (call) => {
         this.#logCall(service, call);

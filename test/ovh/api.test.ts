@@ -297,6 +297,54 @@ describe('reads', () => {
   });
 });
 
+describe('keys that were replaced', () => {
+  const application = () => {
+    const found = emulator.admin.account.application(emulator.credentials.applicationKey);
+    if (!found) throw new Error('the emulator has lost its application');
+    return found;
+  };
+  const keysWith = (consumerKey: string, secret = emulator.credentials.applicationSecret) => ({
+    applicationKey: new Secret(emulator.credentials.applicationKey),
+    applicationSecret: new Secret(secret),
+    consumerKey: new Secret(consumerKey),
+  });
+  const aKey = (): string =>
+    emulator.admin.account.addCredential(application(), {
+      rules: ['GET', 'POST', 'DELETE'].map((method) => ({ method, path: '/*' })),
+      state: 'validated',
+    }).consumerKey;
+
+  test('are asked for once when the API refuses the old ones, and nothing is done twice', async () => {
+    const [old, fresh] = [aKey(), aKey()];
+    let asked = 0;
+    const client = aClient({ keys: keysWith(old), renewKeys: async () => (asked++, keysWith(fresh)) });
+    await client.get('/me');
+    emulator.admin.setCredentialState(old, 'expired');
+    emulator.journal.clear();
+    const frontend = await aFrontend(client);
+    await Promise.all(Array.from({ length: 8 }, () => client.get('/me')));
+    expect(asked).toBe(1);
+    const writes = emulator.journal.calls('POST', '/http/frontend');
+    expect(writes.map(({ status }) => status)).toEqual([403, 200]);
+    await client.delete(frontend);
+  });
+
+  test('are asked for when a secret does not fit any more, once its clock is out of question', async () => {
+    const fresh = keysWith(aKey());
+    const client = aClient({ keys: keysWith(aKey(), 'wrong'), renewKeys: async () => fresh });
+    expect(await client.get('/me')).toMatchObject({ nichandle: expect.any(String) });
+  });
+
+  test('are no reason to call again when they are the same', async () => {
+    const old = aKey();
+    const client = aClient({ keys: keysWith(old), renewKeys: async () => keysWith(old) });
+    emulator.admin.setCredentialState(old, 'refused');
+    emulator.journal.clear();
+    expect(await errorOf(client.get('/me'))).toMatchObject({ errorCode: 'INVALID_CREDENTIAL' });
+    expect(emulator.journal.calls('GET', '/me')).toHaveLength(1);
+  });
+});
+
 describe('the clock', () => {
   test('is asked for again when the API doubts it', async () => {
     const client = aClient();
