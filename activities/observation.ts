@@ -149,13 +149,24 @@ export async function confirmIdle(
   color: Color,
   patience: Patience,
 ): Promise<void> {
-  const { traffic, staged } = await observeLoadBalancer(drivers, service, patience);
+  const {
+    traffic,
+    staged,
+    backups = [],
+    testersReach,
+  } = await observeLoadBalancer(drivers, service, patience);
   const idle = traffic.kind === 'split' && traffic.split[color] === 0;
   if (!idle) {
     const found =
       traffic.kind === 'split' ? `sends ${describeSplit(traffic.split)}` : `is unclear (${traffic.detail})`;
     throw hasTraffic(color, `the load balancer ${found}`);
   }
+  const standing = backups.filter((name) => service.environments[color].some((own) => own.name === name));
+  if (standing.length > 0) {
+    const others = otherColor(color);
+    throw hasTraffic(color, `${standing.join(', ')} would get all traffic when ${others} is down`);
+  }
+  if (testersReach === color) throw hasTraffic(color, 'testers reach it');
   // With unpublished edits the API tells what is stored, not what runs: the world has to be asked.
   if (staged.length > 0 && (await answersTheWorld(drivers, service, color, patience))) {
     throw hasTraffic(color, `it answers at ${service.publicAddress.url}`);

@@ -20,6 +20,7 @@ export const observationReport = (service: Service, observation: Observation): r
   ...columns([
     ...observation.loadBalancer.targets.map((target) => ['load balancer', target] as const),
     ...observation.loadBalancer.staged.map((edit) => ['not published', edit] as const),
+    ...divisionRow(observation),
     ...wayBackRow(observation),
     ...(observation.handSwitch ? [['by hand', describeHandSwitch(observation.handSwitch)] as const] : []),
   ]),
@@ -43,6 +44,15 @@ const machineRows = ({ machines = [] }: Observation): readonly string[] =>
 
 function trafficLine({ loadBalancer: { traffic } }: Observation): string {
   return traffic.kind === 'split' ? describeSplit(traffic.split) : traffic.detail;
+}
+
+/** How finely traffic can be divided, where it can. */
+function divisionRow({ loadBalancer: { division } }: Observation): readonly (readonly [string, string])[] {
+  if (division?.kind !== 'possible') return [];
+  const { shares, smallest } = division;
+  const percent = (share: number): string => `${+share.toFixed(2)} %`;
+  const least = `blue ${percent(smallest.blue)}, green ${percent(smallest.green)}`;
+  return [['divided', `by weights, shares are ${shares}; the smallest: ${least}`]];
 }
 
 function wayBackRow({

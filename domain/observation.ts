@@ -32,6 +32,16 @@ export interface LoadBalancerObservation {
   readonly backends: readonly BackendObservation[];
   /** What the last published changes took, in milliseconds: what a way back costs. Empty when unknown. */
   readonly recentSwitchesMs: readonly number[];
+  /** How it could divide new traffic between the environments. Absent where nobody can tell. */
+  readonly division?: Division;
+  /** What takes a part of the traffic before it is divided, in words. It stays as it is. */
+  readonly diversions?: readonly string[];
+  /** Servers that get all traffic when every server of the other environment is down. */
+  readonly backups?: readonly ServerName[];
+  /** The environment that testers reach while everybody else does not. */
+  readonly testersReach?: Color;
+  /** What the configuration asks of it and it cannot do, in words. */
+  readonly unready?: readonly string[];
   /** What a deployment would need and the credential may not do, each as it has to be granted. Absent when nothing is known to lack. */
   readonly lacking?: readonly string[];
 }
@@ -43,6 +53,14 @@ export type Traffic =
   | { readonly kind: 'torn'; readonly detail: string }
   /** An entry point sends traffic to something that is neither blue nor green. */
   | { readonly kind: 'elsewhere'; readonly detail: string };
+
+/** Known clients stay with their server where a farm is sticky: then only new ones are divided. */
+export type Shares = 'of new connections' | 'of new clients';
+
+export type Division =
+  /** With the smallest share that each environment can be given, in percent. */
+  | { readonly kind: 'possible'; readonly shares: Shares; readonly smallest: Readonly<Record<Color, number>> }
+  | { readonly kind: 'impossible'; readonly because: string };
 
 /** `inactive`: set so by somebody, it gets neither traffic nor checks. `absent`: it is not there, or has no weight. */
 export type BackendState = 'up' | 'down' | 'unchecked' | 'inactive' | 'absent';

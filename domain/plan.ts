@@ -8,11 +8,18 @@ import { describeHandSwitch, explains } from './hand-switch.js';
 import { hashOf } from './hash.js';
 import { complaintsAboutMachines, describeMachines, warningsAboutMachines } from './machines.js';
 import { ReleaseId, type Digest, type ServerName } from './names.js';
-import { factsOf, leftOutOf, liveColor, type Observation, type ServerObservation } from './observation.js';
+import {
+  factsOf,
+  leftOutOf,
+  liveColor,
+  type LoadBalancerObservation,
+  type Observation,
+  type ServerObservation,
+} from './observation.js';
 import { neighboursOf, rootByKey, type Server, type Service } from './service.js';
 import { describeSettings } from './settings.js';
 import { neededFor, shortage } from './space.js';
-import { allTo, describeSplit, type Split } from './split.js';
+import { allTo, describeSplit, wholly, type Split } from './split.js';
 import { describeMarks, unfitMarksOf } from './unfit.js';
 
 /** What a deployment will do. The hash covers everything in it that the deployment does not change before the switch. */
@@ -89,6 +96,7 @@ export function complaintsAbout(service: Service, observation: Observation): rea
       credentialLacks(`deploy "${service.id}"`, credentialKindOf(service.loadBalancer), loadBalancer.lacking),
     );
   }
+  complaints.push(...complaintsAboutReadiness(service, observation));
   complaints.push(...complaintsAboutMachines(service, observation.machines ?? []));
   for (const { message } of tooManyUnreachable(service, observation)) add('ServerUnreachable', message);
   for (const server of service.environments[idleOf(observation) ?? 'green']) {
@@ -96,6 +104,57 @@ export function complaintsAbout(service: Service, observation: Observation): rea
   }
   complaints.push(...complaintsAboutNeighbours(service, observation));
   return complaints;
+}
+
+/** What the configuration asks of the load balancer, and what an interrupted deployment would have left there. */
+function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation): readonly Complaint[] {
+  const { unready = [], backups = [], testersReach } = loadBalancer;
+  const missing = unready.map((what): Complaint => ({
+    failure: 'StateUnclear',
+    message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan`,
+  }));
+  const left = [
+    ...(backups.length === 0
+      ? []
+      : [`${backups.join(', ')} would get all traffic when the live environment is down`]),
+    ...(testersReach ? [`testers still reach ${testersReach}`] : []),
+  ];
+  return [
+    ...missing,
+    ...left.map((what): Complaint => ({
+      failure: 'StateUnclear',
+      message: `Cannot deploy "${id}": ${what}, needs an idle environment without traffic\n  settle it: verdigris repair`,
+    })),
+  ];
+}
+
+/** Splits that the load balancer cannot carry. */
+export function complaintsAboutSteps(
+  { id }: Pick<Service, 'id'>,
+  steps: readonly Split[],
+  { division }: Pick<LoadBalancerObservation, 'division'>,
+): readonly Complaint[] {
+  if (!division) return [];
+  return steps.flatMap((step): readonly Complaint[] => {
+    if (wholly(step) !== undefined) return [];
+    const because =
+      division.kind === 'impossible'
+        ? division.because
+        : colors
+            .filter((color) => step[color] < division.smallest[color])
+            .map(
+              (color) =>
+                `the smallest share of ${color} is ${+division.smallest[color].toFixed(2)} % ${division.shares}`,
+            )
+            .join('; ');
+    if (because === '') return [];
+    return [
+      {
+        failure: 'RequestInvalid',
+        message: `Cannot deploy "${id}" by ${describeSplit(step)}: ${because}`,
+      },
+    ];
+  });
 }
 
 /** A daemon-reload for an idle unit would put edits of a live unit's files on the same machine into effect. */
@@ -213,8 +272,10 @@ export function computePlan(
   const { service, artifact, version } = request;
   const idle = idleOf(observation);
   const { binaries } = facts;
+  const steps = idle ? [allTo(idle)] : [];
   const complaints = [
     ...complaintsAbout(service, observation),
+    ...complaintsAboutSteps(service, steps, observation.loadBalancer),
     ...complaintsAboutUnfit(request, observation),
     ...(binaries && idle ? complaintsAboutBinaries(binaries, service.environments[idle], observation) : []),
   ];
@@ -246,7 +307,7 @@ export function computePlan(
       service.environments[idle].filter(({ name }) => !leftBehind.some(({ server }) => server === name)),
       observation,
     ),
-    steps: [allTo(idle)],
+    steps,
     objects: oursOf(observation),
     liveRuns,
     leftOut: colors.flatMap((color) => leftOutOf(observation.loadBalancer, color)),
@@ -368,7 +429,22 @@ function warningsOf(
       'The idle environment has no earlier release: it is stopped when this deployment is undone',
     );
   }
+  warnings.push(...warningsAboutRouting(service, observation));
   const root = rootByKey(service);
   if (root !== undefined) warnings.push(root);
   return warnings;
+}
+
+/** What a switch leaves as it is, and what of the load balancer cannot be used. */
+function warningsAboutRouting(
+  { loadBalancer: settings }: Service,
+  { loadBalancer: { diversions = [], division } }: Observation,
+): readonly string[] {
+  const isMixed = 'mixed' in settings && settings.mixed !== undefined;
+  return [
+    ...diversions.map((diversion) => `Not moved by a switch: ${diversion}`),
+    ...(isMixed && division?.kind === 'impossible'
+      ? [`Traffic cannot be divided between blue and green: ${division.because}`]
+      : []),
+  ];
 }

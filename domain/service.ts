@@ -145,20 +145,55 @@ export type Privilege = 'installed' | 'sudo' | 'none';
 export type LoadBalancerSettings = OvhIplbSettings | { readonly driver: 'in-memory'; readonly world: string };
 
 /** An OVHcloud Load Balancer: frontends whose default farm is moved between the farms of blue and green. */
-export interface OvhIplbSettings {
+export interface OvhIplbSettings extends IplbEntry {
   readonly driver: 'ovh-iplb';
   readonly api: OvhApiSettings;
   /** For example `loadbalancer-0123...`. */
   readonly serviceName: string;
+  /** What the world comes in by beside that, with farms of its own: moved in the same refresh. */
+  readonly also?: readonly IplbEntry[];
+  /** During the bake the old servers are backups in the new farm: the load balancer goes back by itself when all of it is down. */
+  readonly fallback?: 'old-environment';
+  /** Who reaches the new environment before it gets the traffic. */
+  readonly testers?: TestersSettings;
+  /** How long a published change may take until it is given up as failed. */
+  readonly refreshDeadlineMs: number;
+}
+
+/** Frontends of one protocol, and the farms that they can point at. */
+export interface IplbEntry {
   readonly protocol: 'http' | 'tcp';
   /** Moved together, in one refresh. */
   readonly frontends: readonly number[];
   /** References the idle farm, so that the load balancer probes it. */
   readonly stagingFrontend: number;
   readonly farms: Readonly<Record<Color, number>>;
-  /** How long a published change may take until it is given up as failed. */
-  readonly refreshDeadlineMs: number;
+  /** A farm with the servers of both environments, by whose weights traffic is divided. */
+  readonly mixed?: MixedFarmSettings;
 }
+
+export interface MixedFarmSettings {
+  readonly farm: number;
+  /** References it while no other frontend does, so that the load balancer probes it. */
+  readonly stagingFrontend: number;
+}
+
+/** All that the world comes in by. */
+export const entriesOf = (
+  settings: IplbEntry & { readonly also?: readonly IplbEntry[] },
+): readonly IplbEntry[] => [settings, ...(settings.also ?? [])];
+
+/** Told from everybody else by a route of the load balancer, which sends them elsewhere while it is open. */
+export interface TestersSettings {
+  /** A route of one of the frontends. */
+  readonly route: number;
+  readonly by: TestersMark;
+}
+
+export type TestersMark =
+  | { readonly kind: 'header' | 'cookie'; readonly name: string; readonly value: string }
+  /** An address or a CIDR block. */
+  | { readonly kind: 'source'; readonly address: string };
 
 /** How the OVHcloud API is reached, and as whom. */
 export type OvhApiSettings = {

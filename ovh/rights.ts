@@ -1,4 +1,4 @@
-import type { OvhIplbSettings, OvhProduct } from '../domain/service.js';
+import { entriesOf, type OvhIplbSettings, type OvhProduct } from '../domain/service.js';
 import type { OvhMethod } from './error.js';
 
 /** One call that a credential must be able to make. */
@@ -23,26 +23,26 @@ export const selfRights: readonly Right[] = [
 /** What of an OVHcloud Load Balancer the rights depend on. */
 export type IplbUse = Pick<
   OvhIplbSettings,
-  'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms'
+  'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'testers'
 >;
 
 /** What a deployment calls: reads of the whole load balancer, writes of the service's own objects only. */
-export function deployRights({
-  serviceName,
-  protocol,
-  frontends,
-  stagingFrontend,
-  farms,
-}: IplbUse): readonly Right[] {
-  const edits = [
-    ...[...frontends, stagingFrontend].map((id) => [`frontend/${id}`, 'frontend/edit'] as const),
-    ...[farms.blue, farms.green].map((id) => [`farm/${id}/server/*`, 'farm/server/edit'] as const),
-  ];
+export function deployRights(use: IplbUse): readonly Right[] {
+  const { serviceName, protocol, testers } = use;
+  const edits = entriesOf(use).flatMap(({ protocol: kind, frontends, stagingFrontend, farms, mixed }) => [
+    ...[...frontends, stagingFrontend, ...(mixed ? [mixed.stagingFrontend] : [])].map(
+      (id) => [`${kind}/frontend/${id}`, `${kind}/frontend/edit`] as const,
+    ),
+    ...[farms.blue, farms.green, ...(mixed ? [mixed.farm] : [])].map(
+      (id) => [`${kind}/farm/${id}/server/*`, `${kind}/farm/server/edit`] as const,
+    ),
+  ]);
   return [
     ...readRights(serviceName),
-    ...edits.map(([path, action]) =>
-      right(serviceName, 'PUT', `${protocol}/${path}`, `${protocol}/${action}`),
-    ),
+    ...edits.map(([path, action]) => right(serviceName, 'PUT', path, action)),
+    ...(testers
+      ? [right(serviceName, 'PUT', `${protocol}/route/${testers.route}`, `${protocol}/route/edit`)]
+      : []),
     right(serviceName, 'POST', 'refresh', 'refresh'),
   ];
 }

@@ -226,29 +226,108 @@ function inConfiguration({
 
 function inLoadBalancer({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {
   if (!loadBalancer) return [];
-  const { frontends, stagingFrontend, farms } = loadBalancer;
+  const { also = [], ...first } = loadBalancer;
+  const entries: readonly (readonly [KeyPath, EntrySection])[] = [
+    [['loadBalancer'], first],
+    ...also.map((entry, index) => [['loadBalancer', 'also', index], entry] as const),
+  ];
+  return [
+    ...entries.flatMap(([path, entry]) => inEntry(path, entry)),
+    ...acrossEntries(entries),
+    ...inTesters(loadBalancer),
+  ];
+}
+
+type LoadBalancerSection = NonNullable<Sections['loadBalancer']>;
+type EntrySection = Pick<
+  LoadBalancerSection,
+  'protocol' | 'frontends' | 'stagingFrontend' | 'farms' | 'mixed'
+>;
+
+/** Each object is one thing. */
+function inEntry(
+  path: KeyPath,
+  { frontends = [], stagingFrontend, farms, mixed }: EntrySection,
+): readonly ConfigurationComplaint[] {
   const complaints: ConfigurationComplaint[] = [];
   if (farms && farms.blue === farms.green) {
     complaints.push(
-      complain(['loadBalancer', 'farms', 'green'], `is ${farms.green} as blue's is, needs a farm of its own`),
+      complain([...path, 'farms', 'green'], `is ${farms.green} as blue's is, needs a farm of its own`),
     );
   }
-  if (stagingFrontend !== undefined && frontends?.includes(stagingFrontend)) {
+  if (mixed && farms && Object.values(farms).includes(mixed.farm)) {
     complaints.push(
       complain(
-        ['loadBalancer', 'stagingFrontend'],
+        [...path, 'mixed', 'farm'],
+        `is ${mixed.farm}, the farm of one environment, needs a farm of its own`,
+      ),
+    );
+  }
+  if (stagingFrontend !== undefined && frontends.includes(stagingFrontend)) {
+    complaints.push(
+      complain(
+        [...path, 'stagingFrontend'],
         `is ${stagingFrontend}, which is one of frontends, needs a frontend without traffic`,
       ),
     );
   }
-  for (const [index, frontend] of (frontends ?? []).entries()) {
-    if (frontends?.indexOf(frontend) !== index) {
-      complaints.push(
-        complain(['loadBalancer', 'frontends', index], `is ${frontend} again, needs each once`),
-      );
+  if (mixed && [...frontends, stagingFrontend].includes(mixed.stagingFrontend)) {
+    complaints.push(
+      complain(
+        [...path, 'mixed', 'stagingFrontend'],
+        `is ${mixed.stagingFrontend} again, needs a frontend of its own without traffic`,
+      ),
+    );
+  }
+  for (const [index, frontend] of frontends.entries()) {
+    if (frontends.indexOf(frontend) !== index) {
+      complaints.push(complain([...path, 'frontends', index], `is ${frontend} again, needs each once`));
     }
   }
   return complaints;
+}
+
+function acrossEntries(
+  entries: readonly (readonly [KeyPath, EntrySection])[],
+): readonly ConfigurationComplaint[] {
+  const [first, ...further] = entries;
+  return further.flatMap(([path, { protocol, frontends = [], mixed }], index) => {
+    const earlier = entries
+      .slice(0, index + 1)
+      .flatMap(([, entry]) => (entry.protocol === protocol ? (entry.frontends ?? []) : []));
+    const isMixedElsewhere = first?.[1].mixed !== undefined;
+    return [
+      ...frontends
+        .filter((frontend) => earlier.includes(frontend))
+        .map((frontend) => complain([...path, 'frontends'], `is ${frontend} again, needs each once`)),
+      ...((mixed !== undefined) === isMixedElsewhere
+        ? []
+        : [
+            complain(
+              [...path, 'mixed'],
+              `${mixed ? 'is given here and not' : 'is missing here and given'} in loadBalancer.mixed, needs both or none: traffic is divided alike everywhere`,
+            ),
+          ]),
+    ];
+  });
+}
+
+function inTesters({ testers, protocol }: LoadBalancerSection): readonly ConfigurationComplaint[] {
+  if (!testers) return [];
+  const path = ['loadBalancer', 'testers'];
+  const given = (['header', 'cookie', 'source'] as const).filter((key) => testers[key] !== undefined);
+  if (given.length !== 1) {
+    const found = given.length === 0 ? 'says not who testers are' : `has ${given.join(' and ')}`;
+    return [complain(path, `${found}, needs one of header, cookie and source`)];
+  }
+  return protocol === 'tcp' && given[0] !== 'source'
+    ? [
+        complain(
+          [...path, given[0] ?? ''],
+          'is given with protocol tcp, needs source: connections have no more',
+        ),
+      ]
+    : [];
 }
 
 function inVerify({ verify, health }: Sections): readonly ConfigurationComplaint[] {

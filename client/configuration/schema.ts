@@ -86,6 +86,12 @@ const ipv4 = () => {
   return z.string(needs(what)).refine(isIPv4, needs(what));
 };
 
+const addressNeeds = 'an IPv4 address or CIDR block such as 192.0.2.0/24';
+const isAddressOrBlock = (written: string): boolean => {
+  const [address = '', bits = '32', ...more] = written.split('/');
+  return isIPv4(address) && /^([0-9]|[12][0-9]|3[0-2])$/.test(bits) && more.length === 0;
+};
+
 const absolutePath = () =>
   text(
     'an absolute path without "..", blanks or a slash at its end',
@@ -362,12 +368,7 @@ const OvhApi = map({
     .describe('Where the service account gets its tokens. Default: as the endpoint has it'),
 });
 
-const LoadBalancer = map({
-  driver: z.literal('ovh-iplb', needs('ovh-iplb')),
-  serviceName: text(
-    'the service name of an OVHcloud Load Balancer, loadbalancer-... or ip-...',
-    /^(loadbalancer-[0-9a-f-]{1,64}|ip-[0-9.]{7,15})$/,
-  ).describe('As the control panel shows it'),
+const Entry = {
   protocol: z
     .enum(['http', 'tcp'], needs('http or tcp'))
     .prefault('http')
@@ -380,6 +381,47 @@ const LoadBalancer = map({
     'References the idle farm, so that the load balancer probes it',
   ),
   farms: map({ blue: apiId('a farm'), green: apiId('a farm') }),
+  mixed: map({
+    farm: apiId('a farm'),
+    stagingFrontend: apiId('a frontend').describe('References it while no other frontend does'),
+  })
+    .optional()
+    .describe('A farm with the servers of both environments, by whose weights traffic can be divided'),
+};
+
+const named = (what: string) =>
+  map({
+    name: text(`the name of a ${what}`, headerPattern),
+    value: text('printable ASCII, 255 characters at most', /^[\x21-\x7e]{1,255}$/),
+  }).optional();
+
+const Testers = map({
+  route: apiId('a route').describe('On one of the frontends, with one rule: what tells testers'),
+  header: named('header').describe('Who sends this header'),
+  cookie: named('cookie').describe('Who has this cookie'),
+  source: z
+    .string(needs(addressNeeds))
+    .refine(isAddressOrBlock, needs(addressNeeds))
+    .optional()
+    .describe('Who comes from this address or CIDR block'),
+});
+
+const LoadBalancer = map({
+  driver: z.literal('ovh-iplb', needs('ovh-iplb')),
+  serviceName: text(
+    'the service name of an OVHcloud Load Balancer, loadbalancer-... or ip-...',
+    /^(loadbalancer-[0-9a-f-]{1,64}|ip-[0-9.]{7,15})$/,
+  ).describe('As the control panel shows it'),
+  ...Entry,
+  also: z
+    .array(map(Entry), needs('a list of maps with protocol, frontends, stagingFrontend and farms'))
+    .prefault([])
+    .describe('What the world comes in by beside that, moved in the same refresh'),
+  fallback: z
+    .enum(['none', 'old-environment'], needs('none or old-environment'))
+    .prefault('none')
+    .describe('Who gets all traffic when every new server is down during the bake'),
+  testers: Testers.optional().describe('Who reaches the new environment before it gets the traffic'),
   refreshDeadline: duration(1_000).prefault('10m').describe('How long a published change may take'),
   api: OvhApi.prefault({}).describe('How the OVHcloud API is reached'),
 });

@@ -2,12 +2,14 @@ import type { Color } from '../../domain/color.js';
 import { SecretName, ServiceId } from '../../domain/names.js';
 import type {
   ConfigurationSettings,
+  IplbEntry,
   LoadBalancerSettings,
   OvhApiSettings,
   Server,
   ServerConnection,
   Service,
   SshAddress,
+  TestersMark,
 } from '../../domain/service.js';
 import type { KnownHosts } from './known-hosts.js';
 import type { Configuration, ServerEntry, SshLogin } from './schema.js';
@@ -178,12 +180,44 @@ function toProduct({ ovh }: ServerEntry): Pick<Server, 'ovh'> {
 const toLoadBalancer = ({
   refreshDeadline,
   api,
+  also,
+  fallback,
+  testers,
   ...settings
 }: Configuration['loadBalancer']): LoadBalancerSettings => ({
-  ...settings,
+  driver: settings.driver,
+  serviceName: settings.serviceName,
+  ...toEntry(settings),
+  ...(also.length === 0 ? {} : { also: also.map(toEntry) }),
+  ...(fallback === 'none' ? {} : { fallback }),
+  ...(testers ? { testers: { route: testers.route, by: toMark(testers) } } : {}),
   api: toOvhApi(api),
   refreshDeadlineMs: refreshDeadline,
 });
+
+const toEntry = ({
+  protocol,
+  frontends,
+  stagingFrontend,
+  farms,
+  mixed,
+}: Configuration['loadBalancer']['also'][number]): IplbEntry => ({
+  protocol,
+  frontends,
+  stagingFrontend,
+  farms,
+  ...(mixed ? { mixed } : {}),
+});
+
+function toMark({
+  header,
+  cookie,
+  source,
+}: NonNullable<Configuration['loadBalancer']['testers']>): TestersMark {
+  if (header) return { kind: 'header', ...header };
+  if (cookie) return { kind: 'cookie', ...cookie };
+  return { kind: 'source', address: required(source, 'loadBalancer.testers.source') };
+}
 
 /** With a service account there are no keys: the contradictions have refused both together. */
 export function toOvhApi({ endpoint, ...api }: Configuration['loadBalancer']['api']): OvhApiSettings {
@@ -202,6 +236,6 @@ export function toOvhApi({ endpoint, ...api }: Configuration['loadBalancer']['ap
 /** The contradictions were looked for before: what is missing here is our own mistake. */
 function required<Value>(value: Value | undefined, key: string): Value {
   if (value === undefined)
-    throw new TypeError(`Cannot complete a server: ${key} is missing, needs a complaint`);
+    throw new TypeError(`Cannot complete a service: ${key} is missing, needs a complaint`);
   return value;
 }

@@ -1,4 +1,4 @@
-import type { LoadBalancerObservation } from '../../domain/observation.js';
+import type { LoadBalancerObservation, Shares } from '../../domain/observation.js';
 import type { ServerName } from '../../domain/names.js';
 import type { Split } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
@@ -53,12 +53,21 @@ export interface RouteChange {
   readonly leaveOut: readonly ServerName[];
   /** Servers of the other environment that are set active in the same change, so that they are probed. */
   readonly takeIn?: readonly ServerName[];
+  /**
+   * The servers of the other environment stand by as backups: they get all traffic when every server of `to` is down.
+   * Without it none do, afterwards. `leaveOut` keeps servers from it.
+   */
+  readonly fallback?: boolean;
+  /** Testers reach the other environment. Without it they are where everybody is, afterwards. */
+  readonly testers?: boolean;
 }
 
 export interface RouteReport {
   /** False when traffic was like this already. */
   readonly changed: boolean;
   readonly split: Split;
+  /** What the shares of a divided split are of. */
+  readonly shares?: Shares;
   /** From the first write to the proof. */
   readonly tookMs: number;
   /** Somebody else's edits that went out with this change, in words. */

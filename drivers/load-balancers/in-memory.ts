@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Color } from '../../domain/color.js';
+import { otherColor, type Color } from '../../domain/color.js';
 import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
 import type { ServerName } from '../../domain/names.js';
@@ -11,7 +11,7 @@ import type {
   Traffic,
 } from '../../domain/observation.js';
 import type { Server } from '../../domain/service.js';
-import { allTo, describeSplit, sameSplit, type Split } from '../../domain/split.js';
+import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
 import { activityOf } from './activity.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
@@ -48,6 +48,8 @@ type Values = Readonly<Record<string, unknown>>;
 
 const frontend = 'frontend';
 const serverObject = (name: ServerName): string => `server/${name}`;
+const backupObject = (name: ServerName): string => `backup/${name}`;
+const testers = 'testers';
 
 /** The state of one load balancer, with the switches that tests turn. What is stored counts once it is published. */
 export class InMemoryLoadBalancer {
@@ -84,6 +86,18 @@ export class InMemoryLoadBalancer {
   /** Where new traffic goes, or why that cannot be said. */
   get traffic(): Traffic {
     return this.#confusion ?? { kind: 'split', split: this.split };
+  }
+
+  /** Servers that stand by for the other environment, as published. */
+  get backups(): readonly ServerName[] {
+    return [...this.#published].flatMap(([object, { standsBy }]) =>
+      standsBy === true ? [object.slice('backup/'.length) as ServerName] : [],
+    );
+  }
+
+  /** The environment that testers reach while everybody else does not, as published. */
+  get testersReach(): Color | undefined {
+    return this.#published.get(testers)?.['reach'] as Color | undefined;
   }
 
   /** Servers that were set inactive, as published. */
@@ -230,6 +244,9 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
       staged: [...stagedByUs, ...stagedByOthers].map((object) => `an edit of ${object}`),
       backends: this.#servers.map((server) => this.#backend(server)),
       recentSwitchesMs: [...this.#world.recentSwitchesMs],
+      division: { kind: 'possible', shares: 'of new connections', smallest: { blue: 1, green: 1 } },
+      ...(this.#world.backups.length > 0 ? { backups: this.#world.backups } : {}),
+      ...(this.#world.testersReach ? { testersReach: this.#world.testersReach } : {}),
     };
   }
 
@@ -283,7 +300,32 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
         const status = activityOf(server, change) ?? now;
         return now === status ? [] : [[object, { status }] as const];
       }),
+      ...this.#standingByEdits(change, objects),
+      ...this.#testersEdits(change, objects),
     ];
+  }
+
+  #standingByEdits(
+    { to, fallback, leaveOut }: RouteChange,
+    objects: StoredState['objects'],
+  ): readonly (readonly [string, Values])[] {
+    const color = wholly(to);
+    return this.#servers.flatMap((server) => {
+      const object = backupObject(server.name);
+      const standsBy =
+        fallback === true && color !== undefined && color !== server.color && !leaveOut.includes(server.name);
+      const now = objects.get(object)?.['standsBy'] ?? false;
+      return now === standsBy ? [] : [[object, { standsBy }] as const];
+    });
+  }
+
+  #testersEdits(
+    { to, testers: open }: RouteChange,
+    objects: StoredState['objects'],
+  ): readonly (readonly [string, Values])[] {
+    const color = wholly(to);
+    const reach = open && color ? otherColor(color) : undefined;
+    return objects.get(testers)?.['reach'] === reach ? [] : [[testers, { reach }]];
   }
 
   #refuseIfChanged(change: RouteChange, { objects }: StoredState): void {
@@ -341,7 +383,7 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
       const now = objects.get(object) ?? {};
       const holdsOurs = hashOf({ ...now, ...values }) === hashOf(now);
       if (!holdsOurs) continue;
-      await this.#link.store(object, before.objects.get(object) ?? { status: 'active' });
+      await this.#link.store(object, before.objects.get(object) ?? unset);
     }
   }
 
@@ -349,7 +391,7 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     return Object.fromEntries(
       [...objects]
         .map(([object, { split: _split, status: _status, ...rest }]) => [object, hashOf(rest)] as const)
-        .filter(([object]) => !object.startsWith('server/')),
+        .filter(([object]) => !/^(server|backup)\/|^testers$/.test(object)),
     );
   }
 
@@ -371,5 +413,8 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     return new Failure(failure, `Cannot send ${describeSplit(to)} on "${this.#world.name}": ${because}`);
   }
 }
+
+/** What an object is that nobody has stored. */
+const unset: Values = { status: 'active', standsBy: false, reach: undefined };
 
 const isAmbiguous = (error: unknown): boolean => error instanceof Failure && error.ambiguous;

@@ -1,9 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import type { Color } from '../../domain/color.js';
 import { Failure, type FailureName } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhIplbSettings, Server } from '../../domain/service.js';
-import { describeSplit, wholly } from '../../domain/split.js';
+import { describeSplit, wholly, type Split } from '../../domain/split.js';
 import type { OvhApi } from '../../ovh/api.js';
 import { OvhError } from '../../ovh/error.js';
 import { realTime, type Time } from '../../ovh/time.js';
@@ -15,6 +14,11 @@ import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/conf
 import type { Pending } from './ovh-iplb/documents.js';
 import { Editor, editsFor, type Edit } from './ovh-iplb/edits.js';
 import { durationsMs, endedBadly, Refreshes } from './ovh-iplb/refreshes.js';
+import { standingBy } from './ovh-iplb/backups.js';
+import { roleFor } from './ovh-iplb/entry.js';
+import { leversFor } from './ovh-iplb/levers.js';
+import { hindranceOf } from './ovh-iplb/requirements.js';
+import { backendsOf } from './ovh-iplb/servers.js';
 import { pendingWords, View } from './ovh-iplb/view.js';
 import { tellingProgress } from './progress.js';
 
@@ -81,38 +85,41 @@ class OvhIplbDriver implements LoadBalancerDriver {
       ]);
       const pending = await this.#reader.pending(signal);
       return {
-        traffic: this.#view.traffic(configuration),
-        targets: this.#view.targets(configuration),
-        objects: this.#view.digests(configuration),
-        ours: this.#view.ours(configuration),
+        ...this.#seen(configuration),
         staged: pendingWords(pending),
-        backends: this.#view.backends(configuration),
         recentSwitchesMs: durationsMs(history.recent),
       };
     });
   }
 
-  async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
-    const action = `send ${describeSplit(change.to)} on "${this.#settings.serviceName}"`;
-    const color = wholly(change.to);
-    if (!color) {
-      throw new Failure(
-        'RequestInvalid',
-        `Cannot ${action}: a frontend has one default farm, needs all traffic on blue or on green`,
-      );
-    }
-    return this.#doing(action, patience, (say) => this.#route(color, change, action, patience.signal, say));
+  #seen(configuration: Configuration): Omit<LoadBalancerObservation, 'staged' | 'recentSwitchesMs'> {
+    const view = this.#view;
+    const diversions = view.diversions(configuration);
+    const backups = standingBy(view.entries, configuration, this.#servers).map(({ name }) => name);
+    const testersReach = view.testersReach(configuration);
+    const unready = view.unready(configuration);
+    return {
+      traffic: view.traffic(configuration),
+      targets: view.targets(configuration),
+      objects: view.digests(configuration),
+      ours: view.ours(configuration),
+      backends: backendsOf(view.entries, this.#servers, configuration),
+      division: view.division(configuration),
+      ...(diversions.length > 0 ? { diversions } : {}),
+      ...(backups.length > 0 ? { backups } : {}),
+      ...(testersReach ? { testersReach } : {}),
+      ...(unready.length > 0 ? { unready } : {}),
+    };
   }
 
-  async #route(
-    color: Color,
-    change: RouteChange,
-    action: string,
-    signal: AbortSignal,
-    say: Say,
-  ): Promise<RouteReport> {
+  async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
+    const action = `send ${describeSplit(change.to)} on "${this.#settings.serviceName}"`;
+    return this.#doing(action, patience, (say) => this.#route(change, action, patience.signal, say));
+  }
+
+  async #route(change: RouteChange, action: string, signal: AbortSignal, say: Say): Promise<RouteReport> {
     const startedAtMs = this.#time.nowMs();
-    const asked: Moving = { color, change, refuse: refusing(action) };
+    const asked: Moving = { change, refuse: refusing(action) };
 
     await this.#refreshes.settled(say, signal);
     const [before, { last }] = await Promise.all([
@@ -121,9 +128,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
     ]);
     const moving = { ...asked, change: expectingOfStaged(change, before.pending.length > 0) };
     this.#requireAsExpected(moving, before);
+    this.#requireAble(moving, before);
     const edits = this.#edits(moving, before);
+    const reported = { split: change.to, ...this.#shares(change.to, before) };
     if (edits.length === 0 && before.pending.length === 0 && !endedBadly(last)) {
-      return { changed: false, split: change.to, tookMs: 0, published: [] };
+      return { changed: false, ...reported, tookMs: 0, published: [] };
     }
     const alongside = this.#alongside(moving, before);
     const stored = await this.#stored(moving, edits, before, signal, say);
@@ -131,10 +140,22 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const slipped = await this.#proved(moving, stored);
     return {
       changed: true,
-      split: change.to,
+      ...reported,
       tookMs: this.#time.nowMs() - startedAtMs,
       published: [...alongside, ...this.#differences(before, stored), ...slipped],
     };
+  }
+
+  #requireAble({ change, refuse }: Moving, { configuration }: Look): void {
+    const because = hindranceOf(change, configuration, this.#view);
+    if (because === undefined) return;
+    throw refuse('RequestInvalid', because, 'see what it can do: verdigris check');
+  }
+
+  /** What the shares of a divided split are of. */
+  #shares(to: Split, { configuration }: Look): Pick<RouteReport, 'shares'> {
+    const division = wholly(to) === undefined ? this.#view.division(configuration) : undefined;
+    return division?.kind === 'possible' ? { shares: division.shares } : {};
   }
 
   #requireAsExpected({ change, refuse }: Moving, { configuration }: Look): void {
@@ -157,17 +178,37 @@ class OvhIplbDriver implements LoadBalancerDriver {
    * an edit is cannot be read. It shows by comparison where `expected` names every object; else production frontends that
    * point at the new environment tell that what is stored is a change of ours that was never finished.
    */
-  #alongside({ color, change, refuse }: Moving, { configuration, pending }: Look): readonly string[] {
+  #alongside(moving: Moving, look: Look): readonly string[] {
+    const { change, refuse } = moving;
+    const { configuration, pending } = look;
     if (pending.length === 0) return [];
     const { expected, purpose } = change;
     const digests = this.#view.digests(configuration);
     const foreign =
       expected && foreignDifferences(expected, digests, this.#view.oursAmong(expected, configuration));
     if (purpose === 'rollback') return foreign ?? pendingWords(pending);
-    const begun = this.#settings.frontends.some((id) => this.#view.pointsAt(id, configuration) === color);
-    const isOurs = foreign ? foreign.length === 0 : begun && !this.#isStrange(configuration, pending);
+    const isOurs = foreign
+      ? foreign.length === 0
+      : this.#isBegun(moving, look) && !this.#isStrange(configuration, pending);
     if (isOurs) return [];
     throw refuse('StagedEditsFound', foreignWords(foreign, pending), takeThemBack);
+  }
+
+  /**
+   * Whether production frontends point where this change sends them. From one division to another they do before it, too: then
+   * only what is not probed as after it, or a change that is stored whole, tells.
+   */
+  #isBegun(moving: Moving, look: Look): boolean {
+    const { configuration } = look;
+    const role = roleFor(moving.change.to);
+    return this.#view.entries.some((entry) => {
+      if (!entry.frontends.some((name) => entry.pointsAt(name, configuration) === role)) return false;
+      if (role !== 'mixed' || entry.mixedStaging === undefined) return true;
+      return (
+        entry.pointsAt(entry.mixedStaging, configuration) === 'mixed' ||
+        this.#edits(moving, look).length === 0
+      );
+    });
   }
 
   /** Stores the edits and reads everything back; takes them back when that fails, or the caller gives up. */
@@ -182,7 +223,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
       signal.throwIfAborted();
       if (edits.length === 0) return before;
       for (const edit of edits) {
-        say(`storing ${edit.object} ${edit.field} = ${edit.value}`);
+        say(`storing ${edit.object} ${edit.field} = ${valueWords(edit.value)}`);
         await this.#editor.store(edit, signal);
         signal.throwIfAborted();
       }
@@ -281,27 +322,26 @@ class OvhIplbDriver implements LoadBalancerDriver {
     return zones !== undefined && pending.some(({ zone }) => !zones.includes(zone));
   }
 
-  #edits({ color, change }: Moving, { configuration }: Look): readonly Edit[] {
-    return editsFor(color, change, configuration, {
-      settings: this.#settings,
-      servers: this.#servers,
-      view: this.#view,
-    });
+  #edits({ change }: Moving, { configuration }: Look): readonly Edit[] {
+    return editsFor(change, configuration, this.#view);
   }
 
   /** Whether servers of the other environment are set active or inactive, too. */
-  #isAboutBoth(color: Color, { leaveOut, takeIn = [] }: RouteChange): boolean {
+  #isAboutBoth({ to, leaveOut, takeIn = [], fallback, testers }: RouteChange): boolean {
+    const color = wholly(to);
+    if (color === undefined || fallback || testers) return true;
     const named = new Set([...leaveOut, ...takeIn]);
     return this.#servers.some((server) => server.color !== color && named.has(server.name));
   }
 
   /** What is pending is read last, so that no edit hides between the two reads. */
-  async #look({ color, change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
-    const servers = earlier?.configuration.servers ?? (change.leaveOut.length > 0 ? 'all' : 'inactive');
-    const isWhole = change.expected !== undefined || this.#isAboutBoth(color, change);
+  async #look({ change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
+    const color = wholly(change.to);
+    const isWhole = color === undefined || change.expected !== undefined || this.#isAboutBoth(change);
+    const known = [...(earlier?.configuration.servers.keys() ?? [])];
     const configuration = isWhole
       ? await this.#reader.everything(signal)
-      : await this.#reader.levers(color, servers, signal);
+      : await this.#reader.levers(leversFor(color, change, this.#view, known), signal);
     return { configuration, pending: await this.#reader.pending(signal), isWhole };
   }
 
@@ -323,10 +363,12 @@ class OvhIplbDriver implements LoadBalancerDriver {
 
 /** A change under way. */
 interface Moving {
-  readonly color: Color;
   readonly change: RouteChange;
   readonly refuse: (failure: FailureName, because: string, next: string) => Failure;
 }
+
+const valueWords = (value: Edit['value']): string =>
+  typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 const proofLooks = 5;
 const proofEveryMs = 500;

@@ -2,7 +2,6 @@ import pMap from 'p-map';
 import type { z } from 'zod';
 import { OvhError } from '../../../ovh/error.js';
 import type { OvhApi, Query } from '../../../ovh/api.js';
-import type { Color } from '../../../domain/color.js';
 import type { OvhIplbSettings } from '../../../domain/service.js';
 import {
   BackendServer,
@@ -27,24 +26,25 @@ export interface Configuration {
   readonly routes: ReadonlyMap<string, Route>;
 }
 
+/** What to read of a load balancer, by name. Of a farm's servers all, or those that get no traffic. */
+export interface Levers {
+  readonly frontends: readonly string[];
+  readonly farms: ReadonlyMap<string, 'inactive' | 'all'>;
+  /** Servers to read in any case. */
+  readonly servers: readonly string[];
+  readonly routes: readonly string[];
+}
+
 /** Calls in flight at once. */
 const atOnce = 8;
-
-/** What of a service's settings is needed to read. */
-export type ReaderSettings = Pick<
-  OvhIplbSettings,
-  'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms'
->;
 
 /** Reads a load balancer's stored configuration. Changes nothing. */
 export class ConfigurationReader {
   readonly #api: OvhApi;
-  readonly #settings: ReaderSettings;
   readonly #root: string;
 
-  constructor(api: OvhApi, settings: ReaderSettings) {
+  constructor(api: OvhApi, settings: Pick<OvhIplbSettings, 'serviceName'>) {
     this.#api = api;
-    this.#settings = settings;
     this.#root = rootOf(settings);
   }
 
@@ -68,26 +68,15 @@ export class ConfigurationReader {
     );
   }
 
-  /**
-   * Only what traffic is moved to `color` with, for a way back that must be quick. Of its servers those that get none
-   * (`inactive`), `all`, or those that an earlier look has found.
-   */
-  async levers(
-    color: Color,
-    servers: 'inactive' | 'all' | Configuration['servers'],
-    signal?: AbortSignal,
-  ): Promise<Configuration> {
-    const { protocol, frontends, stagingFrontend, farms } = this.#settings;
-    const farm = `${protocol}/farm/${farms[color]}`;
-    return this.#objects(
-      [...frontends, stagingFrontend].map((id) => `${protocol}/frontend/${id}`),
-      [farm],
-      typeof servers === 'string'
-        ? await this.#serverNames(farm, servers === 'all' ? {} : { status: servers }, signal)
-        : [...servers.keys()],
-      [],
-      signal,
+  /** Only what traffic is moved with, for a way back that must be quick. */
+  async levers(levers: Levers, signal?: AbortSignal): Promise<Configuration> {
+    const servers = await pMap(
+      [...levers.farms],
+      ([farm, which]) => this.#serverNames(farm, which === 'all' ? {} : { status: which }, signal),
+      { concurrency: atOnce },
     );
+    const names = [...new Set([...servers.flat(), ...levers.servers])];
+    return this.#objects(levers.frontends, [...levers.farms.keys()], names, levers.routes, signal);
   }
 
   async pending(signal?: AbortSignal): Promise<Pending> {

@@ -31,13 +31,6 @@ export async function discover(api: OvhApi, only?: string): Promise<readonly Dis
 }
 
 async function discovered(api: OvhApi, serviceName: string): Promise<Discovered> {
-  const none = {
-    serviceName,
-    protocol: 'http' as const,
-    frontends: [],
-    stagingFrontend: 0,
-    farms: { blue: 0, green: 0 },
-  };
   const root = rootOf({ serviceName });
   const itself = await itselfIfAllowed(api, root);
   return {
@@ -46,7 +39,7 @@ async function discovered(api: OvhApi, serviceName: string): Promise<Discovered>
     state: itself?.state,
     zones: itself?.zone ?? (await readAs(api, `${root}/zone`, Names)),
     address: itself?.ipLoadbalancing ?? undefined,
-    configuration: await new ConfigurationReader(api, none).everything(),
+    configuration: await new ConfigurationReader(api, { serviceName }).everything(),
   };
 }
 

@@ -37,9 +37,19 @@ export const BackendServer = z.looseObject({
 });
 export type BackendServer = z.infer<typeof BackendServer>;
 
+export const Rule = z.looseObject({
+  field: z.string(),
+  match: z.string(),
+  negate: z.boolean().nullish(),
+  pattern: z.string().nullish(),
+  subField: z.string().nullish(),
+});
+export type Rule = z.infer<typeof Rule>;
+
 export const Route = z.looseObject({
   frontendId: id.nullish(),
   action: z.looseObject({ type: z.string(), target: z.string().nullish() }),
+  rules: z.array(Rule).nullish(),
 });
 export type Route = z.infer<typeof Route>;
 

@@ -1,49 +1,135 @@
 import { otherColor, type Color } from '../../../domain/color.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import { wholly } from '../../../domain/split.js';
+import { weightsFor, type PerColor } from '../../../domain/weights.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import type { Time } from '../../../ovh/time.js';
 import { z } from 'zod';
 import { activityOf } from '../activity.js';
 import type { RouteChange } from '../driver.js';
+import { backupOf } from './backups.js';
 import { readAs, type Configuration } from './configuration.js';
+import { countsOf } from './division.js';
+import type { Route } from './documents.js';
+import { roleFor, type Entry, type FarmRole } from './entry.js';
+import { actionTo, testersRoute } from './routes.js';
 import type { View } from './view.js';
 
 /** One field of one object as it shall be. */
-export interface Edit {
-  readonly object: string;
-  readonly field: 'defaultFarmId' | 'status';
-  readonly value: number | string;
+export interface Edit extends Goal {
   /** What it was before; put back when the change is given up. */
-  readonly before: number | string | null;
+  readonly before: Value | null;
 }
 
+interface Goal {
+  readonly object: string;
+  readonly field: 'action' | 'defaultFarmId' | 'status' | 'weight';
+  readonly value: Value;
+}
+
+type Value = number | string | Readonly<Record<string, unknown>>;
+
 /**
- * What has to be stored so that `color` is live and the other one is probed. Empty when it is so already. Production
- * frontends come first: by them a successor tells that a change was begun.
+ * What has to be stored so that new traffic follows the change and the idle environment is probed. Empty when it is so already.
+ * Production frontends come first, and those for probes last: by them a successor tells that a change was begun.
  */
-export function editsFor(
-  color: Color,
+export function editsFor(change: RouteChange, configuration: Configuration, view: View): readonly Edit[] {
+  const goals = [
+    ...view.entries.flatMap((entry) => frontendGoals(entry, roleFor(change.to))),
+    ...view.entries.flatMap((entry) => serverGoals(entry, change, configuration, view)),
+    ...testersGoals(change, configuration, view),
+    ...view.entries.flatMap((entry) => probingGoals(entry, change)),
+  ];
+  return goals.flatMap((goal): readonly Edit[] => {
+    const before = valueIn(configuration, goal);
+    return isSame(goal.value, before) ? [] : [{ ...goal, before: before ?? null }];
+  });
+}
+
+/** The weights of a mixed farm for a divided change, the servers that it leaves out not counted. */
+export const weightsOf = ({ to, leaveOut }: RouteChange, { servers }: View): PerColor | undefined =>
+  weightsFor(to, countsOf(servers.filter(({ name }) => !leaveOut.includes(name))));
+
+const frontendGoals = (entry: Entry, role: FarmRole): readonly Goal[] =>
+  entry.frontends.map((object) => pointing(object, entry, role));
+
+/** Whatever no production frontend points at is referenced by one without traffic, so that all of it is probed. */
+function probingGoals(entry: Entry, { to }: RouteChange): readonly Goal[] {
+  const color = wholly(to);
+  const lesser: Color = to.green <= to.blue ? 'green' : 'blue';
+  const { staging, mixedStaging } = entry;
+  return [
+    pointing(staging, entry, color === undefined ? lesser : otherColor(color)),
+    ...(mixedStaging === undefined
+      ? []
+      : [pointing(mixedStaging, entry, color === undefined ? otherColor(lesser) : 'mixed')]),
+  ];
+}
+
+const pointing = (object: string, entry: Entry, role: FarmRole): Goal => ({
+  object,
+  field: 'defaultFarmId',
+  value: entry.farmId(role),
+});
+
+function serverGoals(
+  entry: Entry,
   change: RouteChange,
   configuration: Configuration,
-  { settings, servers, view }: { settings: OvhIplbSettings; servers: readonly Server[]; view: View },
-): readonly Edit[] {
-  const pointed = (id: number, to: Color): Edit => {
-    const object = view.frontendName(id);
-    const before = configuration.frontends.get(object)?.defaultFarmId ?? null;
-    return { object, field: 'defaultFarmId', value: settings.farms[to], before };
-  };
-  const activity = servers.flatMap((server): readonly Edit[] => {
-    const [object, backend] = view.backendOf(server, configuration) ?? [];
-    const value = activityOf(server, change);
-    if (value === undefined || object === undefined || !backend) return [];
-    return [{ object, field: 'status', value, before: backend.status }];
+  view: View,
+): readonly Goal[] {
+  const color = wholly(change.to);
+  const weights = color === undefined ? weightsOf(change, view) : undefined;
+  return view.servers.flatMap((server): readonly Goal[] => {
+    const activity = activityOf(server, change);
+    const own = entry.roles
+      .filter((role) => role === server.color || role === 'mixed')
+      .flatMap((role) => entry.member(server, role, configuration)?.[0] ?? []);
+    const [mixed] = (entry.roles.includes('mixed') && entry.member(server, 'mixed', configuration)) || [];
+    const [backup, object] = backupOf(entry, server, configuration) ?? [];
+    const standsBy = change.fallback === true && color !== undefined && color !== server.color;
+    return [
+      ...(activity === undefined ? [] : own.map((name) => statusOf(name, activity))),
+      ...(mixed === undefined || !weights
+        ? []
+        : [{ object: mixed, field: 'weight', value: weights[server.color] } as const]),
+      ...(backup === undefined || object?.['backup'] !== true
+        ? []
+        : [statusOf(backup, standsBy && !change.leaveOut.includes(server.name) ? 'active' : 'inactive')]),
+    ];
   });
-  return [
-    ...settings.frontends.map((id) => pointed(id, color)),
-    ...activity,
-    pointed(settings.stagingFrontend, otherColor(color)),
-  ].filter(({ value, before }) => value !== before);
+}
+
+const statusOf = (object: string, value: 'active' | 'inactive'): Goal => ({ object, field: 'status', value });
+
+/** Closed, the testers' route leads to where everybody is. */
+function testersGoals(change: RouteChange, { routes }: Configuration, view: View): readonly Goal[] {
+  const { testers } = view.settings;
+  const [entry] = view.entries;
+  const object = testers && testersRoute(entry, testers);
+  if (object === undefined || !routes.has(object)) return [];
+  const color = wholly(change.to);
+  const role = change.testers === true && color !== undefined ? otherColor(color) : roleFor(change.to);
+  return [{ object, field: 'action', value: actionTo(entry.farmId(role)) }];
+}
+
+function valueIn({ frontends, servers, routes }: Configuration, { object, field }: Goal): Value | undefined {
+  const found: Readonly<Record<string, unknown>> | undefined =
+    frontends.get(object) ?? servers.get(object) ?? routes.get(object);
+  // A weight that nobody has set counts as one.
+  const value = found?.[field] ?? (found && field === 'weight' ? 1 : undefined);
+  return field === 'action' ? actionIn(value as Route['action'] | undefined) : (value as Value | undefined);
+}
+
+/** As it can be written again. */
+const actionIn = (action: Route['action'] | undefined): Value | undefined =>
+  action && Object.fromEntries(Object.entries(action).filter(([, value]) => value !== null));
+
+/** Whether what was written is there; the API may have added to it. */
+function isSame(wanted: Value | null, is: unknown): boolean {
+  if (typeof wanted !== 'object' || wanted === null) return wanted === (is ?? null);
+  if (typeof is !== 'object' || is === null) return false;
+  return Object.entries(wanted).every(([key, value]) => (is as Record<string, unknown>)[key] === value);
 }
 
 const attempts = 5;
@@ -62,10 +148,7 @@ export class Editor {
   }
 
   /** Stores one edit. An answer that was lost is looked for in the object itself. */
-  async store(
-    edit: Pick<Edit, 'object' | 'field' | 'value'> | Reversal,
-    signal?: AbortSignal,
-  ): Promise<void> {
+  async store(edit: Goal | Reversal, signal?: AbortSignal): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#api.put(`${this.#root}/${edit.object}`, { [edit.field]: edit.value });
@@ -94,8 +177,8 @@ export class Editor {
   async #holds({ object, field, value }: Reversal, signal?: AbortSignal): Promise<boolean> {
     const options = signal ? { signal } : {};
     const now = await readAs(this.#api, `${this.#root}/${object}`, z.looseObject({}), options);
-    return (now[field] ?? null) === value;
+    return isSame(value, now[field]);
   }
 }
 
-type Reversal = Pick<Edit, 'object' | 'field'> & { readonly value: number | string | null };
+type Reversal = Omit<Goal, 'value'> & Readonly<Record<'value', Value | null>>;

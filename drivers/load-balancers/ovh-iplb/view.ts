@@ -1,61 +1,96 @@
-import { colors, type Color } from '../../../domain/color.js';
+import type { Color } from '../../../domain/color.js';
 import { hashOf } from '../../../domain/hash.js';
-import type { BackendObservation, BackendState, Traffic } from '../../../domain/observation.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
-import { allTo } from '../../../domain/split.js';
+import type { ServerName } from '../../../domain/names.js';
+import type { Division, Traffic } from '../../../domain/observation.js';
+import { entriesOf, type OvhIplbSettings, type Server } from '../../../domain/service.js';
+import { allTo, describeSplit, sameSplit, type Split } from '../../../domain/split.js';
+import { backupHindrances, intruders } from './backups.js';
 import type { Configuration } from './configuration.js';
-import type { BackendServer, Farm, Pending, ServerState } from './documents.js';
+import { dividedBy, divisionBy, strangersIn } from './division.js';
+import type { Pending } from './documents.js';
+import { Entry, type FarmRole } from './entry.js';
+import { routingOf, testersHindrances, testersRoute, type Routing } from './routes.js';
+
+/** What of a service's settings a view depends on. */
+export type ViewSettings = Pick<
+  OvhIplbSettings,
+  'protocol' | 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'testers' | 'fallback'
+>;
 
 /** What a configuration means to one service. Pure. */
 export class View {
-  readonly #settings: OvhIplbSettings;
-  readonly #servers: readonly Server[];
+  readonly settings: ViewSettings;
+  readonly servers: readonly Server[];
+  /** What the world comes in by; the first one is what the service is known by. */
+  readonly entries: readonly [Entry, ...Entry[]];
 
-  constructor(settings: OvhIplbSettings, servers: readonly Server[]) {
-    this.#settings = settings;
-    this.#servers = servers;
-  }
-
-  frontendName(id: number): string {
-    return `${this.#settings.protocol}/frontend/${id}`;
-  }
-
-  farmName(color: Color): string {
-    return `${this.#settings.protocol}/farm/${this.#settings.farms[color]}`;
+  constructor(settings: ViewSettings, servers: readonly Server[]) {
+    const [first, ...further] = entriesOf(settings);
+    if (!first) throw new TypeError('Cannot view a load balancer: it has no frontends, needs some');
+    this.settings = settings;
+    this.servers = servers;
+    this.entries = [new Entry(first, false), ...further.map((entry) => new Entry(entry, true))];
   }
 
   traffic(configuration: Configuration): Traffic {
-    const { frontends } = this.#settings;
-    const targets = frontends.map((id) => this.#target(id, configuration));
-    const strange = targets.find((target) => target.kind === 'elsewhere');
+    const targets = this.entries.flatMap((entry) =>
+      entry.frontends.map((name) => this.#target(entry, name, configuration)),
+    );
+    const strange = targets.find((target) => typeof target !== 'string');
     if (strange) return strange;
-    const reached = new Set(targets.flatMap((target) => (target.kind === 'color' ? [target.color] : [])));
-    const [color] = reached;
-    if (reached.size === 1 && color) return { kind: 'split', split: allTo(color) };
-    const words = frontends.map((id) => this.#targetWords(id, configuration)).join(', ');
-    return { kind: 'torn', detail: `its frontends point at different environments (${words})` };
+    const roles = new Set(targets);
+    const [role] = roles as ReadonlySet<FarmRole>;
+    if (roles.size !== 1 || role === undefined) return this.#torn(configuration);
+    return role === 'mixed' ? this.#divided(configuration) : { kind: 'split', split: allTo(role) };
   }
 
   targets(configuration: Configuration): readonly string[] {
-    const { frontends, stagingFrontend } = this.#settings;
+    return this.entries.flatMap((entry) => [
+      ...entry.frontends.map((name) => this.#targetWords(entry, name, configuration)),
+      ...[entry.staging, ...(entry.mixedStaging === undefined ? [] : [entry.mixedStaging])].map(
+        (name) => `${this.#targetWords(entry, name, configuration)}, for probes only`,
+      ),
+      ...this.#routing(entry, configuration).diversions,
+    ]);
+  }
+
+  division(configuration: Configuration, leftOut: readonly ServerName[] = []): Division {
+    return divisionBy(this.entries, configuration, this.servers, leftOut);
+  }
+
+  diversions(configuration: Configuration): readonly string[] {
+    return this.entries.flatMap((entry) => this.#routing(entry, configuration).diversions);
+  }
+
+  testersReach(configuration: Configuration): Color | undefined {
+    return this.#routing(this.entries[0], configuration).testersReach;
+  }
+
+  /** What the configuration asks for and the load balancer cannot do. */
+  unready(configuration: Configuration): readonly string[] {
+    const { fallback, testers } = this.settings;
+    const [first] = this.entries;
     return [
-      ...frontends.map((id) => this.#targetWords(id, configuration)),
-      `${this.#targetWords(stagingFrontend, configuration)}, for probes only`,
+      ...(fallback
+        ? this.entries.flatMap((entry) => backupHindrances(entry, configuration, this.servers))
+        : []),
+      ...(testers ? testersHindrances(first, configuration, testers) : []),
     ];
   }
 
-  /** What this service's traffic depends on: its frontends, both farms with their servers, and routes on its frontends. */
+  /** What this service's traffic depends on: its frontends, its farms with their servers, and routes on its frontends. */
   ours({ servers, routes }: Configuration): readonly string[] {
-    const frontendIds = this.#frontendIds();
-    const farms = colors.map((color) => this.farmName(color));
-    return [
-      ...frontendIds.map((id) => this.frontendName(id)),
-      ...farms,
-      ...[...servers.keys()].filter((name) => farms.some((farm) => name.startsWith(`${farm}/server/`))),
+    return this.entries.flatMap((entry) => [
+      ...entry.allFrontends,
+      ...entry.farms,
+      ...[...servers.keys()].filter((name) => isIn(entry, name)),
       ...[...routes].flatMap(([name, { frontendId }]) =>
-        this.#isOurProtocol(name) && frontendIds.includes(frontendId ?? 0) ? [name] : [],
+        entry.allFrontends.includes(`${protocolOf(name)}/frontend/${frontendId}`) ||
+        this.#isTestersRoute(name)
+          ? [name]
+          : [],
       ),
-    ];
+    ]);
   }
 
   /** The objects that are ours now, and those among `expected` that were. */
@@ -71,146 +106,129 @@ export class View {
   }
 
   /** Leaves out what a deployment itself moves, and what changes by itself. */
-  digests(configuration: Configuration): Readonly<Record<string, string>> {
-    const { frontends, farms, servers, routes } = configuration;
-    const ours = new Set(this.ours(configuration));
+  digests({ frontends, farms, servers, routes }: Configuration): Readonly<Record<string, string>> {
     const digest =
-      (moved: string, volatile?: string) =>
-      ([name, object]: readonly [string, object]): readonly [string, string] => [
-        name,
-        hashOf(
-          Object.fromEntries(
-            Object.entries(object).filter(
-              ([field]) => field !== volatile && !(ours.has(name) && field === moved),
-            ),
-          ),
-        ),
-      ];
-    return Object.fromEntries([
-      ...[...frontends].map(digest('defaultFarmId')),
-      ...[...farms].map(digest('')),
-      ...[...servers].map(digest('status', 'serverState')),
-      ...[...routes].map(digest('', 'status')),
-    ]);
-  }
-
-  backends(configuration: Configuration): readonly BackendObservation[] {
-    return this.#servers.map((server) => {
-      const { name, color } = server;
-      const farm = configuration.farms.get(this.farmName(color));
-      const [, backend] = this.backendOf(server, configuration) ?? [];
-      return {
-        server: name,
-        color,
-        ...(farm && backend ? stateOf(farm, backend) : { state: 'absent' as const }),
+      (volatile?: string) =>
+      ([name, object]: readonly [string, object]): readonly [string, string] => {
+        const moved = this.#movedFields(name);
+        const kept = Object.entries(object).filter(([field]) => field !== volatile && !moved.includes(field));
+        return [name, hashOf(Object.fromEntries(kept))];
       };
-    });
-  }
-
-  /** Which object of the load balancer stands for a server: the one in its farm with its address and port. */
-  backendOf(server: Server, { farms, servers }: Configuration): readonly [string, BackendServer] | undefined {
-    const farm = this.farmName(server.color);
-    const farmPort = farms.get(farm)?.port;
-    return [...servers].find(
-      ([name, { address, port }]) =>
-        name.startsWith(`${farm}/server/`) &&
-        address === server.address &&
-        (port ?? farmPort) === server.port,
-    );
+    return Object.fromEntries([
+      ...[...frontends].map(digest()),
+      ...[...farms].map(digest()),
+      ...[...servers].map(digest('serverState')),
+      ...[...routes].map(digest('status')),
+    ]);
   }
 
   /** Zones in which an edit of ours shows, or `undefined` for all of them. */
   zones({ frontends }: Configuration): readonly string[] | undefined {
-    const zones = this.#frontendIds().map((id) => frontends.get(this.frontendName(id))?.zone ?? 'all');
+    const zones = this.entries
+      .flatMap((entry) => entry.allFrontends)
+      .map((name) => frontends.get(name)?.zone ?? 'all');
     return zones.includes('all') ? undefined : [...new Set(zones)];
   }
 
-  /** Which environment a frontend of this service points at. */
-  pointsAt(frontendId: number, { frontends }: Configuration): Color | undefined {
-    return this.#colorOf(frontends.get(this.frontendName(frontendId))?.defaultFarmId);
+  /** Fields that a deployment moves. */
+  #movedFields(name: string): readonly string[] {
+    if (this.#isTestersRoute(name)) return ['action'];
+    const entry = this.entries.find((one) => one.allFrontends.includes(name) || isIn(one, name));
+    if (!entry) return [];
+    if (entry.allFrontends.includes(name)) return ['defaultFarmId'];
+    const isMixed = entry.roles.includes('mixed') && name.startsWith(`${entry.farm('mixed')}/server/`);
+    return isMixed ? ['status', 'weight'] : ['status'];
   }
 
-  #colorOf(farmId: number | null | undefined): Color | undefined {
-    return colors.find((color) => this.#settings.farms[color] === farmId);
-  }
-
-  #target(id: number, { frontends, routes }: Configuration): Target {
-    const frontend = frontends.get(this.frontendName(id));
-    if (!frontend) return elsewhere(`frontend ${id} does not exist`);
-    if (frontend.disabled) return elsewhere(`frontend ${id} is disabled`);
-    if (frontend.redirectLocation)
-      return elsewhere(`frontend ${id} redirects to ${frontend.redirectLocation}`);
-    const route = [...routes].find(
-      ([name, { frontendId, action }]) =>
-        this.#isOurProtocol(name) && frontendId === id && action.type === 'farm',
-    );
-    if (route) {
-      return elsewhere(
-        `${route[0]} takes traffic of frontend ${id} to farm ${route[1].action.target} before its default`,
-      );
-    }
-    const color = this.#colorOf(frontend.defaultFarmId);
-    if (color) return { kind: 'color', color };
-    const { blue, green } = this.#settings.farms;
-    return elsewhere(
-      `frontend ${id} points at ${frontend.defaultFarmId ? `farm ${frontend.defaultFarmId}` : 'no farm'}, which is neither blue (${blue}) nor green (${green})`,
-    );
-  }
-
-  #targetWords(id: number, { frontends }: Configuration): string {
-    const farmId = frontends.get(this.frontendName(id))?.defaultFarmId;
-    const color = this.#colorOf(farmId);
-    return `frontend ${id} -> ${farmId ? `farm ${farmId}` : 'nothing'}${color ? ` (${color})` : ''}`;
+  #isTestersRoute(name: string): boolean {
+    const { testers } = this.settings;
+    return testers !== undefined && name === testersRoute(this.entries[0], testers);
   }
 
   /** Whether a name is of one of our frontends or farms, or of a server of ours, there or not. */
   #isLever(name: string): boolean {
     return (
-      this.#frontendIds().some((id) => name === this.frontendName(id)) ||
-      colors.some(
-        (color) => name === this.farmName(color) || name.startsWith(`${this.farmName(color)}/server/`),
+      this.#isTestersRoute(name) ||
+      this.entries.some(
+        (entry) => entry.allFrontends.includes(name) || entry.farms.includes(name) || isIn(entry, name),
       )
     );
   }
 
-  #frontendIds(): readonly number[] {
-    return [...this.#settings.frontends, this.#settings.stagingFrontend];
+  #routing(entry: Entry, configuration: Configuration): Routing {
+    return routingOf(entry, configuration, entry === this.entries[0] ? this.settings.testers : undefined);
   }
 
-  #isOurProtocol(name: string): boolean {
-    return name.startsWith(`${this.#settings.protocol}/`);
+  #target(entry: Entry, name: string, configuration: Configuration): FarmRole | Elsewhere {
+    const { frontends } = configuration;
+    const frontend = frontends.get(name);
+    const words = this.#frontendWords(entry, name);
+    if (!frontend) return elsewhere(`${words} does not exist`);
+    if (frontend.disabled) return elsewhere(`${words} is disabled`);
+    if (frontend.redirectLocation) return elsewhere(`${words} redirects to ${frontend.redirectLocation}`);
+    const [confusion] = this.#routing(entry, configuration).confusions;
+    if (confusion !== undefined) return elsewhere(confusion);
+    const role = entry.roleOf(frontend.defaultFarmId);
+    if (role === undefined) {
+      const points = frontend.defaultFarmId ? `farm ${frontend.defaultFarmId}` : 'no farm';
+      return elsewhere(`${words} points at ${points}, which is neither ${this.#rolesWords(entry)}`);
+    }
+    const [intruder] = role === 'mixed' ? [] : intruders(entry, role, configuration, this.servers);
+    return intruder === undefined ? role : elsewhere(intruder);
+  }
+
+  #divided(configuration: Configuration): Traffic {
+    const splits: Split[] = [];
+    for (const entry of this.entries) {
+      const farm = entry.farm('mixed');
+      const members = this.servers.flatMap((one) => entry.member(one, 'mixed', configuration)?.[0] ?? []);
+      const [stranger] = strangersIn(farm, configuration, members);
+      if (stranger !== undefined)
+        return elsewhere(`${stranger} gets traffic of the mixed farm and is none of this service's servers`);
+      const split = dividedBy(entry, configuration, this.servers);
+      if (!split) return elsewhere(`no server of ${farm}, the mixed farm, gets any traffic`);
+      splits.push(split);
+    }
+    const [first, ...others] = splits;
+    return first && others.every((other) => sameSplit(first, other))
+      ? { kind: 'split', split: first }
+      : this.#torn(configuration);
+  }
+
+  #torn(configuration: Configuration): Traffic {
+    const words = this.entries.flatMap((entry) =>
+      entry.frontends.map((name) => this.#targetWords(entry, name, configuration)),
+    );
+    return { kind: 'torn', detail: `its frontends point at different environments (${words.join(', ')})` };
+  }
+
+  #targetWords(entry: Entry, name: string, configuration: Configuration): string {
+    const farmId = configuration.frontends.get(name)?.defaultFarmId;
+    const role = entry.roleOf(farmId);
+    const split = role === 'mixed' ? dividedBy(entry, configuration, this.servers) : undefined;
+    const meaning = role === undefined ? '' : ` (${role}${split ? `: ${describeSplit(split)}` : ''})`;
+    return `${this.#frontendWords(entry, name)} -> ${farmId ? `farm ${farmId}` : 'nothing'}${meaning}`;
+  }
+
+  #frontendWords({ protocol }: Entry, name: string): string {
+    const number = name.split('/').at(-1) ?? name;
+    return this.entries.length > 1 ? `${protocol} frontend ${number}` : `frontend ${number}`;
+  }
+
+  #rolesWords(entry: Entry): string {
+    const words = entry.roles.map((role) => `${role} (${entry.farmId(role)})`);
+    return `${words.slice(0, -1).join(', ')} nor ${words.at(-1) ?? ''}`;
   }
 }
 
-type Target = { readonly kind: 'color'; readonly color: Color } | Extract<Traffic, { kind: 'elsewhere' }>;
+type Elsewhere = Extract<Traffic, { kind: 'elsewhere' }>;
 
-const elsewhere = (detail: string): Extract<Traffic, { kind: 'elsewhere' }> => ({
-  kind: 'elsewhere',
-  detail,
-});
+const elsewhere = (detail: string): Elsewhere => ({ kind: 'elsewhere', detail });
 
-function stateOf(
-  farm: Farm,
-  { status, weight, probe, serverState }: BackendServer,
-): Pick<BackendObservation, 'state' | 'checkedAtMs'> {
-  if (status !== 'active') return { state: 'inactive' };
-  if (weight === 0) return { state: 'absent' };
-  const instances = serverState ?? [];
-  if (!farm.probe || !probe || instances.length === 0) return { state: 'unchecked' };
-  const states = instances.map(instanceState);
-  const state = (['down', 'unchecked'] as const).find((bad) => states.includes(bad)) ?? 'up';
-  const checkedAtMs = Math.min(
-    ...instances.map(({ checkTime }) => (checkTime ? Date.parse(checkTime) : NaN)),
-  );
-  return { state, ...(Number.isNaN(checkedAtMs) ? {} : { checkedAtMs }) };
-}
+const isIn = (entry: Entry, name: string): boolean =>
+  entry.farms.some((farm) => name.startsWith(`${farm}/server/`));
 
-/** A server that no check has looked at is presumed up after every reload: that proves nothing. */
-function instanceState({ status, checkTime }: ServerState): BackendState {
-  if (!status || /no check/i.test(status)) return 'unchecked';
-  if (!/^up\b/i.test(status)) return 'down';
-  return checkTime ? 'up' : 'unchecked';
-}
+const protocolOf = (name: string): string => name.split('/')[0] ?? '';
 
 export const pendingWords = (pending: Pending): readonly string[] =>
   pending.map(({ zone, number }) => `${number} ${number === 1 ? 'edit' : 'edits'} in zone ${zone}`);

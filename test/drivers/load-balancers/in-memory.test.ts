@@ -59,7 +59,10 @@ async function aWorld(): Promise<LoadBalancerWorld> {
     get writes() {
       return writes;
     },
+    offers: ['division', 'fallback', 'testers'],
     published: async () => balancer.split,
+    backups: async () => balancer.backups,
+    testersReach: async () => balancer.testersReach,
     inactive: async () => balancer.inactive,
     quiet: async () => undefined,
     async edit(whose, how) {

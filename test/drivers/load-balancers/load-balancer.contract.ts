@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, type TestContext } from 'vitest';
 import type { Color } from '../../../domain/color.js';
 import type { Failure } from '../../../domain/failures.js';
 import type { ServerName } from '../../../domain/names.js';
@@ -28,6 +28,12 @@ export interface LoadBalancerWorld {
   /** The answer to the n-th write from now (1 is the next) is lost; `after` it was carried out or before. */
   loseAnswer(nth: number, moment: 'before' | 'after'): void;
   setBackend(server: ServerName, state: Exclude<BackendState, 'absent'>): Promise<void>;
+  /** What it can do beside moving all traffic; what it cannot it refuses. Left out, neither is looked at. */
+  readonly offers?: readonly ('division' | 'fallback' | 'testers')[];
+  /** Servers that really are backups of the other environment. */
+  backups?(): Promise<readonly ServerName[]>;
+  /** The environment that testers really reach while everybody else does not. */
+  testersReach?(): Promise<Color | undefined>;
   /** Puts it back: all on blue, nothing stored. */
   reset(): Promise<void>;
   close(): Promise<void>;
@@ -252,6 +258,135 @@ export function keepsLoadBalancerPromises(name: string, aWorld: () => Promise<Lo
         }
       }, 120_000);
     }
+
+    const divide = (green: number, options: Partial<RouteChange> = {}, by = driver) =>
+      by.route(
+        {
+          to: { blue: 100 - green, green },
+          expected: undefined,
+          purpose: 'forward',
+          leaveOut: [],
+          ...options,
+        },
+        endless,
+      );
+
+    const only = (offer: 'division' | 'fallback' | 'testers') => (context: TestContext) =>
+      context.skip(!(world.offers ?? []).includes(offer), `does not offer ${offer}`);
+
+    test('refuses what it cannot', async () => {
+      const { offers } = world;
+      if (!offers) return;
+      const before = world.writes;
+      const asked = {
+        division: () => divide(10),
+        fallback: () => route('green', { fallback: true }),
+        testers: () => route('blue', { testers: true }),
+      };
+      for (const [offer, ask] of Object.entries(asked)) {
+        if (offers.some((offered) => offered === offer)) continue;
+        expect(await failureOf(ask())).toMatchObject({ failure: 'RequestInvalid' });
+      }
+      expect(world.writes).toBe(before);
+    });
+
+    describe('that divides traffic', () => {
+      beforeEach(only('division'));
+
+      test('divides new traffic, step by step, and says so', async () => {
+        const before = await expectation();
+        for (const green of [10, 50]) {
+          const { objects } = await observe();
+          const split = { blue: 100 - green, green };
+          expect(await divide(green, { expected: objects })).toMatchObject({ changed: true, split });
+          expect(await world.published()).toEqual(split);
+          expect((await observe()).traffic).toEqual({ kind: 'split', split });
+          expect(await expectation(), 'no edit of an object of ours').toEqual(before);
+          const writes = world.writes;
+          expect(await divide(green)).toMatchObject({ changed: false });
+          expect(world.writes).toBe(writes);
+        }
+        await route('green', { expected: (await observe()).objects });
+        expect(await world.published()).toEqual(allTo('green'));
+      });
+
+      test('divides between the servers that are not left out', async () => {
+        const leaveOut = world.servers.green.slice(0, 1);
+        await divide(25, { leaveOut });
+        expect(await world.published()).toEqual({ blue: 75, green: 25 });
+        expect(await world.inactive()).toEqual(leaveOut);
+      });
+
+      test('goes back from a divided split to one environment', async () => {
+        await divide(10);
+        await route('blue', { purpose: 'rollback' });
+        expect(await world.published()).toEqual(allTo('blue'));
+        expect((await observe()).staged).toEqual([]);
+      });
+
+      test('ends in the asked division when another worker goes on after a crash behind any call', async () => {
+        const { objects: expected } = await observe();
+        const before = world.calls;
+        await divide(10, { expected });
+        const calls = world.calls - before;
+        for (let lived = 0, touched = true; lived < calls; lived++) {
+          if (touched) await reset();
+          const writes = world.writes;
+          await expect(divide(10, { expected }, world.driver(lived))).rejects.toThrow();
+          touched = world.writes > writes || lived === 0;
+          if (!touched) continue;
+          await divide(10, { expected }, world.driver());
+          expect(await world.published(), `crash behind call ${lived}`).toEqual({ blue: 90, green: 10 });
+          expect((await observe()).staged).toEqual([]);
+        }
+      }, 180_000);
+    });
+
+    describe('that has a fallback', () => {
+      beforeEach(only('fallback'));
+
+      test('lets the old servers stand by, those that are left out apart, until a change says nothing of it', async () => {
+        const before = await expectation();
+        const [left = never(), other = never()] = world.servers.blue;
+        await route('green', { expected: before, fallback: true, leaveOut: [left] });
+        expect(await world.backups?.()).toEqual([other]);
+        expect((await observe()).backups).toEqual([other]);
+        expect(await expectation()).toEqual(before);
+        await route('green', { expected: before, takeIn: [left] });
+        expect(await world.backups?.()).toEqual([]);
+        expect((await observe()).backups ?? []).toEqual([]);
+        expect(await world.published()).toEqual(allTo('green'));
+      });
+
+      test('takes the standing by back on the way back', async () => {
+        await route('green', { fallback: true });
+        expect([...((await world.backups?.()) ?? [])].sort()).toEqual([...world.servers.blue].sort());
+        await route('blue', { purpose: 'rollback' });
+        expect(await world.backups?.()).toEqual([]);
+        expect(await world.published()).toEqual(allTo('blue'));
+      });
+    });
+
+    describe('that knows testers', () => {
+      beforeEach(only('testers'));
+
+      test('lets testers reach the other environment before anybody else, until the next change', async () => {
+        const before = await expectation();
+        await route('blue', { expected: before, testers: true });
+        expect(await world.testersReach?.()).toBe('green');
+        const seen = await observe();
+        expect(seen.testersReach).toBe('green');
+        expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
+        expect(await expectation()).toEqual(before);
+        await route('green', { expected: before });
+        expect(await world.testersReach?.()).toBeUndefined();
+        await route('green', { testers: true });
+        expect(await world.testersReach?.()).toBe('blue');
+        await route('green', { purpose: 'rollback' });
+        expect(await world.testersReach?.()).toBeUndefined();
+        expect((await observe()).testersReach).toBeUndefined();
+      });
+    });
 
     test('ends in one of two asked splits when two workers ask at once', async () => {
       for (let round = 0; round < 5; round++) {

@@ -1,10 +1,13 @@
-import { colors, type Color } from '../../../domain/color.js';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
-import { allTo } from '../../../domain/split.js';
+import { hashOf } from '../../../domain/hash.js';
+import type { OvhIplbSettings, Server, TestersMark } from '../../../domain/service.js';
+import { allTo, type Split } from '../../../domain/split.js';
+import { splitOf } from '../../../domain/weights.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
 import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
 import { realTime, type Time } from '../../../ovh/time.js';
 import {
@@ -12,6 +15,7 @@ import {
   type OvhApi as Emulator,
   type OvhApiBehaviour,
 } from '../../../sandbox/ovh-api/ovh-api.js';
+import type { Objects } from '../../../sandbox/ovh-api/iplb/objects.js';
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
 import { transportTo } from '../../support/in-process.js';
 import { VirtualTime } from '../../support/virtual-time.js';
@@ -58,12 +62,26 @@ const asSlowAsReal = (): Pace => ({
   lookEveryMs: 10_000,
 });
 
-/** The same without a network, in virtual time. */
-export const aSlowIplb = (protocol: 'http' | 'tcp' = 'http'): Promise<IplbWorld> =>
-  anIplb(protocol, asSlowAsReal());
+interface Equipment {
+  readonly equipped?: boolean;
+}
 
-/** An emulated OVHcloud Load Balancer in two zones, with two production frontends that are moved together. */
-export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Promise<IplbWorld> {
+/** The same without a network, in virtual time. */
+export const aSlowIplb = (protocol: 'http' | 'tcp' = 'http', equipment: Equipment = {}): Promise<IplbWorld> =>
+  anIplb(protocol, asSlowAsReal(), equipment);
+
+/** The object that stands for a server in the farm of a role. */
+type Place = Color | 'mixed';
+
+/**
+ * An emulated OVHcloud Load Balancer in two zones, with two production frontends that are moved together. Equipped, it has a
+ * mixed farm, backups, and a route for testers.
+ */
+export async function anIplb(
+  protocol: 'http' | 'tcp' = 'http',
+  pace = fast,
+  { equipped = false }: Equipment = {},
+): Promise<IplbWorld> {
   const { time } = pace;
   const clock = time.epochMs;
   const dataPlane = new SilentDataPlane({ zones: ['gra', 'rbx'], clock });
@@ -94,14 +112,24 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
   const aFarm = () => create('farm', { zone: 'all', port: 80, balance: 'roundrobin', probe }, 'farmId');
   const farms = { blue: await aFarm(), green: await aFarm() };
   const otherFarm = await aFarm();
+  const mixedFarm = equipped ? await aFarm() : undefined;
   const members: Server[] = [];
-  const serverIds = new Map<ServerName, number>();
+  const serverIds = new Map<string, number>();
+  const idOf = (name: ServerName, place: Place): number => serverIds.get(`${name} in ${place}`) ?? 0;
+  const place = async (server: Server, where: Place, farm: number, body: object = {}): Promise<void> => {
+    const { address, port, name } = server;
+    const whole = { address, port, status: 'active', probe: true, ...body };
+    serverIds.set(`${name} in ${where}`, await create(`farm/${farm}/server`, whole, 'serverId'));
+  };
   for (const color of colors) {
     for (const [index, port] of [1, 2].entries()) {
       const server = aServer(color, index + 1, (color === 'blue' ? 8000 : 9000) + port);
-      const { address } = server;
-      const body = { address, port: server.port, status: 'active', probe: true };
-      serverIds.set(server.name, await create(`farm/${farms[color]}/server`, body, 'serverId'));
+      const other = otherColor(color);
+      await place(server, color, farms[color]);
+      if (mixedFarm !== undefined) {
+        await place(server, 'mixed', mixedFarm);
+        await place(server, other, farms[other], { backup: true, status: 'inactive' });
+      }
       members.push(server);
     }
   }
@@ -110,6 +138,21 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
   const frontends = [await aFrontend('80', farms.blue), await aFrontend('81', farms.blue)];
   const stagingFrontend = await aFrontend('8888', farms.green);
   await aFrontend('90', otherFarm);
+  const equipment =
+    mixedFarm === undefined
+      ? {}
+      : {
+          mixed: { farm: mixedFarm, stagingFrontend: await aFrontend('8889', mixedFarm) },
+          fallback: 'old-environment' as const,
+          testers: { route: await aTestersRoute(), by: testersMark },
+        };
+
+  async function aTestersRoute(): Promise<number> {
+    const action = { type: 'farm', target: String(farms.blue) };
+    const route = await create('route', { frontendId: frontends[0] ?? 0, action }, 'routeId');
+    await create(`route/${route}/rule`, ruleFor(testersMark), 'ruleId');
+    return route;
+  }
 
   const secret = { secret: SecretName('unused') };
   const settings: OvhIplbSettings = {
@@ -120,10 +163,13 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
     frontends,
     stagingFrontend,
     farms,
+    ...equipment,
     refreshDeadlineMs: pace.refreshDeadlineMs,
   };
-  const serverPath = (name: ServerName): string =>
-    `${protocol}/farm/${farms[name.startsWith('blue') ? 'blue' : 'green']}/server/${serverIds.get(name)}`;
+  const farmOf = (where: Place): number | undefined => (where === 'mixed' ? mixedFarm : farms[where]);
+  const pathIn = (name: ServerName, where: Place): string =>
+    `${protocol}/farm/${farmOf(where)}/server/${idOf(name, where)}`;
+  const serverPath = (name: ServerName): string => pathIn(name, colorOf(name));
 
   const quiet = async (): Promise<void> => {
     for (;;) {
@@ -182,6 +228,14 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
     };
   };
 
+  const dividedOn = (applied: Objects): Split | 'torn' =>
+    splitOf(
+      members.flatMap(({ name, color }) => {
+        const { status, weight } = applied.get('server', idOf(name, 'mixed'))?.fields ?? {};
+        return status === 'active' ? [[color, Number(weight)] as const] : [];
+      }),
+    ) ?? 'torn';
+
   await publish();
   const atFirst = emulator.admin.state();
   return {
@@ -205,23 +259,39 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
       return writes;
     },
     quiet,
+    ...(equipped ? { offers: ['division', 'fallback', 'testers'] } : { offers: [] }),
     async published() {
       await quiet();
-      const reached = new Set(
-        dataPlane.instances.flatMap(({ instanceId }) =>
-          frontends.map(
-            (id) => emulator.admin.appliedOn(instanceId)?.get('frontend', id)?.fields['defaultFarmId'],
-          ),
-        ),
-      );
-      const color = colors.find((one) => reached.size === 1 && reached.has(farms[one]));
-      return color ? allTo(color) : 'torn';
+      const splits = dataPlane.instances.map(({ instanceId }) => {
+        const applied = emulator.admin.appliedOn(instanceId);
+        const reached = new Set(frontends.map((id) => applied?.get('frontend', id)?.fields['defaultFarmId']));
+        const [farm] = reached;
+        if (reached.size !== 1) return 'torn';
+        const color = colors.find((one) => farm === farms[one]);
+        if (color) return allTo(color);
+        return farm === mixedFarm && applied ? dividedOn(applied) : 'torn';
+      });
+      const [first = 'torn'] = splits;
+      return splits.every((split) => hashOf(split) === hashOf(first)) ? first : 'torn';
     },
     async inactive() {
       const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
-      return members.flatMap(({ name }) =>
-        applied?.get('server', serverIds.get(name) ?? 0)?.fields['status'] === 'inactive' ? [name] : [],
+      return members.flatMap(({ name, color }) =>
+        applied?.get('server', idOf(name, color))?.fields['status'] === 'inactive' ? [name] : [],
       );
+    },
+    async backups() {
+      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      return members.flatMap(({ name, color }) =>
+        applied?.get('server', idOf(name, otherColor(color)))?.fields['status'] === 'active' ? [name] : [],
+      );
+    },
+    async testersReach() {
+      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      const action = applied?.get('route', settings.testers?.route ?? 0)?.fields['action'];
+      const everybody = applied?.get('frontend', frontends[0] ?? 0)?.fields['defaultFarmId'];
+      const target = Number((action as { target?: string } | undefined)?.target);
+      return target === everybody ? undefined : colors.find((color) => farms[color] === target);
     },
     async edit(whose, how) {
       const object = `${protocol}/farm/${whose === 'ours' ? farms.blue : otherFarm}`;
@@ -234,14 +304,13 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
       await publish();
     },
     loseAnswer(nth, moment) {
-      const storing = frontends.length + 1;
+      const storing = frontends.length + 1 + (equipped ? 1 : 0);
       const action = moment === 'before' ? 'drop-before' : 'drop-after';
       if (nth <= storing) emulator.faults.add({ method: 'PUT', path: '*', after: nth - 1, times: 1, action });
       else emulator.faults.add({ method: 'POST', path: '*', times: 1, action });
     },
     async setBackend(server, state) {
-      const serverId = serverIds.get(server) ?? 0;
-      dataPlane.setUp(serverId, state !== 'down');
+      dataPlane.setUp(idOf(server, colorOf(server)), state !== 'down');
       await edit(serverPath(server), { probe: state !== 'unchecked' });
       await publish();
     },
@@ -249,7 +318,7 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
       emulator.faults.clear();
       emulator.journal.clear();
       await quiet();
-      for (const { name } of members) dataPlane.setUp(serverIds.get(name) ?? 0, true);
+      for (const { name, color } of members) dataPlane.setUp(idOf(name, color), true);
       await emulator.admin.restore(atFirst);
     },
     async close() {
@@ -258,6 +327,10 @@ export async function anIplb(protocol: 'http' | 'tcp' = 'http', pace = fast): Pr
     },
   };
 }
+
+const testersMark: TestersMark = { kind: 'header', name: 'X-Preview', value: 'yes' };
+
+const colorOf = (name: ServerName): Color => (name.startsWith('blue') ? 'blue' : 'green');
 
 const namesOf = (members: readonly Server[], color: Color): readonly ServerName[] =>
   members.filter((server) => server.color === color).map(({ name }) => name);

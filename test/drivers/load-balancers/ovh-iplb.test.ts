@@ -9,7 +9,9 @@ import type { Fault } from '../../../sandbox/ovh-api/faults.js';
 import { failureOf, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 import { anIplb, aSlowIplb, type IplbWorld } from './ovh-iplb-world.js';
 
-keepsLoadBalancerPromises('an OVHcloud Load Balancer, as slow as the real one', () => aSlowIplb('http'));
+keepsLoadBalancerPromises('an OVHcloud Load Balancer, as slow as the real one', () =>
+  aSlowIplb('http', { equipped: true }),
+);
 
 describe('an OVHcloud Load Balancer on its API', () => {
   let world: IplbWorld;
