@@ -56,7 +56,7 @@ export const countsOf = (servers: readonly Server[]): PerColor => ({
 
 /** Sticky clients keep their server whatever its weight: their share does not follow. */
 const sharesOf = (entries: readonly Entry[], { farms }: Configuration): Shares =>
-  entries.some((entry) => (farms.get(entry.farm('mixed'))?.['stickiness'] ?? null) !== null)
+  entries.some((entry) => (farms.get(entry.farm('mixed'))?.stickiness ?? null) !== null)
     ? 'of new clients'
     : 'of new connections';
 
@@ -70,11 +70,11 @@ function hindrancesOf(
   const farm = configuration.farms.get(name);
   if (!farm) return [`${name}, the mixed farm, is not there`];
   const members = servers.flatMap((server) => entry.member(server, 'mixed', configuration)?.[0] ?? []);
-  const balance = farm['balance'] ?? 'roundrobin';
+  const balance = farm.balance ?? 'roundrobin';
   return [
     ...(balance === 'roundrobin'
       ? []
-      : [`${name} balances by ${String(balance)}, which does not follow weights, needs roundrobin`]),
+      : [`${name} balances by ${balance}, which does not follow weights, needs roundrobin`]),
     ...stickinessHindrances(entry, configuration),
     ...(farm.probe ? [] : [`${name} has no probe, needs one`]),
     ...servers.flatMap((server) => memberHindrances(entry, server, configuration)),
@@ -86,7 +86,7 @@ function hindrancesOf(
 
 /** A client that has to stay with its server must be as safe there as in the farms of blue and green. */
 function stickinessHindrances(entry: Entry, { farms }: Configuration): readonly string[] {
-  const of = (farm: string): string => String(farms.get(farm)?.['stickiness'] ?? 'none');
+  const of = (farm: string): string => farms.get(farm)?.stickiness ?? 'none';
   const name = entry.farm('mixed');
   return colors
     .filter((color) => of(entry.farm(color)) !== of(name))

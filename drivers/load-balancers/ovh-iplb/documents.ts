@@ -16,6 +16,8 @@ export type Frontend = z.infer<typeof Frontend>;
 
 export const Farm = z.looseObject({
   port: z.int().nullish(),
+  balance: z.string().nullish(),
+  stickiness: z.string().nullish(),
   probe: z.looseObject({}).nullish(),
 });
 export type Farm = z.infer<typeof Farm>;

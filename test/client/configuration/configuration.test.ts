@@ -592,6 +592,56 @@ describe('the complaint names the place, what is and what is needed', () => {
       "loadBalancer.farms.green: is 77212 as blue's is, needs a farm of its own",
     ],
     [
+      "a mixed farm that is blue's",
+      ['loadBalancer', 'mixed'],
+      { farm: 77212, stagingFrontend: 70091 },
+      'loadBalancer.mixed.farm: is 77212, the farm of one environment, needs a farm of its own',
+    ],
+    [
+      'a frontend that probes both',
+      ['loadBalancer', 'mixed'],
+      { farm: 77214, stagingFrontend: 70090 },
+      'loadBalancer.mixed.stagingFrontend: is 70090 again, needs a frontend of its own without traffic',
+    ],
+    [
+      'a frontend of two entries',
+      ['loadBalancer', 'also'],
+      [{ frontends: [70089], stagingFrontend: 1, farms: { blue: 1, green: 2 } }],
+      'loadBalancer.also[0].frontends: is 70089 again, needs each once',
+    ],
+    [
+      'traffic that is divided in one place only',
+      ['loadBalancer', 'also'],
+      [
+        {
+          protocol: 'tcp',
+          frontends: [70095],
+          stagingFrontend: 70096,
+          farms: { blue: 1, green: 2 },
+          mixed: { farm: 3, stagingFrontend: 70097 },
+        },
+      ],
+      'loadBalancer.also[0].mixed: is given here and not in loadBalancer.mixed, needs both or none: traffic is divided alike everywhere',
+    ],
+    [
+      'testers without a mark',
+      ['loadBalancer', 'testers'],
+      { route: 1 },
+      'loadBalancer.testers: says not who testers are, needs one of header, cookie and source',
+    ],
+    [
+      'testers with two marks',
+      ['loadBalancer', 'testers'],
+      { route: 1, source: '192.0.2.1', cookie: { name: 'a', value: 'b' } },
+      'loadBalancer.testers: has cookie and source, needs one of header, cookie and source',
+    ],
+    [
+      'testers from nowhere',
+      ['loadBalancer', 'testers'],
+      { route: 1, source: '192.0.2.0/33' },
+      'loadBalancer.testers.source: is "192.0.2.0/33", needs an IPv4 address or CIDR block such as 192.0.2.0/24',
+    ],
+    [
       'a minimum beyond the deadline',
       ['verify', 'minimum'],
       '3m',

@@ -9,6 +9,7 @@ import { jsonSchema, readService } from '../../../client/configuration/configura
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const examplePath = `${root}docs/verdigris.example.yaml`;
+const testersMarks = ['header', 'cookie', 'source'] as const;
 const schemaPath = `${root}docs/verdigris.schema.json`;
 
 test('the published schema is the one that the command line reads with', () => {
@@ -33,12 +34,17 @@ test('the annotated example names every key of the schema', () => {
   const example: unknown = parse(readFileSync(examplePath, 'utf8'));
   // Servers of blue and green have the same keys: once is enough.
   const keys = keysOf(jsonSchema()).filter(([first, color]) => first !== 'environments' || color !== 'blue');
-  const other: unknown = parse(withServiceAccount(readFileSync(examplePath, 'utf8')));
+  const text = readFileSync(examplePath, 'utf8');
+  const others: readonly unknown[] = [
+    withServiceAccount(text),
+    ...testersMarks.map((mark) => withTestersBy(mark, text)),
+  ].map((other) => parse(other));
   // A machine is one product: each of the three stands at another server.
   const inBlue = ([first, ...rest]: readonly string[]) => [first ?? '', ...rest.toSpliced(0, 1, 'blue')];
   const missing = keys.filter(
     (path) =>
-      !has(example, path) && !has(other, path) && !(path[0] === 'environments' && has(example, inBlue(path))),
+      ![example, ...others].some((one) => has(one, path)) &&
+      !(path[0] === 'environments' && has(example, inBlue(path))),
   );
   expect(missing).toEqual([]);
 });
@@ -54,6 +60,28 @@ test('the annotated example is good with a service account too, as its comments 
     rmSync(folder, { recursive: true });
   }
 });
+
+test.each(testersMarks)(
+  'the annotated example is good with testers by %s, as its comments show it',
+  (mark) => {
+    const folder = mkdtempSync(join(tmpdir(), 'verdigris-example-'));
+    try {
+      const path = join(folder, 'verdigris.yaml');
+      writeFileSync(path, withTestersBy(mark, readFileSync(examplePath, 'utf8')));
+      copyFileSync(`${root}docs/known_hosts.example`, join(folder, 'known_hosts.example'));
+      expect(readService(path).loadBalancer).toMatchObject({ testers: { route: 5501, by: { kind: mark } } });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
+/** The example with testers told in another way. */
+function withTestersBy(mark: (typeof testersMarks)[number], example: string): string {
+  return mark === 'header'
+    ? example
+    : example.replace(/^ +header: \{ name: X-Preview.*\n/m, '').replace(`# ${mark}:`, `${mark}:`);
+}
 
 /** The example with the other kind of credential, which it can only have as comments. */
 const withServiceAccount = (example: string): string =>
