@@ -95,15 +95,17 @@ export const planReport = (service: Service, plan: Plan): readonly string[] => [
     ['plan', plan.hash.slice(0, 12)],
     ['release', plan.release.id],
     ...(plan.program ?? []).map((line, index) => [index === 0 ? 'program' : '', line] as const),
-    ...plan.servers.map(
-      ({ server, restores }) =>
-        [
-          server,
-          restores === 'nothing'
-            ? 'installed and started; stopped if undone'
-            : `installed and started; ${restores} again if undone`,
-        ] as const,
-    ),
+    ...plan.servers
+      .filter(({ server }) => !plan.leftBehind.some((left) => left.server === server))
+      .map(
+        ({ server, restores }) =>
+          [
+            server,
+            restores === 'nothing'
+              ? 'installed and started; stopped if undone'
+              : `installed and started; ${restores} again if undone`,
+          ] as const,
+      ),
     ...(plan.settings.length === 0 ? [] : [['settings', plan.settings.join('\n')] as const]),
     ...plan.servers
       .filter(({ settings }) => settings.length > 0)

@@ -38,7 +38,7 @@ export interface Plan {
   readonly liveRuns: Readonly<Record<string, string>>;
   /** Servers that the load balancer was told to leave out when it was planned, of both environments. */
   readonly leftOut: readonly ServerName[];
-  /** Idle servers that could not be reached when it was planned: it goes on without them. Not among `servers`. */
+  /** Idle servers that could not be reached when it was planned, or have no room: it goes on without them. Among `servers` are only the latter. */
   readonly leftBehind: readonly LeftBehind[];
   /** The program and the libraries that it brings along, one line each. */
   readonly program?: readonly string[];
@@ -189,7 +189,9 @@ function tooManyUnreachable(service: Service, observation: Observation): readonl
   return colors.flatMap((color) => {
     const unreachable = unreachableOf(color, observation);
     const borne = isSettled ? mayBeLeftBehind(service.fleet, service.environments[color].length) : 0;
-    return unreachable.length > borne ? unreachable : [];
+    if (unreachable.length <= borne) return [];
+    const cure = isSettled ? `\n  mend that, or let so many be left behind: fleet.mayFail` : '';
+    return unreachable.map((seen) => ({ ...seen, message: `${seen.message}${cure}` }));
   });
 }
 
@@ -205,6 +207,10 @@ function complaintsAboutIdle(server: Server, observation: Observation): readonly
   }
   return complaints;
 }
+
+const leftBehindOf = (
+  servers: readonly { readonly server: ServerName; readonly message: string }[],
+): readonly LeftBehind[] => servers.map(({ server, message }) => ({ server, because: message }));
 
 /** Told before anything is changed; an installation looks again. */
 function complaintsAboutSpace(
@@ -222,7 +228,12 @@ function complaintsAboutSpace(
   );
   return missing === undefined
     ? []
-    : [{ failure: 'DiskFull', message: `Cannot deploy to "${name}": below ${directory} ${missing}` }];
+    : [
+        {
+          failure: 'DiskFull',
+          message: `Cannot deploy to "${name}": below ${directory} ${missing}\n  see what fills it: du -xh ${directory} | sort -h | tail; or keep less free: install.keepFree`,
+        },
+      ];
 }
 
 /** What was taken back because it was ill is not tried again by mistake. */
@@ -288,23 +299,28 @@ export function computePlan(
     settings: facts.settings,
     ...(version === undefined ? {} : { version }),
   };
+  const unreachable = leftBehindOf(unreachableOf(idle, observation));
   const full = service.environments[idle].flatMap((server) =>
-    complaintsAboutSpace(service, server, release, facts, observation),
+    complaintsAboutSpace(service, server, release, facts, observation).map((complaint) => ({
+      server: server.name,
+      ...complaint,
+    })),
   );
-  if (full.length > 0) return { kind: 'refused', complaints: full };
+  const leftBehind = [...unreachable, ...leftBehindOf(full)];
+  if (
+    full.length > 0 &&
+    leftBehind.length > mayBeLeftBehind(service.fleet, service.environments[idle].length)
+  )
+    return { kind: 'refused', complaints: full.map(({ failure, message }) => ({ failure, message })) };
   const liveRuns = runsOf(service, otherColor(idle), observation);
   const live = serves(service, otherColor(idle), observation) ? otherColor(idle) : 'nothing';
-  const leftBehind = unreachableOf(idle, observation).map(({ server, message }) => ({
-    server,
-    because: message,
-  }));
   const content = {
     release,
     live,
     idle,
     ...plannedServers(
       service,
-      service.environments[idle].filter(({ name }) => !leftBehind.some(({ server }) => server === name)),
+      service.environments[idle].filter(({ name }) => !unreachable.some(({ server }) => server === name)),
       observation,
     ),
     steps,

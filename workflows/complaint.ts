@@ -1,5 +1,5 @@
 import { ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
-import { isFailureName, failures, type Complaint } from '../domain/failures.js';
+import { isFailureName, failures, type Complaint, type FailureName } from '../domain/failures.js';
 
 /** What went wrong, from whatever was thrown in a workflow. */
 export function complaintOf(error: unknown): Complaint {
@@ -23,6 +23,20 @@ export function complaintOf(error: unknown): Complaint {
 /** Whether trying the same again may help by itself. */
 export const isPassing = ({ failure }: Complaint): boolean =>
   failure === 'Unexpected' || failures[failure].transient;
+
+/** The same, where there is time to wait for somebody who mends a machine or an account and tells nobody here. */
+export const isMendable = (complaint: Complaint): boolean =>
+  isPassing(complaint) || mendedElsewhere.has(complaint.failure);
+
+const mendedElsewhere: ReadonlySet<FailureName | 'Unexpected'> = new Set([
+  'DiskFull',
+  'DiskReadOnly',
+  'PortTaken',
+  'ServerLoginRefused',
+  'HelperOutdated',
+  'PolicyRefused',
+  'CredentialRefused',
+]);
 
 /** Whether a person has taken the run over: nothing more may be touched. */
 export const isTakenOver = (error: unknown): boolean => complaintOf(error).failure === 'TakenOver';

@@ -57,7 +57,7 @@ export class Deadlines {
       if (held.late === undefined) throw error;
       throw asFailure({
         failure: 'ServerTooSlow',
-        message: `Cannot go on with "${server}": ${held.late}`,
+        message: `Cannot go on with "${server}": ${held.late}\n  see how it is: verdigris server doctor; where it only is slow: fleet.serverDeadline`,
       });
     } finally {
       this.#working.delete(held);

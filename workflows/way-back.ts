@@ -1,7 +1,7 @@
 import { otherColor, type Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
 import { judgeWayBack, type Verdict } from '../domain/health.js';
-import { complaintOf, isPassing, isTakenOver } from './complaint.js';
+import { complaintOf, isMendable, isTakenOver } from './complaint.js';
 import { look, restMs } from './patience.js';
 import type { Run } from './run.js';
 import type { Undo } from './undo.js';
@@ -66,5 +66,5 @@ async function askAbout(run: Run, failed: Undo, error: unknown, timesFailed: num
   if (isTakenOver(error)) throw error;
   const complaint = complaintOf(error);
   const problem = { ...complaint, message: `Cannot ${failed.name}: ${complaint.message}` };
-  await run.askPerson(problem, isPassing(complaint) ? restMs(timesFailed) : undefined);
+  await run.askPerson(problem, isMendable(complaint) ? restMs(timesFailed) : undefined);
 }

@@ -10,7 +10,7 @@
 #   <directory>/releases/<id>/      what the artifact holds, and .verdigris/ about it
 #   <directory>/current             link to the active release; the unit's drop-in leads through it
 #   <directory>/shared/             what outlives releases
-#   <directory>/.verdigris/         token, lock, journal, change, incoming/, failed/, unfit/
+#   <directory>/.verdigris/         token, lock, journal, change, reserve, incoming/, failed/, unfit/
 #
 # Runs under dash, bash and busybox. Changes are made under the lock, with the fencing token looked at
 # again just before each rename, stop and start; nothing waits for the network or for people under it.
@@ -104,6 +104,7 @@ install_release() {
   fi
   need_free_kilobytes "$needs_kilobytes"
   need_free_inodes "$needs_inodes"
+  set_room_aside
   say have no
 
   tree=$incoming/tree
@@ -140,8 +141,8 @@ renew_settings() {
 
 activate() {
   need_release
-  is_installed "$release" || fail CommandFailed "\"$release\" is not installed"
   locked fence
+  is_installed "$release" || fail CommandFailed "\"$release\" is not installed"
   look_at_unit
   find_active
   refuse_foreign
@@ -157,6 +158,7 @@ activate() {
 }
 
 restore() {
+  make_room
   locked fence
   look_at_unit
   find_active
@@ -181,12 +183,16 @@ drain() {
 }
 
 stop() {
+  make_room
   locked commit_stop
   say killed "$killed"
 }
 
 remove() {
   need_release
+  # Where nothing can be written, nothing was unpacked either, unless it is there.
+  [ -w "$(nearest_directory)" ] || [ -e "$releases/$release" ] || return 0
+  make_room
   # Before it is known whether there is anything to do: one that was cut off leaves the release in there.
   locked open_incoming
   locked commit_remove
@@ -194,6 +200,7 @@ remove() {
 
 mark_unfit() {
   need_release
+  make_room
   locked commit_unfit
 }
 
@@ -567,6 +574,20 @@ make_directories() {
   [ -d "$directory/shared" ] || make_shared
 }
 
+# So that a disk that is full does not stand in the way back.
+set_room_aside() {
+  [ ! -f "$state/reserve" ] || return 0
+  head -c $((reserve_kilobytes * 1024)) /dev/zero >"$incoming/reserve" || fail_writing "$incoming/reserve"
+  must mv -f "$incoming/reserve" "$state/reserve"
+}
+
+reserve_kilobytes=256
+
+make_room() {
+  free=$(free_kilobytes)
+  [ "${free:-0}" -ge "$reserve_kilobytes" ] || rm -f "$state/reserve" 2>/dev/null
+}
+
 # What outlives releases is the one place where the program may write.
 make_shared() {
   must mkdir "$directory/shared"
@@ -898,7 +919,22 @@ start_unit() {
 fail_start() {
   mark_change "failed $1"
   note_in_journal "could not start $1: ${2%%"$line_end"*}"
-  fail StartFailed "$2$line_end$(journal_lines 20 --since="@$began")"
+  words=$2$line_end$(journal_lines 20 --since="@$began")
+  stranger=$(stranger_at_port)
+  # Whatever had been released there would have met the same.
+  [ -z "$stranger" ] || fail PortTaken "port $port is taken by $stranger, needs to be free$line_end  see whose it is: systemctl status ${stranger##* }$line_end$words"
+  fail StartFailed "$words"
+}
+
+# Who listens on the program's port without being of the unit: `name, process 7`. Empty where nobody does, or only root can tell.
+stranger_at_port() {
+  command -v ss >/dev/null || return 0
+  ss -ltnpH "( sport = :$port )" 2>/dev/null | grep -o '"[^"]*",pid=[0-9]*' | tr -d '"' | while IFS= read -r holder; do
+    pid=${holder##*,pid=}
+    grep -qF "/$unit" "/proc/$pid/cgroup" 2>/dev/null && continue
+    printf '%s, process %s' "${holder%,pid=*}" "$pid"
+    break
+  done
 }
 
 journal_lines() {
@@ -1037,12 +1073,12 @@ free_inodes() {
 
 need_free_inodes() {
   free=$(free_inodes)
-  [ "${free:-$1}" -ge "$1" ] || fail DiskFull "$free inodes are free below $directory, needs $1"
+  [ "${free:-$1}" -ge "$1" ] || fail_full "$free inodes are free below $directory, needs $1"
 }
 
 need_free_kilobytes() {
   free=$(free_kilobytes)
-  [ "${free:-0}" -ge "$1" ] || fail DiskFull "$free KB are free below $directory, needs $1 KB"
+  [ "${free:-0}" -ge "$1" ] || fail_full "$free KB are free below $directory, needs $1 KB"
 }
 
 # What a program finds here to run on. Nothing but the system's own programs is asked.
@@ -1213,13 +1249,21 @@ must() {
 
 fail_for() {
   case $1 in
-    *'No space left'* | *'quota exceeded'*) fail DiskFull "$1" ;;
+    *'No space left'* | *'quota exceeded'*) fail_full "$1" ;;
+    *'Read-only file system'*)
+      fail DiskReadOnly "the file system of $directory is read-only, needs to be writable${line_end}  see why: dmesg | tail; findmnt -T $(nearest_directory); then: mount -o remount,rw what it names as TARGET"
+      ;;
     *) fail CommandFailed "$1" ;;
   esac
 }
 
+fail_full() {
+  fail DiskFull "$1${line_end}  see what fills it: du -xh $(nearest_directory) | sort -h | tail; df -i $(nearest_directory)"
+}
+
 fail_writing() {
   need_free_kilobytes 64
+  must touch "$state/lock"
   fail CommandFailed "$1 cannot be written"
 }
 

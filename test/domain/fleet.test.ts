@@ -49,6 +49,8 @@ test.for([
   ['ServerUnreachable', true],
   ['ServerTooSlow', true],
   ['StartFailed', true],
+  ['PortTaken', true],
+  ['DiskReadOnly', true],
   ['Unexpected', true],
   ['ExecutorFenced', false],
   ['EnvironmentHasTraffic', false],

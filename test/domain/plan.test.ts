@@ -323,14 +323,42 @@ describe('a plan', () => {
         ? planning.complaints.map(({ failure, message }) => `${failure}: ${message}`)
         : [];
     };
+    const cure =
+      '\n  see what fills it: du -xh /srv/shop | sort -h | tail; or keep less free: install.keepFree';
     expect(refused(observed({ facts: on('green', full) }))).toEqual([
-      'DiskFull: Cannot deploy to "green-1": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55',
-      'DiskFull: Cannot deploy to "green-2": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55',
+      `DiskFull: Cannot deploy to "green-1": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55${cure}`,
+      `DiskFull: Cannot deploy to "green-2": below /srv/shop 1 KB are free, needs 1049 KB and 10 inodes are free, needs 55${cure}`,
     ]);
     expect(refused(observed({ facts: on('blue', full) }))).toEqual([]);
     const id = releaseIdOf(request.artifact.sha256, artifactFacts.settings);
     const has = { ...full, installedReleases: [earlier, id] };
     expect(refused(observed({ facts: on('green', has) })), 'it is there already').toEqual([]);
+  });
+
+  test('goes on without an idle server that has no room, where it may be left behind, and knows what ran there', () => {
+    const fleet = { ...service.fleet, mayFail: 1 };
+    const full =
+      (...names: string[]) =>
+      ({ name }: Server): ServerFacts =>
+        names.includes(name) ? { ...running, freeBytes: 1024 } : running;
+    const bearing = { ...request, service: { ...service, fleet } };
+    const { leftBehind, servers, warnings } = planned(observed({ facts: full('green-2') }), bearing);
+    expect(leftBehind).toMatchObject([{ server: 'green-2', because: expect.stringContaining('are free') }]);
+    expect(servers.map(({ server, restores }) => [server, restores])).toEqual([
+      ['green-1', earlier],
+      ['green-2', earlier],
+    ]);
+    expect(warnings.join()).toContain('Left behind: green-2');
+    expect(
+      computePlan(bearing, artifactFacts, observed({ facts: full('green-1', 'green-2') })),
+    ).toMatchObject({
+      kind: 'refused',
+      complaints: [{ failure: 'DiskFull' }, { failure: 'DiskFull' }],
+    });
+    const oneOut = observed({
+      facts: (server) => (server.name === 'green-1' ? 'unreachable' : full('green-2')(server)),
+    });
+    expect(computePlan(bearing, artifactFacts, oneOut)).toMatchObject({ kind: 'refused' });
   });
 
   test('tells once what is set everywhere, and at a server what is set there', () => {

@@ -10,6 +10,7 @@ import { takeTurns } from '../whole/support/turns.js';
 import { describeOnFleet } from './support/needs.js';
 import { needingGlibc } from './support/needing-glibc.js';
 import { RunningFleet } from './support/running-fleet.js';
+import { messageOf } from './support/warm-idle.js';
 
 // The first fleet on a machine makes what all begin with.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 900_000 });
@@ -61,8 +62,18 @@ describeOnFleet('releases on two and two Debian machines behind HAProxy', () => 
     const outcome = await untouched('blue', () => running.deploy('7.0.0'));
     await thief.exec('systemctl stop thief');
 
-    expect(outcome).toMatchObject({ kind: 'rolled back', during: 'activate', live: 'blue' });
-    expect(messageOf(outcome)).toMatch(/"green-2".*\n(.*\n)*.*(in use|Address already)/i);
+    expect(outcome).toMatchObject({
+      kind: 'rolled back',
+      during: 'activate',
+      because: { failure: 'PortTaken' },
+      live: 'blue',
+    });
+    expect(messageOf(outcome)).toMatch(
+      /"green-2": port 8080 is taken by python3, process \d+.*\n {2}see .*\n(.*\n)*.*(in use|Address already)/i,
+    );
+    // The machine was to blame: the same artifact may be deployed again.
+    const { directory } = running.servers('green')[0]!;
+    expect((await thief.try(`ls ${directory}/.verdigris/unfit`)).stdout).toBe('');
     expect(await running.pids('green')).toEqual([0, 0]);
     expect(await running.releasesOn('green-1')).toEqual([]);
   });
@@ -217,10 +228,3 @@ async function aMoment(running: RunningFleet, requestsPerSecond: number) {
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   return visitors.stop();
 }
-
-const messageOf = (outcome: Outcome): string =>
-  outcome.kind === 'refused'
-    ? outcome.complaints.map(({ message }) => message).join('\n')
-    : outcome.kind === 'rolled back'
-      ? outcome.because.message
-      : JSON.stringify(outcome);

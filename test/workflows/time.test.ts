@@ -5,6 +5,7 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, describe, expect, test as base } from 'vitest';
 import { timeSkippingExecutable } from '../../sandbox/temporal/executable.js';
 import type { Outcome } from '../../domain/deployment.js';
+import { Failure } from '../../domain/failures.js';
 import type { Service } from '../../domain/service.js';
 import { emptyTally, type TrafficReport } from '../../domain/traffic.js';
 import { workflowTypes } from '../../workflows/messages.js';
@@ -185,6 +186,19 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     world.server('green-2').link = 'up';
     expect(await outcomeOf(world)).toMatchObject({ kind: 'rejected', live: 'blue' });
     expect(world.server('green-2').facts().installedReleases).toEqual([]);
+  });
+
+  test('an undo in whose way a full disk stands is tried again by itself: whoever frees it tells nobody here', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    await toApproval(world);
+    world.server('green-2').failNext('restore', new Failure('DiskFull', 'Cannot restore: 0 KB are free'));
+    await world.send('reject', { by: 'ann' });
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem?.message).toContain('0 KB are free');
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'rejected', live: 'blue' });
   });
 });
 

@@ -95,6 +95,11 @@ export class FleetMachine {
     await writeFile(join(this.root, path), content, { mode });
   }
 
+  /** Harmless where there is none. */
+  async removeFile(path: string): Promise<void> {
+    await rm(join(this.root, path), { force: true });
+  }
+
   /** What sshd wrote since the machine was switched on: one line per session and command. */
   async sshdLog(): Promise<readonly string[]> {
     return (await this.exec('journalctl -t sshd -o cat --no-pager')).split('\n');

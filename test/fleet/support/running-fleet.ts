@@ -21,9 +21,11 @@ import type { FleetMachine } from './machine.js';
 
 export interface RunningFleetOptions {
   /** 2 unless told. */
-  readonly serversPerEnvironment?: number;
+  readonly serversPerEnvironment?: number | Readonly<Record<Color, number>>;
   /** One server per environment, both on the machine `one`: each has its own unit, port and directory. */
   readonly oneMachine?: boolean;
+  /** What a machine has of its own; 512 unless told. */
+  readonly diskMegabytes?: number;
   /** How many times faster than configured the load balancer probes; 60 unless told. */
   readonly probeSpeed?: number;
   /**
@@ -134,6 +136,7 @@ async function startSite({
   settings = {},
   probeSpeed = 60,
   privilege = 'installed',
+  diskMegabytes = 512,
 }: RunningFleetOptions): Promise<FleetSite> {
   const directory = await mkdtemp(join(tmpdir(), 'verdigris-fleet-'));
   const ends: (() => Promise<void>)[] = [() => removeSandbox(directory)];
@@ -142,12 +145,15 @@ async function startSite({
   };
   try {
     const names = colors.flatMap((color) =>
-      Array.from({ length: oneMachine ? 1 : serversPerEnvironment }, (_, index) => ({
+      Array.from({ length: oneMachine ? 1 : sizeOf(color, serversPerEnvironment) }, (_, index) => ({
         color,
         name: `${color}-${index + 1}`,
       })),
     );
-    const fleet = await startFleet({ machines: oneMachine ? ['one'] : names.map(({ name }) => name) });
+    const fleet = await startFleet({
+      machines: oneMachine ? ['one'] : names.map(({ name }) => name),
+      diskMegabytes,
+    });
     ends.push(() => fleet.stop());
     const dataPlane = startHaproxy({ directory: join(directory, 'haproxy'), probeSpeed });
     ends.push(() => dataPlane.close());
@@ -194,6 +200,9 @@ async function startSite({
     throw error;
   }
 }
+
+const sizeOf = (color: Color, size: number | Readonly<Record<Color, number>>): number =>
+  typeof size === 'number' ? size : size[color];
 
 /** As an administrator does it once: with the command, which then writes into `verdigris.yaml` what it did. */
 async function setUp(fleet: Fleet, serviceFile: string, directory: string): Promise<void> {
