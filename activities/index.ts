@@ -6,11 +6,13 @@ import { createObservationActivities } from './observation.js';
 import { createReleaseActivities } from './releases.js';
 import { createRunActivities } from './runs.js';
 import { createTrafficActivities } from './traffic.js';
+import { createTurnActivities } from './turns.js';
 
 /** Every step that workflows can take against the world. Each is safe to repeat. */
 export const createActivities = (drivers: Drivers) =>
   failingByName({
     ...createRunActivities(),
+    ...createTurnActivities(),
     ...createObservationActivities(drivers),
     ...createArtifactActivities(drivers),
     ...createReleaseActivities(drivers),

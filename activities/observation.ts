@@ -8,12 +8,14 @@ import type { ServerName } from '../domain/names.js';
 import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
+import { loadBalancersOf } from '../domain/turns.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import { handSwitchSince } from './hand-switch.js';
 import { observeMachines } from './machines.js';
 import { identitiesOf, identityQuestion } from './identity.js';
 import { patiently, pause } from './patience.js';
+import { queueState } from './turns.js';
 
 /** Servers looked at side by side. */
 const atOnce = 20;
@@ -222,11 +224,33 @@ async function answersTheWorld(
 const isDrift = ({ failure }: Failure): boolean =>
   failure === 'TrafficMoved' || failure === 'LoadBalancerChanged' || failure === 'PlanDrifted';
 
-const observeLoadBalancer = async (
+/** Longer than anybody's turn lasts who only has to publish what is stored. */
+const settlesWithinMs = 60_000;
+
+/**
+ * Looks at the load balancer. Edits that are stored and not published are looked at again once nobody who shares the load
+ * balancer is about to publish them: then they are somebody's who does not queue.
+ */
+async function observeLoadBalancer(
   drivers: Drivers,
   service: Service,
   patience: Patience,
-): Promise<LoadBalancerObservation> => (await drivers.loadBalancer(service)).observe(patience);
+): Promise<LoadBalancerObservation> {
+  const driver = await drivers.loadBalancer(service);
+  const deadlineAtMs = Date.now() + settlesWithinMs;
+  for (let quiet: string | undefined; ;) {
+    const seen = await driver.observe(patience);
+    if (seen.staged.length === 0 || Date.now() > deadlineAtMs) return seen;
+    const states = await Promise.all(loadBalancersOf(service).map(queueState));
+    if (states.some(({ kind }) => kind === 'ours' || kind === 'unknown')) return seen;
+    const now = states.map((state) => (state.kind === 'quiet' ? state.mark : undefined));
+    const mark = now.includes(undefined) ? undefined : now.join(' ');
+    if (mark !== undefined && mark === quiet) return seen;
+    quiet = mark;
+    patience.progress('another service is about to publish what is stored on the load balancer');
+    if (mark === undefined) await pause(500);
+  }
+}
 
 async function examine(
   drivers: Drivers,

@@ -10,7 +10,11 @@ export interface LoadBalancerIds {
 }
 
 /** What an administrator does once in the control panel: two farms, a frontend for the world, and one for the idle farm. */
-export async function provision(api: OvhApi, servers: readonly Place[]): Promise<LoadBalancerIds> {
+export async function provision(
+  api: OvhApi,
+  servers: readonly Place[],
+  ports = { production: 80, staging: 8888 },
+): Promise<LoadBalancerIds> {
   const root = `/ipLoadbalancing/${api.serviceName}`;
   const create = async (path: string, body: JsonObject): Promise<JsonObject> =>
     (await api.admin.editAsSomebodyElse('POST', `${root}${path}`, body)) as JsonObject;
@@ -51,8 +55,8 @@ export async function provision(api: OvhApi, servers: readonly Place[]): Promise
     return Number(frontend['frontendId']);
   };
   const farms = { blue: await farmOf('blue'), green: await farmOf('green') };
-  const frontend = await frontendFor('blue', '80', 'production');
-  const stagingFrontend = await frontendFor(otherColor('blue'), '8888', 'staging');
+  const frontend = await frontendFor('blue', `${ports.production}`, 'production');
+  const stagingFrontend = await frontendFor(otherColor('blue'), `${ports.staging}`, 'staging');
   await published(api);
   return { frontend, stagingFrontend, farms };
 }

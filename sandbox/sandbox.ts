@@ -21,6 +21,11 @@ export interface SandboxOptions {
   readonly settings?: JsonObject;
   /** The destination's part of the service id. */
   readonly service?: string;
+  /** Another service on this load balancer and its API, with these ports of its own. They are closed with the first one. */
+  readonly beside?: {
+    readonly sandbox: Pick<Sandbox, 'api' | 'dataPlane'>;
+    readonly ports: { readonly production: number; readonly staging: number };
+  };
 }
 
 /** A machine of the sandbox and the one server on it. */
@@ -51,20 +56,14 @@ export interface Sandbox {
 
 /** Starts it with blue live and nothing installed anywhere. What was started is ended when something cannot be. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
-  const { directory, serversPerEnvironment = 2, service = 'greeter' } = options;
+  const { directory, serversPerEnvironment = 2, service = 'greeter', beside } = options;
   await mkdir(directory, { recursive: true });
-  const dataPlane = startDataPlane();
-  const ends: (() => Promise<void>)[] = [() => dataPlane.close()];
+  const ends: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
-    const api = await startOvhApi({
-      directory: join(directory, 'ovh'),
-      dataPlane,
-      ...(options.behaviour ? { behaviour: options.behaviour } : {}),
-    });
-    ends.push(() => api.close());
+    const { api, dataPlane } = beside?.sandbox ?? (await startLoadBalancer(options, ends));
     const { private: privateKey, public: publicKey } = newKeyPair();
     const servers = await Promise.all(
       colors.flatMap((color) =>
@@ -75,7 +74,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     );
     ends.push(async () => void (await Promise.all(servers.map(({ machine }) => machine.close()))));
     const places = servers.map(placeOf);
-    const loadBalancer = await provision(api, places);
+    const loadBalancer = await provision(api, places, beside?.ports);
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
     const files = await writeFiles({
       directory,
@@ -93,6 +92,21 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     await close();
     throw error;
   }
+}
+
+async function startLoadBalancer(
+  { directory, behaviour }: SandboxOptions,
+  ends: (() => Promise<void>)[],
+): Promise<Pick<Sandbox, 'api' | 'dataPlane'>> {
+  const dataPlane = startDataPlane();
+  ends.push(() => dataPlane.close());
+  const api = await startOvhApi({
+    directory: join(directory, 'ovh'),
+    dataPlane,
+    ...(behaviour ? { behaviour } : {}),
+  });
+  ends.push(() => api.close());
+  return { api, dataPlane };
 }
 
 /** Removes what a sandbox wrote. */

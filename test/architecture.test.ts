@@ -138,6 +138,16 @@ describe('the folders', () => {
   });
 });
 
+describe('the load balancer', () => {
+  test('is changed by workflows in one place only, where turns are taken', () => {
+    const changing = files.filter(
+      (file) =>
+        folderOf(file) === 'workflows' && /\.routeTraffic\b/.test(readFileSync(join(root, file), 'utf8')),
+    );
+    expect(changing).toEqual(['workflows/moving-traffic.ts']);
+  });
+});
+
 describe('what decides', () => {
   test('knows no clock and no chance in the domain', () => {
     const guilty = files

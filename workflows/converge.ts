@@ -12,7 +12,8 @@ import { asFailure, complaintOf } from './complaint.js';
 import { lingeringForward, noteStop } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import type { ConvergenceRequest } from './messages.js';
-import { beside, look, route, step } from './patience.js';
+import { routeInTurn } from './moving-traffic.js';
+import { beside, look, step } from './patience.js';
 import { Run } from './run.js';
 
 export type Converged =
@@ -224,11 +225,12 @@ async function giveTraffic(
   const { service, board } = run;
   board.enter('switch', `${broughtBack.join(', ')} get their share of the traffic again`);
   const leaveOut = failed.map(({ server }) => server);
-  const change = { service, to: allTo(live), expected: oursOf(observation) } as const;
+  const change = { to: allTo(live), expected: oursOf(observation) } as const;
   try {
-    await route.routeTraffic.executeWithOptions({ summary: `${broughtBack.join(', ')} active again` }, [
-      { ...change, leaveOut, purpose: 'forward' },
-    ]);
+    await routeInTurn(run, `${broughtBack.join(', ')} active again`, 'forward', async () => ({
+      ...change,
+      leaveOut,
+    }));
     await look.awaitBackendsUp.executeWithOptions(
       { summary: "up in the load balancer's own eyes", ...beside(service.verify.loadBalancerDeadlineMs) },
       [{ service, servers: broughtBack, mayMiss: 0 }],
@@ -237,9 +239,10 @@ async function giveTraffic(
     const { message } = complaintOf(error);
     board.note(`Left out again: ${message.split('\n')[0]}`);
     failed.push(...broughtBack.map((server) => ({ server, because: message })));
-    await route.routeTraffic.executeWithOptions({ summary: `without ${broughtBack.join(', ')}` }, [
-      { ...change, leaveOut: [...leaveOut, ...broughtBack], purpose: 'rollback' },
-    ]);
+    await routeInTurn(run, `without ${broughtBack.join(', ')}`, 'rollback', async () => ({
+      ...change,
+      leaveOut: [...leaveOut, ...broughtBack],
+    }));
     return [];
   }
   for (const name of broughtBack) board.tellServer(name, 'active', 'gets its share of the traffic');

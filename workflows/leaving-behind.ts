@@ -6,7 +6,8 @@ import { complaintOf } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
 import { lingeringBack, noteStop } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
-import { route, step } from './patience.js';
+import { routeInTurn } from './moving-traffic.js';
+import { step } from './patience.js';
 import { undoOnServers } from './server-undo.js';
 
 /**
@@ -51,24 +52,17 @@ export async function stopLeftBehind(run: DeploymentRun, plan: Plan): Promise<vo
  * stays out of it, any other is as it was.
  */
 export function undoLeavingBehind(run: DeploymentRun, plan: Plan): void {
-  const { fleet, service } = run;
+  const { fleet } = run;
   run.undo.pushLast('leave out of the load balancer only what could not be put back', async () => {
     const out = fleet.notPutBack;
     const back = fleet.leftBehind
       .map(({ server }) => server)
       .filter((name) => !out.includes(name) && !plan.leftOut.includes(name));
-    await route.routeTraffic.executeWithOptions(
-      { summary: `${back.join(', ') || 'nobody'} is probed again` },
-      [
-        {
-          service,
-          to: allTo(otherColor(plan.idle)),
-          leaveOut: [...run.leftOutOfLive, ...out],
-          takeIn: back,
-          purpose: 'rollback',
-          ...(run.objects ? { expected: run.objects } : {}),
-        },
-      ],
-    );
+    await routeInTurn(run, `${back.join(', ') || 'nobody'} is probed again`, 'rollback', async () => ({
+      to: allTo(otherColor(plan.idle)),
+      leaveOut: [...run.leftOutOfLive, ...out],
+      takeIn: back,
+      ...(run.objects ? { expected: run.objects } : {}),
+    }));
   });
 }

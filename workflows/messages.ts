@@ -6,6 +6,7 @@ import type { Color } from '../domain/color.js';
 import type { MessageName } from '../domain/phase.js';
 import type { Observation } from '../domain/observation.js';
 import type { Service } from '../domain/service.js';
+import { queue } from '../domain/turns.js';
 
 /** The names that the command line and the workflows share. Nothing here touches the world. */
 export const workflowTypes = {
@@ -17,6 +18,7 @@ export const workflowTypes = {
   inspection: 'inspectService',
   planning: 'planDeployment',
   examination: 'examineServers',
+  queue: queue.workflowType,
 } as const;
 
 export const statusQuery = defineQuery<Status>('status');

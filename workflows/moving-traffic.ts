@@ -2,6 +2,7 @@ import { otherColor, type Color } from '../domain/color.js';
 import type { ServerName } from '../domain/names.js';
 import type { LoadBalancerObservation } from '../domain/observation.js';
 import { allTo } from '../domain/split.js';
+import type { Activities } from '../activities/index.js';
 import { route } from './patience.js';
 import type { Run } from './run.js';
 
@@ -12,6 +13,30 @@ export const proofDeadlineMs = 60_000;
 export interface Names {
   readonly own: readonly string[];
   readonly others: readonly string[];
+}
+
+/** A change of the load balancer, as its driver is asked for it, and what it tells of it. */
+type Change = Omit<Parameters<Activities['routeTraffic']>[0], 'service'>;
+type RouteReport = Awaited<ReturnType<Activities['routeTraffic']>>;
+
+/**
+ * Changes the load balancer, in a turn of this service. Every change goes through here. `change` is asked for once it is our
+ * turn, and told whether it was waited for.
+ */
+export function routeInTurn(
+  run: Run,
+  summary: string,
+  purpose: Change['purpose'],
+  change: (hasWaited: boolean) => Promise<Omit<Change, 'purpose'>>,
+): Promise<RouteReport> {
+  const { service, board, turns } = run;
+  return turns.hold(purpose, async (hasWaited) => {
+    const asked = { service, purpose, ...(await change(hasWaited)) };
+    const report = await route.routeTraffic.executeWithOptions({ summary }, [asked]);
+    if (report.published.length > 0)
+      board.note(`Somebody else's edits were published with it: ${report.published.join('; ')}`);
+    return report;
+  });
 }
 
 /**
@@ -26,14 +51,13 @@ export async function moveTraffic(
   expected?: LoadBalancerObservation['objects'],
 ): Promise<void> {
   const { service, board } = run;
-  const { changed, tookMs, published } = await route.routeTraffic.executeWithOptions(
-    { summary: `all to ${to}` },
-    [{ service, to: allTo(to), leaveOut, purpose: 'rollback', ...(expected ? { expected } : {}) }],
-  );
+  const { changed, tookMs } = await routeInTurn(run, `all to ${to}`, 'rollback', async () => ({
+    to: allTo(to),
+    leaveOut,
+    ...(expected ? { expected } : {}),
+  }));
   board.tell({ live: to, idle: otherColor(to), split: allTo(to) });
   if (changed) board.note(`Sending all traffic to ${to} took ${(tookMs / 1000).toFixed(1)} s`);
-  if (published.length > 0)
-    board.note(`Somebody else's edits were published with it: ${published.join('; ')}`);
   if (names === 'nobody answers there') return;
   await route.proveTraffic.executeWithOptions({ summary: `${to} answers at ${service.publicAddress.url}` }, [
     { service, color: to, identities: names.own, others: names.others, deadlineMs: proofDeadlineMs },

@@ -5,7 +5,7 @@ import type { Activities } from '../activities/index.js';
  * How long each kind of step may take, and how often it may be tried. Every step is waited for when it is cancelled: left
  * unset, the SDK lets an undo overlap the step that it undoes.
  */
-const waited = {
+export const waited = {
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   heartbeatTimeout: '6 seconds',
 } as const;

@@ -14,6 +14,7 @@ import type { Service } from '../domain/service.js';
 import { Inbox, type Said } from './inbox.js';
 import { StatusBoard } from './status-board.js';
 import { TrafficWatch } from './traffic-watch.js';
+import { OwnTurns } from './turns.js';
 import { UndoStack } from './undo.js';
 
 export interface RunSettings {
@@ -30,6 +31,7 @@ export class Run {
   readonly inbox: Inbox;
   readonly undo = new UndoStack();
   readonly traffic: TrafficWatch;
+  readonly turns: OwnTurns;
   /** Why everything is put back, once that is decided. */
   because: Complaint | undefined;
   /** Servers that get no traffic although their environment does: nothing is asked of them. */
@@ -50,6 +52,7 @@ export class Run {
     this.service = service;
     this.traffic = new TrafficWatch(service);
     this.board = new StatusBoard(kind, service, requestedBy, searchAttributes);
+    this.turns = new OwnTurns(service, this.board);
     this.inbox = new Inbox(this.board);
     this.inbox.on('retry', (said) => {
       this.#retry = said;

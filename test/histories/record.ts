@@ -4,18 +4,21 @@ import { test, type World } from '../support/world.js';
 import { closedScenes, openScenes, type Scene } from './scenes.js';
 import { fileOf, storable } from './stored-history.js';
 
-async function record(world: World, name: string, { bring }: Scene, ends: boolean): Promise<void> {
-  const handle = await bring(world);
+type Worlds = (changes?: Scene['changes']) => Promise<World>;
+
+async function record(aWorld: Worlds, name: string, { bring, changes }: Scene, ends: boolean): Promise<void> {
+  const another = () => aWorld(changes);
+  const handle = await bring(await another(), another);
   if (ends) await handle.result().catch(() => 'a take-over ends as a failure');
   await writeFile(fileOf(name), storable(await handle.fetchHistory()));
 }
 
 describe.concurrent('a history is recorded', () => {
   test.for(Object.entries(closedScenes))('of a run that has ended: %s', async ([name, scene], { aWorld }) => {
-    await record(await aWorld(scene.changes), name, scene, true);
+    await record(aWorld, name, scene, true);
   });
 
   test.for(Object.entries(openScenes))('of a run that waits: %s', async ([name, scene], { aWorld }) => {
-    await record(await aWorld(scene.changes), name, scene, false);
+    await record(aWorld, name, scene, false);
   });
 });

@@ -2,12 +2,14 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { Failure } from '../../domain/failures.js';
 import type { Service } from '../../domain/service.js';
 import { workflowTypes } from '../../workflows/messages.js';
+import { holdTurn, queueOf, sharedLoadBalancer, untilItWaitsForItsTurn } from '../support/turns.js';
 import type { World } from '../support/world.js';
 
 /** One run whose history is kept: what makes the world special, and how far it is brought. */
 export interface Scene {
   readonly changes?: Partial<Service>;
-  readonly bring: (world: World) => Promise<WorkflowHandle>;
+  /** `another` is a world like it. */
+  readonly bring: (world: World, another: () => Promise<World>) => Promise<WorkflowHandle>;
 }
 
 const longBake = {
@@ -32,6 +34,20 @@ async function toBake(world: World): Promise<WorkflowHandle> {
   await world.send('approve', { by: 'ann', reason: 'looks good' });
   await world.untilStage('bake');
   return handle;
+}
+
+/** One service has its turn for so long that it is looked at, and another one waits. */
+async function toContention(world: World, another: () => Promise<World>) {
+  const waiting = await another();
+  const [, promoted] = [await toApproval(world), await toApproval(waiting)];
+  const turn = await holdTurn(world);
+  await waiting.send('approve', { by: 'ann' });
+  await untilItWaitsForItsTurn(waiting);
+  const { runId, workflowId } = await queueOf(world).describe();
+  const queue = world.client.workflow.getHandle(workflowId, runId);
+  const isLookedAt = async () => ((await queue.describe()).raw.pendingActivities ?? []).length > 0;
+  while (!(await isLookedAt())) await new Promise((resolve) => setTimeout(resolve, 50));
+  return { turn, queue, promoted };
 }
 
 /** Starts a workflow that is no deployment, under the service's own id. */
@@ -182,6 +198,23 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
       return begin(world, workflowTypes.convergence);
     },
   },
+  'load-balancer-queue': {
+    changes: sharedLoadBalancer(),
+    bring: async (world, another) => {
+      const { turn, queue, promoted } = await toContention(world, another);
+      await turn.giveBack();
+      await promoted.result();
+      return queue;
+    },
+  },
+  'promoted-after-a-wait-for-its-turn': {
+    changes: sharedLoadBalancer(),
+    bring: async (world, another) => {
+      const { turn, promoted } = await toContention(world, another);
+      await turn.giveBack();
+      return promoted;
+    },
+  },
   inspection: {
     bring: (world) =>
       world.client.workflow.start(workflowTypes.inspection, {
@@ -245,6 +278,14 @@ export const openScenes: Readonly<Record<string, Scene>> = {
       await world.untilStage('needs a person');
       return handle;
     },
+  },
+  'load-balancer-queue-in-use': {
+    changes: sharedLoadBalancer(),
+    bring: async (world, another) => (await toContention(world, another)).queue,
+  },
+  'waiting-for-its-turn': {
+    changes: sharedLoadBalancer(),
+    bring: async (world, another) => (await toContention(world, another)).promoted,
   },
   'rolling-back-with-trouble': {
     bring: async (world) => {

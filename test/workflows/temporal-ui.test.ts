@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest';
 import { messageNames } from '../../domain/phase.js';
+import { queue } from '../../domain/turns.js';
 import { searchAttributeNames } from '../../workflows/messages.js';
 import { readHistory, storedNames } from '../histories/stored-history.js';
 import { test, type World } from '../support/world.js';
@@ -17,10 +18,14 @@ describe.concurrent('a run tells its story in the Temporal UI', () => {
     expect(currentDetails).toMatch(/^Accepted now: `approve`, `reject`, `rollback`\. Send one as a signal/m);
     expect(currentDetails).toContain(`- plan: ${plan?.hash.slice(0, 12)}`);
     expect(currentDetails).toContain(`- evidence: ${evidence?.hash.slice(0, 12)}`);
-    for (const messages of [definition.signalDefinitions, definition.updateDefinitions]) {
-      const described = messages.filter(({ description }) => (description ?? '').length > 20);
-      expect(described.map(({ name }) => name).toSorted()).toEqual([...messageNames].toSorted());
-    }
+    const { signalDefinitions, updateDefinitions } = definition;
+    const described = (messages: readonly Described[]) =>
+      messages
+        .filter(({ description }) => (description ?? '').length > 20)
+        .map(({ name }) => name)
+        .toSorted();
+    expect(described(updateDefinitions)).toEqual([...messageNames].toSorted());
+    expect(described(signalDefinitions)).toEqual([...messageNames, queue.notice].toSorted());
   });
 
   test('once it has ended, lists can tell how', async ({ aWorld }) => {

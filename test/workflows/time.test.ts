@@ -3,6 +3,7 @@ import { Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, describe, expect, test as base } from 'vitest';
+import { createTurnActivities } from '../../activities/turns.js';
 import { timeSkippingExecutable } from '../../sandbox/temporal/executable.js';
 import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
@@ -63,7 +64,7 @@ function proberThatSees(observedMs: number) {
 }
 
 const test = base.extend<{
-  readonly aWorld: (changes?: Partial<Service>, more?: Partial<typeof instead>) => Promise<World>;
+  readonly aWorld: (changes?: Partial<Service>, more?: Parameters<World['startWorker']>[1]) => Promise<World>;
 }>({
   // oxlint-disable-next-line no-empty-pattern -- the runner reads the pattern to learn what a fixture needs
   aWorld: async ({}, use) => {
@@ -199,6 +200,56 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     const { problem } = await world.untilStage('needs a person');
     expect(problem?.message).toContain('0 KB are free');
     expect(await outcomeOf(world)).toMatchObject({ kind: 'rejected', live: 'blue' });
+  });
+});
+
+describe.skipIf(executable === undefined)('a queue of the load balancer that never answers', () => {
+  /** The queue of a world whose questions are lost until it is told otherwise. */
+  const aQueue = (answers: boolean) => {
+    const link = { answers };
+    const real = createTurnActivities();
+    return {
+      link,
+      activities: {
+        askForTurn: async (input: Parameters<typeof real.askForTurn>[0]) =>
+          link.answers ? real.askForTurn(input) : undefined,
+      },
+    };
+  };
+
+  test('keeps a switch waiting for hours, which says so and asks again', async ({ aWorld }) => {
+    const { link, activities } = aQueue(false);
+    const world = await aWorld({}, activities);
+    await toApproval(world);
+    await world.send('approve', { by: 'ann' });
+    await world.until(({ stage }) => stage === 'switch');
+    await time.sleep(3 * hourMs);
+    expect(await world.status()).toMatchObject({
+      stage: 'switch',
+      awaits: expect.stringMatching(/^its turn at .*: its queue does not answer$/),
+    });
+    expect(world.loadBalancer.calls.filter(({ operation }) => operation !== 'read')).toEqual([]);
+    link.answers = true;
+
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'promoted', live: 'green' });
+  });
+
+  test('keeps no way back waiting for more than minutes', async ({ aWorld }) => {
+    const { link, activities } = aQueue(true);
+    const world = await aWorld({ bake: { ...bake, durationMs: 100 * hourMs } }, activities);
+    await toApproval(world);
+    await world.send('approve');
+    await world.untilStage('bake');
+    link.answers = false;
+    const askedAtMs = await time.currentTimeMs();
+    await world.send('rollback', { by: 'ann' });
+
+    expect(await outcomeOf(world)).toMatchObject({
+      kind: 'rolled back',
+      live: 'blue',
+      notes: expect.arrayContaining([expect.stringMatching(/^Went on without its turn at /)]),
+    });
+    expect((await time.currentTimeMs()) - askedAtMs).toBeLessThan(hourMs / 6);
   });
 });
 

@@ -2,9 +2,11 @@ import { otherColor, type Color } from '../../domain/color.js';
 import type { Status } from '../../domain/deployment.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
+import { expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { moveTraffic, proofDeadlineMs } from '../moving-traffic.js';
-import { route } from '../patience.js';
+import { moveTraffic, proofDeadlineMs, routeInTurn } from '../moving-traffic.js';
+import { look, route } from '../patience.js';
+import { confirmStillProved } from './verify.js';
 import { stopLeftBehind } from '../leaving-behind.js';
 import { baselineFrom } from '../traffic-watch.js';
 import { confirmWayBack } from '../way-back.js';
@@ -18,17 +20,20 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   const old = otherColor(idle);
   await stopLeftBehind(run, plan);
-  run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
-  if (plan.live !== 'nothing') run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
-  const { tookMs } = await route.routeTraffic.executeWithOptions({ summary: `all to ${idle}` }, [
-    {
-      service,
+  const { tookMs } = await routeInTurn(run, `all to ${idle}`, 'forward', async (hasWaited) => {
+    if (hasWaited) {
+      run.objects = await lookOnceMore(run, plan);
+      run.baseline = baselineFrom(await run.traffic.next('during the switch'));
+    }
+    run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
+    if (plan.live !== 'nothing')
+      run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
+    return {
       to: allTo(idle),
-      expected: objects,
-      purpose: 'forward',
+      expected: run.objects ?? objects,
       leaveOut: fleet.leftBehind.map(({ server }) => server),
-    },
-  ]);
+    };
+  });
   run.lostTrafficAt[old] = Date.now();
   board.tell({ live: idle, idle: otherColor(idle), split: allTo(idle) });
   board.note(`The switch to ${idle} took ${(tookMs / 1000).toFixed(1)} s`);
@@ -47,6 +52,21 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
     board.note(
       `Blue and green name themselves alike: that ${idle} serves is known from the load balancer only`,
     );
+}
+
+/**
+ * Another service has published while this one waited for its turn: everything that the approval rests on is looked at again. Whoever
+ * moved the traffic meanwhile is not waited for here, where others wait for us: what was done is undone.
+ */
+async function lookOnceMore(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
+  await confirmStillProved(run, plan);
+  return look.confirm.executeWithOptions({ summary: 'nothing was edited while it waited' }, [
+    {
+      service: run.service,
+      plan: { objects: plan.objects, liveRuns: plan.liveRuns },
+      live: expectedColor(plan, 'live'),
+    },
+  ]);
 }
 
 /** Where a machine found the new environment ill, the old one has to be better; where a person asked, or the switch failed, able. */

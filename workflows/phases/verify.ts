@@ -8,7 +8,8 @@ import { allTo } from '../../domain/split.js';
 import type { ServerEvidence } from '../../activities/health.js';
 import { asFailure } from '../complaint.js';
 import type { DeploymentRun } from '../deployment-run.js';
-import { beside, look, route, step } from '../patience.js';
+import { routeInTurn } from '../moving-traffic.js';
+import { beside, look, step } from '../patience.js';
 
 /** Every idle server proves itself, to us and to the load balancer. */
 export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
@@ -20,39 +21,33 @@ export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
 
 /** The same again after the approval, shorter: an approval may take a weekend. */
 export function verifyAgain(run: DeploymentRun, plan: Plan): Promise<Evidence> {
-  return prove(run, plan, Math.min(run.service.verify.minimumMs, 2 * run.service.verify.everyMs));
+  return prove(run, plan, shortMs(run));
 }
 
 /** A server that an earlier deployment has left behind is not probed by the load balancer until it is active there again. */
 async function takeIn(run: DeploymentRun, plan: Plan): Promise<void> {
-  const { service, fleet, leftOutOfLive } = run;
+  const { fleet, leftOutOfLive } = run;
   const back = fleet.going.map(({ name }) => name).filter((name) => plan.leftOut.includes(name));
   if (back.length === 0) return;
-  const change = { service, to: allTo(otherColor(plan.idle)), expected: plan.objects } as const;
+  const change = { to: allTo(otherColor(plan.idle)), expected: plan.objects } as const;
   run.undo.push(`leave ${back.join(', ')} out of the load balancer again`, async () => {
-    await route.routeTraffic.executeWithOptions({ summary: `without ${back.join(', ')}` }, [
-      { ...change, leaveOut: [...leftOutOfLive, ...back], purpose: 'rollback' },
-    ]);
+    const leaveOut = [...leftOutOfLive, ...back];
+    await routeInTurn(run, `without ${back.join(', ')}`, 'rollback', async () => ({ ...change, leaveOut }));
   });
-  await route.routeTraffic.executeWithOptions({ summary: `${back.join(', ')} is probed again` }, [
-    { ...change, leaveOut: leftOutOfLive, takeIn: back, purpose: 'forward' },
-  ]);
+  await routeInTurn(run, `${back.join(', ')} is probed again`, 'forward', async () => ({
+    ...change,
+    leaveOut: leftOutOfLive,
+    takeIn: back,
+  }));
 }
 
 async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<Evidence> {
-  const { service, board, fleet } = run;
-  const { idle, release } = plan;
-  const servers = () =>
-    fleet.each(fleet.going, service.verify.deadlineMs, async ({ name }) => {
-      board.tellServer(name, 'verifying', release.id);
-      const evidence = await step.verifyServer.executeWithOptions(
-        { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
-        [{ service, server: name, release, minimumMs }],
-      );
-      board.tellServer(name, 'verified', release.id);
-      return evidence;
-    });
-  const proved = await bothOrNeither(servers, () => proveToLoadBalancer(run, plan));
+  const { service, fleet } = run;
+  const { idle } = plan;
+  const proved = await bothOrNeither(
+    () => proveServers(run, plan, minimumMs),
+    () => proveToLoadBalancer(run, plan),
+  );
   const live = await look.identities.executeWithOptions({ summary: `how ${plan.live} names itself` }, [
     { service, color: otherColor(idle) },
   ]);
@@ -63,6 +58,42 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
   };
   run.verified = Object.fromEntries(kept.map(({ server, process }) => [server, process]));
   return evidenceOf(run, plan, kept);
+}
+
+/**
+ * Just before the switch, where it had to be waited for: the processes that were proved still serve. Quick, since others wait now:
+ * the load balancer's own eyes would take as long as its probes do.
+ */
+export async function confirmStillProved(run: DeploymentRun, plan: Plan): Promise<void> {
+  const before = run.verified;
+  const proved = await proveServers(run, plan, shortMs(run));
+  const others = proved.filter(({ server, process }) => {
+    const known = before[server];
+    return known?.pid !== process.pid || known.startedAtUs !== process.startedAtUs;
+  });
+  if (others.length === 0) return;
+  const names = others.map(({ server }) => server).join(', ');
+  throw asFailure({
+    failure: 'PlanDrifted',
+    message: `Cannot switch "${run.service.id}": ${names} was started again while it waited for its turn at the load balancer, needs what was approved\n  look why, and deploy again: verdigris deploy`,
+  });
+}
+
+const shortMs = ({ service: { verify: settings } }: DeploymentRun): number =>
+  Math.min(settings.minimumMs, 2 * settings.everyMs);
+
+function proveServers(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<readonly ServerEvidence[]> {
+  const { service, board, fleet } = run;
+  const { release } = plan;
+  return fleet.each(fleet.going, service.verify.deadlineMs, async ({ name }) => {
+    board.tellServer(name, 'verifying', release.id);
+    const evidence = await step.verifyServer.executeWithOptions(
+      { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
+      [{ service, server: name, release, minimumMs }],
+    );
+    board.tellServer(name, 'verified', release.id);
+    return evidence;
+  });
 }
 
 /** Waits until the load balancer itself finds every server up that is not left behind, whoever is left behind meanwhile. */

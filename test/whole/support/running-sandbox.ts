@@ -21,7 +21,10 @@ import { hastyApi, quickSettings, RunningService } from './running-service.js';
 
 export { lost, underLoad } from './running-service.js';
 
-export interface RunningSandboxOptions extends Pick<SandboxOptions, 'serversPerEnvironment' | 'behaviour'> {
+export interface RunningSandboxOptions extends Pick<
+  SandboxOptions,
+  'serversPerEnvironment' | 'behaviour' | 'beside'
+> {
   /** Laid over the quick settings, section by section. */
   readonly settings?: Readonly<Record<string, JsonObject>>;
   /** Certificates that workers trust beside the sandbox's own, as PEM. */

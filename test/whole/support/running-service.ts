@@ -106,9 +106,13 @@ export class RunningService {
     return worker;
   }
 
+  async killWorker(): Promise<void> {
+    await this.#workers.pop()?.kill();
+  }
+
   /** Kills the worker that works, as a power cut would, and starts another one; `between` happens while there is none. */
   async replaceWorker(between: () => void = () => undefined): Promise<void> {
-    await this.#workers.pop()?.kill();
+    await this.killWorker();
     between();
     await this.startWorker();
   }
