@@ -210,6 +210,13 @@ describe('when the answer to a write is lost', () => {
 /** Another load balancer that carries nothing. */
 const emulatorPlane = () => new SilentDataPlane();
 
+test('where the API takes no probe every 30 s, says so in its words and publishes nothing', async () => {
+  emulator.admin.behave({ leastProbeIntervalS: 60 });
+  await expect(provisioned()).rejects.toThrow(/POST .*\/http\/farm: HTTP 400 .*interval/);
+  expect(emulator.journal.calls('POST', '/refresh')).toEqual([]);
+  expect(await stored()).toEqual(['farm theirs', 'frontend 80']);
+});
+
 test('waits for what it has created where the API does not know it at once', async () => {
   const client = aClient();
   const late = new Map<string, number>();
