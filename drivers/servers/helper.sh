@@ -115,6 +115,8 @@ install_release() {
   must bounded tar -xz --no-same-owner --no-same-permissions -f "$incoming/artifact.tar.gz" -C "$tree"
   rm -rf "$tree/.verdigris" "$incoming/artifact.tar.gz"
   must chmod -R u+rwX,go-w,u-s,g-s "$tree"
+  # Whoever packs the directory that mktemp made packs that only they may enter it.
+  must chmod 755 "$tree"
   refuse_strange_files "$tree"
   if [ ! -f "$tree/$executable" ] || [ ! -x "$tree/$executable" ]; then
     fail CommandFailed "the artifact has no executable file \"$executable\""

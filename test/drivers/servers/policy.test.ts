@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { create } from 'tar';
@@ -403,6 +403,14 @@ describe('an artifact', () => {
     const release = await packed((tree) => symlink('bin/greeter', join(tree, 'greeter')));
     const seen = await install('[Service]\nExecStart=/bin/true\n', release);
     expect(seen.lines.at(-1)).toBe('ok');
+  });
+
+  test('that was packed in a directory for its owner alone is one that the program’s user may enter', async () => {
+    const release = await packed((tree) => chmod(tree, 0o700));
+    const seen = await install('[Service]\nExecStart=/bin/true\n', release);
+    expect(seen.lines.at(-1)).toBe('ok');
+    const { mode } = await stat(join(world.server, 'releases', release.release));
+    expect((mode & 0o777).toString(8)).toBe('755');
   });
 
   test('with a pipe is refused', async () => {
