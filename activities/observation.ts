@@ -1,6 +1,11 @@
 import pMap from 'p-map';
 import type { ExaminedServer } from '../domain/examination.js';
-import type { LoadBalancerObservation, Observation, ServerObservation } from '../domain/observation.js';
+import type {
+  LoadBalancerObservation,
+  Observation,
+  ServerFacts,
+  ServerObservation,
+} from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
@@ -279,10 +284,27 @@ async function look(
       kind: 'reached',
       server: name,
       color,
-      facts: await drivers.server(service, name).observe(patience),
+      facts: await observeTwice(drivers, service, name, patience),
     };
   } catch (error) {
     if (error instanceof Failure) return { kind: 'unreachable', server: name, color, message: error.message };
     throw error;
+  }
+}
+
+/** A link that breaks on the way says nothing of the next one, and nothing happens by looking twice. */
+async function observeTwice(
+  drivers: Drivers,
+  service: Service,
+  server: ServerName,
+  patience: Patience,
+): Promise<ServerFacts> {
+  const driver = drivers.server(service, server);
+  try {
+    return await driver.observe(patience);
+  } catch (error) {
+    const broke = error instanceof Failure && error.failure === 'ServerUnreachable' && error.ambiguous;
+    if (!broke) throw error;
+    return driver.observe(patience);
   }
 }

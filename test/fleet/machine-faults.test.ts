@@ -31,7 +31,7 @@ describeOnFleet('what befalls a machine while it is deployed to', () => {
   const outcomeOf = async () => (await running.handle.result()) as Outcome;
 
   /** Deploys, and lets `befall` happen while a call on green-2 is held. */
-  async function while_(call: HeldCall, befall: () => Promise<void>): Promise<void> {
+  async function whileHeld(call: HeldCall, befall: () => Promise<void>): Promise<void> {
     const held = await HeldProgram.on(two, call);
     await deploy();
     await held.reached();
@@ -77,13 +77,32 @@ describeOnFleet('what befalls a machine while it is deployed to', () => {
     });
   });
 
+  test('a power cut while it is activated: given up, and undone once it is on again', async () => {
+    const outcome = await world.putBack(async () => {
+      const held = await HeldProgram.on(two, { program: 'ss', by: 'activate' });
+      await deploy();
+      await held.reached();
+      await held.release();
+      await two.cutPower();
+      const { problem } = await running.untilStage('rolling back', 'needs a person');
+      expect(problem?.message).toMatch(/on "green-2": .* refuses connections \(tried \d times/);
+      await two.powerOn();
+      return outcomeOf();
+    });
+    expect(outcome).toMatchObject({
+      kind: 'rolled back',
+      during: 'activate',
+      because: { failure: 'ServerUnreachable' },
+    });
+  });
+
   describe('a full disk', () => {
     test.each<[string, HeldCall]>([
       ['as the archive arrives', { program: 'head', by: 'install' }],
       ['as the configuration is filled in', { program: 'base64', by: 'install' }],
     ])('%s: undone, with the disk full all the time', async (_, call) => {
       const outcome = await world.untouched(async () => {
-        await while_(call, () => two.fillDisk());
+        await whileHeld(call, () => two.fillDisk());
         const ended = await outcomeOf();
         await two.freeDisk();
         return ended;
@@ -98,7 +117,7 @@ describeOnFleet('what befalls a machine while it is deployed to', () => {
 
     test('as the release is activated, when the old one is stopped already: the old one runs again, with the disk full all the time', async () => {
       const outcome = await world.putBack(async () => {
-        await while_({ program: 'systemctl', by: 'activate', words: ' stop ' }, () => two.fillDisk());
+        await whileHeld({ program: 'systemctl', by: 'activate', words: ' stop ' }, () => two.fillDisk());
         const ended = await outcomeOf();
         await two.freeDisk();
         return ended;
@@ -131,7 +150,7 @@ describeOnFleet('what befalls a machine while it is deployed to', () => {
 
     test('as the release is activated: it is told, and undone once it is writable', async () => {
       const outcome = await world.putBack(async () => {
-        await while_({ program: 'ss', by: 'activate' }, () => two.makeReadOnly(directory()));
+        await whileHeld({ program: 'ss', by: 'activate' }, () => two.makeReadOnly(directory()));
         const { problem } = await running.untilStage('needs a person');
         expect(problem?.message).toMatch(/on "green-2": .*read-only/i);
         await two.makeWritable(directory());

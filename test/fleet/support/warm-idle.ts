@@ -19,8 +19,8 @@ export class WarmIdle {
     const running = await RunningFleet.start({
       diskMegabytes: 192,
       settings: {
-        // A machine that says nothing is given up after three seconds instead of thirty.
-        ssh: { user: 'deploy', key: 'secret:ssh', privilege: 'installed', keepAlive: '1s' },
+        // A machine that says nothing is given up after six seconds instead of thirty.
+        ssh: { user: 'deploy', key: 'secret:ssh', privilege: 'installed', keepAlive: '2s' },
         install: { keepFree: '10 MB' },
         drain: { atMost: '5s' },
         ...settings,
