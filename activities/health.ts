@@ -1,24 +1,23 @@
-import pMap from 'p-map';
 import type { Color } from '../domain/color.js';
 import type { Release } from '../domain/deployment.js';
 import { Failure } from '../domain/failures.js';
 import type { LeftBehind } from '../domain/fleet.js';
 import {
   describeSample,
-  isGood,
+  dumpedCore,
   judgeServer,
-  whyNotTheSame,
   type ProcessLook,
   type Sample,
+  type WatchedLook,
 } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
-import type { Server, Service } from '../domain/service.js';
+import type { Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import type { ServerDriver } from '../drivers/servers/driver.js';
-import { compareEnvironments, healthQuestion, serversBut } from './comparison.js';
+import { watchEnvironment, type EnvironmentReport, type EnvironmentWatch } from './environment-watch.js';
+import { compareEnvironments, healthQuestion } from './comparison.js';
 import { identitiesOf, identityQuestion } from './identity.js';
-import { watchForLeaks } from './leaks.js';
 import { patiently, pause } from './patience.js';
 
 /** What one server proved. */
@@ -31,20 +30,6 @@ export interface ServerEvidence {
   readonly passes: number;
   /** Which process it was: another one after every start. */
   readonly process: ProcessLook;
-}
-
-export interface EnvironmentWatch {
-  readonly service: Service;
-  readonly color: Color;
-  readonly until: 'ill' | 'well';
-  /** Servers that get no traffic: how they are says nothing of the environment. */
-  readonly except: readonly ServerName[];
-  readonly proved?: {
-    /** SHA-256 of the program that was released. */
-    readonly program: string;
-    /** By server, the process that proved itself; one that is missing is taken as it is found. */
-    readonly processes: Readonly<Record<string, ProcessLook>>;
-  };
 }
 
 export const createHealthActivities = (drivers: Drivers) => ({
@@ -61,16 +46,16 @@ export const createHealthActivities = (drivers: Drivers) => ({
   }): Promise<ServerEvidence> {
     return patiently(async (patience) => {
       const driver = drivers.server(input.service, input.server);
-      const passed = await proveHealth(driver, input.service, input.minimumMs, patience);
-      const { runningProgram, unit } = await driver.observe(patience);
-      if ((unit.coreDumps ?? 0) > 0) throw await unhealthy(driver, dumpedCore(unit.coreDumps), patience);
-      if (runningProgram !== input.release.executable) {
+      const { look, ...passed } = await proveHealth(driver, input.service, input.minimumMs, patience);
+      const { holds: _, program, coreDumps = 0, ...process } = look;
+      if (coreDumps > 0) throw await unhealthy(driver, dumpedCore(coreDumps), patience);
+      if (program !== input.release.executable) {
         throw new Failure(
           'WrongProgramRuns',
-          `Cannot verify "${input.server}": it runs ${runningProgram?.slice(0, 12) ?? 'nothing'}, needs the released program ${input.release.executable.slice(0, 12)}`,
+          `Cannot verify "${input.server}": it runs ${program?.slice(0, 12) ?? 'nothing that may be read'}, needs the released program ${input.release.executable.slice(0, 12)}`,
         );
       }
-      return { server: input.server, program: runningProgram, ...passed };
+      return { server: input.server, program, process, ...passed };
     });
   },
 
@@ -88,12 +73,13 @@ export const createHealthActivities = (drivers: Drivers) => ({
   },
 
   /**
-   * Watches the servers of an environment, and ends by telling why as soon as one is ill (`until: 'ill'`) or, once all are
-   * well again, with an empty text (`until: 'well'`). A server that cannot be reached is unknown, not ill. Lasts until then, or
-   * until it is cancelled. With `proved`, another program than that, or another process, is an illness too.
+   * Watches the servers of an environment, through one streaming command for each, and ends by telling why as soon as one is ill
+   * (`until: 'ill'`) or once all are seen to be well again (`until: 'well'`). A server that cannot be reached is unknown, neither
+   * ill nor well. Lasts until then, or until it is cancelled. With `proved`, another program than that, or another process, is
+   * an illness too, and so is growth without end.
    */
-  async watchEnvironment(input: EnvironmentWatch): Promise<string> {
-    return patiently((patience) => watchEnvironment(drivers, input, patience));
+  async watchEnvironment(input: EnvironmentWatch): Promise<EnvironmentReport> {
+    return watchEnvironment(drivers, input);
   },
 
   /** Asks both environments the same, in the same window, past the load balancer; servers that get no traffic are not asked. */
@@ -116,7 +102,7 @@ async function proveHealth(
   service: Service,
   minimumMs: number,
   patience: Patience,
-): Promise<Pick<ServerEvidence, 'identity' | 'passes' | 'process'>> {
+): Promise<Pick<ServerEvidence, 'identity' | 'passes'> & { readonly look: WatchedLook }> {
   const { verify, health } = service;
   const question = { ...healthQuestion(service), identityHeader: service.publicAddress.identify.header };
   const startedAtMs = Date.now();
@@ -133,8 +119,7 @@ async function proveHealth(
     if (verdict.kind === 'fail') throw await unhealthy(driver, verdict.because, patience);
     if (verdict.kind === 'pass' && ranMs >= minimumMs) {
       const identity = await identityOf(driver, service, patience);
-      const { holds: _, ...process } = look;
-      return { identity, passes: verify.passes, process };
+      return { identity, passes: verify.passes, look };
     }
     if (ranMs > verify.deadlineMs) {
       const because = `${health.path} answered "${describeSample(sample)}" ${Math.round(ranMs / 1000)} s after it was started, needs HTTP ${health.status} ${verify.passes} times in a row`;
@@ -156,9 +141,6 @@ async function unhealthy(driver: ServerDriver, because: string, patience: Patien
   const quoted = words.map((line) => `\n  last words of ${driver.server.name}: ${line}`).join('');
   return new Failure('ReleaseUnhealthy', `Cannot verify "${driver.server.name}": ${because}${quoted}`);
 }
-
-const dumpedCore = (times = 0): string =>
-  `a process of it has dumped core ${times === 1 ? 'once' : `${times} times`} since it was started`;
 
 async function identityOf(driver: ServerDriver, service: Service, patience: Patience): Promise<string> {
   const sample = await driver.probe(identityQuestion(service), patience);
@@ -205,70 +187,5 @@ async function awaitBackendsUp(
     }
     patience.progress(`waiting for the load balancer: ${words}`);
     await pause(Math.min(service.verify.everyMs, 5_000));
-  }
-}
-
-async function watchEnvironment(
-  drivers: Drivers,
-  input: EnvironmentWatch,
-  patience: Patience,
-): Promise<string> {
-  const { service, color, until, proved } = input;
-  const servers = serversBut(input, color);
-  const known: Known = {
-    program: proved?.program,
-    processes: new Map(Object.entries(proved?.processes ?? {})),
-  };
-  const drivenBy = servers.map(({ name }) => drivers.server(service, name));
-  const leaks = watchForLeaks(proved ? drivenBy : [], service, patience);
-  try {
-    for (;;) {
-      const found = await pMap(servers, (server) => illness(drivers, service, server, known, patience));
-      const complaints = [...found.filter((complaint) => complaint !== undefined), ...leaks.found()];
-      if (until === 'ill' && complaints.length > 0) return complaints.join('; ');
-      if (until === 'well' && complaints.length === 0) return '';
-      patience.progress(complaints[0] ?? `${color} is well`);
-      await pause(service.bake.watchEveryMs);
-    }
-  } finally {
-    await leaks.end();
-  }
-}
-
-interface Known {
-  readonly program: string | undefined;
-  readonly processes: Map<string, ProcessLook>;
-}
-
-/** Why a server is ill: its process ended or was restarted, runs another program, or gives no good answer in three. */
-async function illness(
-  drivers: Drivers,
-  service: Service,
-  server: Server,
-  { program, processes }: Known,
-  patience: Patience,
-): Promise<string | undefined> {
-  const driver = drivers.server(service, server.name);
-  try {
-    const { unit, runningProgram } = await driver.observe(patience);
-    const look = { ...unit, active: unit.state === 'active', words: `${unit.state}, ${unit.result}` };
-    const gone = whyNotTheSame(processes.get(server.name) ?? look, look);
-    if (!processes.has(server.name)) processes.set(server.name, look);
-    if (gone) return `${server.name}: ${gone}`;
-    if (program !== undefined && runningProgram !== undefined && runningProgram !== program)
-      return `${server.name}: it runs another program (${runningProgram.slice(0, 12)}) than was released (${program.slice(0, 12)})`;
-    for (let tries = 0; tries < 3; tries++) {
-      const sample = await driver.probe(healthQuestion(service), patience);
-      if (isGood(sample, service.health)) return undefined;
-      if (tries === 2) return `${server.name}: ${service.health.path} answers "${describeSample(sample)}"`;
-    }
-    return undefined;
-  } catch (error) {
-    // Whatever keeps us from looking: unknown is not ill.
-    if (error instanceof Failure) {
-      patience.progress(`cannot look: ${error.message}`);
-      return undefined;
-    }
-    throw error;
   }
 }

@@ -6,15 +6,26 @@ import type { Patience } from '../drivers/patience.js';
 /** Heartbeats tell that the worker lives and bring the cancellation in; drivers have their own limits for what hangs. */
 const beatMs = 1_000;
 
-/** Runs a step with heartbeats and the patience that its driver needs. What it reports shows in the Temporal UI. */
-export async function patiently<T>(step: (patience: Patience) => Promise<T>): Promise<T> {
+/**
+ * Runs a step with heartbeats and the patience that its driver needs. What it reports shows in the Temporal UI; `carried` says
+ * what a heartbeat takes along, where that is more.
+ */
+export async function patiently<T>(
+  step: (patience: Patience) => Promise<T>,
+  carried: (now: string) => unknown = (now) => now,
+): Promise<T> {
   let now = `attempt ${activityInfo().attempt}`;
-  const timer = setInterval(() => heartbeat(now), beatMs);
-  heartbeat(now);
+  const beat = () => heartbeat(carried(now));
+  const timer = setInterval(beat, beatMs);
+  beat();
   const signal = cancellationSignal();
   setMaxListeners(0, signal); // one for each server and question that is waited for side by side
   try {
-    return await step({ signal, progress: (what) => heartbeat((now = what)) });
+    const progress = (what: string) => {
+      now = what;
+      beat();
+    };
+    return await step({ signal, progress });
   } catch (error) {
     // Given up because it was told to: whatever the driver threw on the way out, this is the cancellation.
     if (signal.aborted && !(error instanceof Failure)) await Context.current().cancelled;
@@ -28,6 +39,9 @@ export async function patiently<T>(step: (patience: Patience) => Promise<T>): Pr
 export const pause = (ms: number): Promise<void> => Context.current().sleep(ms);
 
 /** Whether this attempt was cancelled by its workflow (and not because a worker stops). */
-export function endedByWorkflow(error: unknown): boolean {
-  return error instanceof CancelledFailure && Context.current().cancellationDetails?.cancelRequested === true;
-}
+export const wasEndedByWorkflow = (): boolean =>
+  cancellationSignal().aborted && Context.current().cancellationDetails?.cancelRequested === true;
+
+/** Whether that is what was thrown. */
+export const endedByWorkflow = (error: unknown): boolean =>
+  error instanceof CancelledFailure && wasEndedByWorkflow();

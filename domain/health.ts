@@ -1,4 +1,5 @@
 import type { Holdings } from './growth.js';
+import type { Digest } from './names.js';
 
 /** The answer to one question put to a server or to the public address. */
 export type Sample =
@@ -42,8 +43,12 @@ export interface ProcessLook {
   readonly words: string;
 }
 
-/** A look of a watch: also what the process holds, where there is one. */
+/** A look of a watch: also what it runs and what it holds, where there is a process. */
 export interface WatchedLook extends ProcessLook {
+  /** SHA-256 of the program that it runs, where it may be read. */
+  readonly program?: Digest;
+  /** How often a process of the unit has dumped core since the main one was started, where the machine counts. At most a second old. */
+  readonly coreDumps?: number;
   readonly holds?: Omit<Holdings, 'atMs'>;
 }
 
@@ -79,6 +84,10 @@ export function whyNotTheSame(first: ProcessLook, last: ProcessLook): string | u
   }
   return undefined;
 }
+
+/** Why a process has to be called ill that has dumped core so often, or a child of it. */
+export const dumpedCore = (times: number): string =>
+  `a process of it has dumped core ${times === 1 ? 'once' : `${times} times`} since it was started`;
 
 /**
  * Whether the way back may be taken: old and new environment were asked the same in the same window. `needs` says what has to be

@@ -242,12 +242,23 @@ adopt() {
   say release "$release"
 }
 
-# One line per look until nobody reads them.
+# One line per look until nobody reads them. systemd and the journal are asked once a second at most: between, /proc tells
+# whether the same process still runs the same program.
 watch() {
+  image='' asked_ms=0 program='' program_image='' dumps=''
   while :; do
-    look_at_unit
+    now_ms=$(uptime_ms)
+    seen_image=$image
+    look_at_image
+    if [ -z "$image" ] || [ "$image" != "$seen_image" ] || [ $((now_ms - asked_ms)) -ge 1000 ]; then
+      asked_ms=$now_ms
+      look_at_unit
+      look_at_image
+      if [ -z "$image" ] || [ "$image" != "$program_image" ]; then program=$(digest_of_running) program_image=$image; fi
+      dumps=$(core_dumps)
+    fi
     look_at_holdings
-    say look "$unit_state_word $unit_sub $unit_pid $unit_started $unit_restarts $descriptors $descriptor_limit $resident_kb $memory_kb" || exit 0
+    say look "$unit_state_word $unit_sub $unit_pid $unit_started $unit_restarts $descriptors $descriptor_limit $resident_kb $memory_kb ${program:--} ${dumps:--}" || exit 0
     pause_ms "$every_ms"
   done
 }
@@ -817,6 +828,17 @@ look_at_holdings() {
   read -r _ memory_kb _ </proc/meminfo
 }
 
+# Tells one process from another, and a program from one that took its place in the same process: when it was started, and
+# where its code and its stack begin. Empty where there is none, or it cannot be told.
+look_at_image() {
+  image=
+  [ "${unit_pid:-0}" -gt 0 ] || return 0
+  { IFS= read -r stat <"/proc/$unit_pid/stat"; } 2>/dev/null || return 0
+  # shellcheck disable=SC2086 # One word per field; the name of the program, which may be anything, stands before them.
+  set -- ${stat##*) }
+  [ $# -lt 26 ] || image="$unit_pid ${20} ${24} ${26}"
+}
+
 runs() {
   case $unit_state in inactive | failed) return 1 ;; esac
 }
@@ -1160,7 +1182,7 @@ read_words() {
   directory='' unit='' port=0 token='' release='' artifact='' size=0 executable='' loader='' unit_conf='' keep=0
   needs_kilobytes=0 needs_inodes=0 files=0 shared=''
   at_most_ms=0 busy_after_ms=15000 every_ms=1000 lines=20 because='' incoming='' replaced='' active='' previous=''
-  policy_user='' policy_group='' unit_load='' neighbours='' lingering=refuse killed=no cut=0 waited_ms=0
+  policy_user='' policy_group='' unit_load='' unit_pid=0 neighbours='' lingering=refuse killed=no cut=0 waited_ms=0
   for word in "$@"; do
     value=${word#*=}
     case ${word%%=*} in

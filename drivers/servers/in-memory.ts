@@ -6,7 +6,7 @@ import type { FencingToken } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
 import { formatToken } from '../../domain/fencing.js';
 import { hashOf } from '../../domain/hash.js';
-import type { HealthQuestion, ProcessLook, Sample, WatchedLook } from '../../domain/health.js';
+import type { HealthQuestion, Sample, WatchedLook } from '../../domain/health.js';
 import { Digest, ReleaseId, type ServerName } from '../../domain/names.js';
 import type { ServerExamination } from '../../domain/examination.js';
 import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observation.js';
@@ -253,9 +253,16 @@ export class InMemoryServer {
     };
   }
 
-  look(): ProcessLook {
-    const { state, subState, pid, startedAtUs, restarts } = this.#unitFacts();
-    return { active: state === 'active', pid, startedAtUs, restarts, words: `${state} (${subState})` };
+  look(): WatchedLook {
+    const { state, subState, pid, startedAtUs, restarts, coreDumps = 0 } = this.#unitFacts();
+    const look = { active: state === 'active', pid, startedAtUs, restarts, words: `${state} (${subState})` };
+    const { runningProgram: program } = this.facts();
+    return {
+      ...look,
+      ...(program === undefined ? {} : { program }),
+      coreDumps,
+      ...(look.active ? { holds } : {}),
+    };
   }
 
   lastWords(lines: number): readonly string[] {
@@ -621,8 +628,7 @@ class InMemoryServerDriver implements ServerDriver {
       if (this.#there.link !== 'up') {
         throw new Failure('ServerUnreachable', `Cannot watch "${this.server.name}": the connection was lost`);
       }
-      const look = this.#there.look();
-      yield look.active ? { ...look, holds } : look;
+      yield this.#there.look();
       await pause(everyMs, patience.signal);
     }
   }

@@ -492,10 +492,11 @@ function unfitFrom(text: string): readonly [string, Unfit] {
   return [release, { because, at }];
 }
 
-/** `state subState pid startedAtUs restarts descriptors descriptorLimit residentKilobytes memoryKilobytes` */
+/** `state subState pid startedAtUs restarts descriptors descriptorLimit residentKilobytes memoryKilobytes program coreDumps` */
 function lookFrom(value: string): WatchedLook {
-  const [state = '', subState = '', ...numbers] = value.split(' ');
-  const [pid = 0, startedAtUs = 0, restarts = 0, ...held] = numbers.map(Number);
+  const [state = '', subState = '', ...words] = value.split(' ');
+  const [program = '-', coreDumps = '-'] = words.slice(7);
+  const [pid = 0, startedAtUs = 0, restarts = 0, ...held] = words.slice(0, 7).map(Number);
   const [descriptors = 0, descriptorLimit = 0, residentKilobytes = 0, memoryKilobytes = 0] = held;
   return {
     active: state === 'active',
@@ -503,6 +504,8 @@ function lookFrom(value: string): WatchedLook {
     startedAtUs,
     restarts,
     words: `${state} (${subState})`,
+    ...(program === '-' ? {} : { program: Digest(program) }),
+    ...(coreDumps === '-' ? {} : { coreDumps: Number(coreDumps) }),
     ...(residentKilobytes > 0
       ? { holds: { descriptors, descriptorLimit, residentKilobytes, memoryKilobytes } }
       : {}),

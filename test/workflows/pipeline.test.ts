@@ -1,4 +1,4 @@
-import { describe, expect } from 'vitest';
+import { describe, expect, vi } from 'vitest';
 import type { Color } from '../../domain/color.js';
 import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
@@ -400,6 +400,35 @@ describe.concurrent('what was verified is what is baked', () => {
     const outcome = (await handle.result()) as Outcome;
     expect(outcome).toMatchObject({ kind: 'rolled back', live: 'blue' });
     expect(because(outcome)).toMatch(/green-1: another process runs/);
+  });
+
+  test('a process that dumps core under the traffic is ill, found by one stream for each server and nothing else', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ bake: { ...bake, durationMs: 60_000 } });
+    const handle = await world.start('v2');
+    await reach(world, 'bake');
+    const asked = () => world.servers.calls.map(({ method }) => method);
+    const before = asked().length;
+    await vi.waitUntil(
+      () =>
+        asked()
+          .slice(before)
+          .filter((method) => method === 'probe').length > 12,
+      {
+        timeout: 30_000,
+      },
+    );
+    const others = asked()
+      .slice(before)
+      .filter((method) => method !== 'probe');
+    expect(others.length).toBeLessThanOrEqual(4);
+    expect(new Set(others)).toEqual(new Set(others.length > 0 ? ['watch'] : []));
+    world.server('green-2').coreDumps = 1;
+
+    const outcome = (await handle.result()) as Outcome;
+    expect(outcome).toMatchObject({ kind: 'rolled back', during: 'bake', live: 'blue' });
+    expect(because(outcome)).toMatch(/green-2: a process of it has dumped core once/);
   });
 
   test('another program than was released is ill, also when a person lets the bake go on', async ({

@@ -3,10 +3,12 @@ import { Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, describe, expect, test as base } from 'vitest';
+import type { EnvironmentReport, EnvironmentWatch } from '../../activities/environment-watch.js';
 import { createTurnActivities } from '../../activities/turns.js';
 import { timeSkippingExecutable } from '../../sandbox/temporal/executable.js';
 import type { Outcome } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
+import { ServerName } from '../../domain/names.js';
 import type { Service } from '../../domain/service.js';
 import { emptyTally, type TrafficReport } from '../../domain/traffic.js';
 import { workflowTypes } from '../../workflows/messages.js';
@@ -37,10 +39,17 @@ afterAll(() => time?.teardown());
 const watching = async (): Promise<never> => {
   throw ApplicationFailure.create({ message: 'nothing is seen yet', nextRetryDelay: '7 days' });
 };
+const wellWatched: EnvironmentReport = { because: '', unwatched: [] };
+
+const unwatched = (server: string, ms: number): EnvironmentReport => ({
+  because: '',
+  unwatched: [{ server: ServerName(server), ms, because: 'nobody answers' }],
+});
+
 const instead = {
   unsettledTakeOver: async () => '', // asks the visibility that this server lacks
   watchLoadBalancer: watching,
-  watchEnvironment: watching,
+  watchEnvironment: async (_: Pick<EnvironmentWatch, 'color'>) => wellWatched,
   probeTraffic: proberThatSees(100 * hourMs),
 };
 
@@ -164,6 +173,51 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     expect(outcome.kind === 'promoted' && outcome.notes.join()).toContain('were not watched');
     expect(await lastedMs(world)).toBeGreaterThanOrEqual(7 * hourMs);
     expect(await lastedMs(world)).toBeLessThan(9 * hourMs);
+  });
+
+  test('a bake in which a server was out of sight for a third lasts as much longer as is missing', async ({
+    aWorld,
+  }) => {
+    let stretches = 0;
+    const world = await aWorld(
+      { bake: { ...bake, durationMs: 6 * hourMs } },
+      {
+        watchEnvironment: async ({ color }) =>
+          color === 'green' && ++stretches === 1 ? unwatched('green-1', 2 * hourMs) : wellWatched,
+      },
+    );
+    await toApproval(world);
+    await world.send('approve');
+
+    const outcome = await outcomeOf(world);
+    expect(outcome).toMatchObject({ kind: 'promoted', live: 'green' });
+    expect(outcome.kind === 'promoted' && outcome.notes.join('\n')).toContain(
+      'In the bake green-1 was not watched for 7200 s: nobody answers',
+    );
+    expect(await lastedMs(world)).toBeGreaterThanOrEqual(6.8 * hourMs);
+    expect(await lastedMs(world)).toBeLessThan(8 * hourMs);
+  });
+
+  test('a server that nobody saw in the bake is no good evidence: a person decides', async ({ aWorld }) => {
+    let stretches = 0;
+    const world = await aWorld(
+      { bake: { ...bake, durationMs: 6 * hourMs } },
+      {
+        watchEnvironment: async ({ color }) =>
+          color === 'green' && ++stretches === 1 ? unwatched('green-2', 6 * hourMs) : wellWatched,
+      },
+    );
+    await toApproval(world);
+    await world.send('approve');
+    await world.untilStage('bake');
+    await time.sleep(7 * hourMs);
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem).toMatchObject({ failure: 'EvidenceMissing' });
+    expect(problem?.message).toContain('green-2 was not watched for 21600 s: nobody answers');
+    await world.send('retry', { by: 'ann' });
+    expect(await outcomeOf(world)).toMatchObject({ kind: 'promoted', live: 'green' });
+    expect(await lastedMs(world)).toBeGreaterThanOrEqual(13 * hourMs);
   });
 
   test('an undo that fails is tried again by itself, for hours, until it succeeds', async ({ aWorld }) => {

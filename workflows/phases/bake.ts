@@ -9,9 +9,16 @@ import {
   type Tally,
   type TrafficReport,
 } from '../../domain/traffic.js';
+import {
+  addUnwatched,
+  describeUnwatched,
+  longestUnwatched,
+  msOf,
+  type Unwatched,
+} from '../../domain/unwatched.js';
 import { asFailure, complaintOf, isPassing } from '../complaint.js';
 import { confirmPlan, expectedColor } from '../confirmation.js';
-import type { EnvironmentWatch } from '../../activities/health.js';
+import type { EnvironmentReport, EnvironmentWatch } from '../../activities/environment-watch.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { look, restMs, watch } from '../patience.js';
 
@@ -21,13 +28,13 @@ const neededCoverage = 0.8;
 /** Watches the new environment under all the traffic, with the way back armed. Throws what speaks against it. */
 export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
   const { service, inbox } = run;
-  const clock: Clock = { leftMs: service.bake.durationMs, early: false, seen: emptyTally };
+  const clock: Clock = { leftMs: service.bake.durationMs, early: false, ...nothingSeen };
   inbox.on('advance', () => (clock.early = true));
   inbox.on('extend', (said) => (clock.leftMs += said.byMs));
   let objects = plan.objects;
   await judgeSwitch(run, plan);
   while (clock.leftMs > 0 && !clock.early) {
-    const { report, trouble } = await stretch(run, plan, objects, clock);
+    const { trouble, ...seen } = await stretch(run, plan, objects, clock);
     if (trouble && isForPeople(trouble)) {
       await run.askPerson(trouble);
       objects = await asItIsNow(run);
@@ -35,7 +42,7 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
       continue;
     }
     if (trouble) throw asFailure(trouble);
-    await judge(run, plan, report, clock);
+    await judge(run, plan, seen, clock);
     if (clock.leftMs <= 0 || clock.early) await lookOnceMore(run, plan, objects);
   }
 }
@@ -77,14 +84,20 @@ async function judgeSwitch(run: DeploymentRun, plan: Plan): Promise<void> {
 interface Clock {
   leftMs: number;
   early: boolean;
-  /** What was seen of this bake so far: a stretch that was made longer is judged with what came before it. */
+  /** How long this bake has lasted so far. */
+  bakedMs: number;
+  /** What was seen of it: a stretch that was made longer is judged with what came before it. */
   seen: Tally;
+  /** Servers of the new environment that were out of sight meanwhile. */
+  unwatched: readonly Unwatched[];
 }
+
+const nothingSeen = { bakedMs: 0, seen: emptyTally, unwatched: [] } as const;
 
 /** A person let it go on: what was seen before that does not count, and what they started anew meanwhile is no illness. */
 function beginAgain(run: DeploymentRun, clock: Clock): void {
   clock.leftMs = run.service.bake.durationMs;
-  clock.seen = emptyTally;
+  Object.assign(clock, nothingSeen);
   run.verified = {};
 }
 
@@ -92,17 +105,25 @@ function beginAgain(run: DeploymentRun, clock: Clock): void {
 const isForPeople = ({ failure }: Complaint): boolean =>
   failure === 'TrafficMoved' || failure === 'LoadBalancerChanged';
 
+/** What one stretch of the bake brought. */
+interface Seen {
+  readonly report: TrafficReport | undefined;
+  readonly unwatched: readonly Unwatched[];
+  readonly lastedMs: number;
+}
+
 /** One watched stretch of the bake: until its time is over, until it is ended early, or until something is wrong. */
 async function stretch(
   run: DeploymentRun,
   plan: Plan,
   objects: Plan['objects'],
   clock: Clock,
-): Promise<{ readonly report: TrafficReport | undefined; readonly trouble: Complaint | undefined }> {
+): Promise<Seen & { readonly trouble: Complaint | undefined }> {
   const { board, traffic } = run;
   const beganAt = Date.now();
   const found: { trouble?: Complaint } = {};
   const watchers = watchAll(run, plan, objects, (trouble) => (found.trouble ??= trouble));
+  let lastedMs = 0;
   try {
     for (let isOver = false; !isOver && found.trouble === undefined && !clock.early;) {
       const { leftMs } = clock;
@@ -114,7 +135,9 @@ async function stretch(
       const changed = () => found.trouble !== undefined || clock.early || clock.leftMs !== leftMs;
       // Told by the timer, never by the clock: that one may show another time when this is replayed after a lost task.
       isOver = !(await condition(changed, Math.max(1, deadline - Date.now()), { summary: 'bake' }));
-      if (isOver) clock.leftMs -= leftMs; // what is added from here on is baked, too
+      if (!isOver) continue;
+      clock.leftMs -= leftMs; // what is added from here on is baked, too
+      lastedMs = leftMs;
     }
   } finally {
     watchers.scope.cancel();
@@ -122,8 +145,17 @@ async function stretch(
   }
   const report = await traffic.next('after the bake', { baseline: run.baseline, policy: run.service.bake });
   board.tell({ tally: traffic.tally });
-  return { report, trouble: found.trouble };
+  return {
+    report,
+    trouble: found.trouble,
+    lastedMs,
+    unwatched: watchers.unwatched() ?? nobody(run, lastedMs),
+  };
 }
+
+/** Where no watch has told anything at its end. */
+const nobody = ({ fleet }: DeploymentRun, ms: number): readonly Unwatched[] =>
+  fleet.going.map(({ name }) => ({ server: name, ms, because: 'no worker watched it' }));
 
 /** What is watched side by side. A rollback ends it: the scope belongs to the forward steps. */
 function watchAll(
@@ -134,6 +166,7 @@ function watchAll(
 ) {
   const { service, traffic } = run;
   const scope = new CancellationScope();
+  let told: readonly Unwatched[] | undefined;
   const asTrouble = (error: unknown) => {
     // Once it is ended, a watch whose worker was lost meanwhile fails and says nothing.
     if (!isCancellation(error) && !scope.consideredCancelled) onTrouble(complaintOf(error));
@@ -143,7 +176,9 @@ function watchAll(
   });
   const ended = scope.run(async () => {
     const proved = { program: plan.release.executable, processes: run.verified };
-    const servers = watchUntil(run, plan.idle, 'ill', proved).then((because) => {
+    const servers = watchUntil(run, plan.idle, 'ill', proved).then(({ because, unwatched }) => {
+      told = unwatched;
+      if (because === '') return;
       run.newIsIll = true;
       onTrouble(ill(run, plan, because));
     });
@@ -155,7 +190,7 @@ function watchAll(
     await Promise.all([servers, loadBalancer, wayBack].map((watching) => watching.catch(asTrouble)));
   });
   requests.catch(asTrouble);
-  return { scope, ended };
+  return { scope, ended, unwatched: () => told };
 }
 
 const watchUntil = (
@@ -163,21 +198,29 @@ const watchUntil = (
   color: Color,
   until: 'ill' | 'well',
   proved?: EnvironmentWatch['proved'],
-): Promise<string> =>
+): Promise<EnvironmentReport> =>
   watch.watchEnvironment.executeWithOptions({ summary: `${color} until ${until}` }, [
     { service: run.service, color, until, except: run.leftOut, ...(proved ? { proved } : {}) },
   ]);
 
 /** A way back that decays is told at once, and so is its recovery. */
 async function watchWayBack(run: DeploymentRun, color: Color): Promise<void> {
+  const isOver = () => CancellationScope.current().consideredCancelled;
   for (;;) {
-    const because = await watchUntil(run, color, 'ill');
+    const { because, unwatched } = await watchUntil(run, color, 'ill');
+    tellUnwatched(run, unwatched);
+    if (because === '') return;
     run.board.note(`The way back decays: ${because}`);
     run.board.publish();
     await watchUntil(run, color, 'well');
+    if (isOver()) return;
     run.board.note(`The way back is well again: ${color}`);
   }
 }
+
+const tellUnwatched = ({ board }: DeploymentRun, unwatched: readonly Unwatched[]): void => {
+  for (const each of unwatched) board.note(`In the bake ${describeUnwatched(each)}`);
+};
 
 const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint => ({
   failure: 'IllUnderTraffic',
@@ -188,10 +231,13 @@ const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint => ({
 async function judge(
   run: DeploymentRun,
   plan: Plan,
-  report: TrafficReport | undefined,
+  { report, unwatched, lastedMs }: Seen,
   clock: Clock,
 ): Promise<void> {
   const { board, service, baseline } = run;
+  clock.bakedMs += lastedMs;
+  clock.unwatched = addUnwatched(clock.unwatched, unwatched);
+  tellUnwatched(run, unwatched);
   if (report) clock.seen = addTallies(clock.seen, report.tally);
   const verdict =
     report?.verdict.kind === 'fail'
@@ -203,17 +249,28 @@ async function judge(
     return;
   }
   const neededMs = service.bake.durationMs * neededCoverage;
-  const missingMs = Math.ceil(neededMs - clock.seen.observedMs);
+  const longest = longestUnwatched(clock.unwatched, run.fleet.mayStillFail);
+  const watchedMs = Math.min(clock.seen.observedMs, clock.bakedMs - (longest?.ms ?? 0));
+  const missingMs = Math.ceil(neededMs - watchedMs);
   if (clock.leftMs > 0) return; // made longer while it ended
-  if (missingMs > 0) {
+  const isOutOfSight = longest && msOf(unwatched, longest.server) >= lastedMs * neededCoverage;
+  if (missingMs > 0 && isOutOfSight) {
+    await askWhetherToPromote(run, describeUnwatched(longest));
+    beginAgain(run, clock);
+  } else if (missingMs > 0) {
     board.note(`${Math.round(missingMs / 1000)} s of the bake were not watched; it lasts that much longer`);
     clock.leftMs = Math.max(missingMs, 1_000);
   } else if (verdict.kind === 'inconclusive') {
-    const message = `Cannot promote "${service.id}": ${verdict.because}\n  bake once more: verdigris retry; go back: verdigris rollback`;
-    await run.askPerson({ failure: 'EvidenceMissing', message });
+    await askWhetherToPromote(run, verdict.because);
     beginAgain(run, clock);
   }
 }
+
+const askWhetherToPromote = (run: DeploymentRun, because: string): Promise<void> =>
+  run.askPerson({
+    failure: 'EvidenceMissing',
+    message: `Cannot promote "${run.service.id}": ${because}\n  bake once more: verdigris retry; go back: verdigris rollback`,
+  });
 
 /** A person let it go on: the load balancer as it is now is what the rest of the bake is held against. */
 async function asItIsNow(run: DeploymentRun): Promise<Plan['objects']> {

@@ -493,9 +493,10 @@ export function describeServer(technology: string, start: () => Promise<ServerWo
       expect(last?.startedAtUs).toBeGreaterThan(first?.startedAtUs ?? 0);
     });
 
-    test('watches what the process holds', async () => {
-      await serving('v1');
-      for await (const { holds } of driver.watch(100, endless)) {
+    test('watches what the process runs and what it holds', async () => {
+      const v1 = await serving('v1');
+      for await (const { holds, program } of driver.watch(100, endless)) {
+        expect(program).toBe(v1.executable);
         expect(holds?.descriptors).toBeGreaterThan(2);
         expect(holds?.descriptorLimit).toBeGreaterThan(holds?.descriptors ?? 0);
         expect(holds?.residentKilobytes).toBeGreaterThan(100);
