@@ -114,12 +114,15 @@ class OvhIplbDriver implements LoadBalancerDriver {
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
     const action = `send ${describeSplit(change.to)} on "${this.#settings.serviceName}"`;
-    return this.#doing(action, patience, (say) => this.#route(change, action, patience.signal, say));
+    return this.#doing(action, patience, async (say) => {
+      const startedAtMs = this.#time.nowMs();
+      const report = await this.#route({ change, refuse: refusing(action) }, patience.signal, say);
+      return report.changed ? { ...report, tookMs: this.#time.nowMs() - startedAtMs } : report;
+    });
   }
 
-  async #route(change: RouteChange, action: string, signal: AbortSignal, say: Say): Promise<RouteReport> {
-    const startedAtMs = this.#time.nowMs();
-    const asked: Moving = { change, refuse: refusing(action) };
+  async #route(asked: Moving, signal: AbortSignal, say: Say, mayRepeat = true): Promise<RouteReport> {
+    const { change } = asked;
 
     await this.#refreshes.settled(say, signal);
     const [before, { last }] = await Promise.all([
@@ -135,15 +138,14 @@ class OvhIplbDriver implements LoadBalancerDriver {
       return { changed: false, ...reported, tookMs: 0, published: [] };
     }
     const alongside = this.#alongside(moving, before);
-    const stored = await this.#stored(moving, edits, before, signal, say);
-    await this.#published(edits, say);
-    const slipped = await this.#proved(moving, stored);
-    return {
-      changed: true,
-      ...reported,
-      tookMs: this.#time.nowMs() - startedAtMs,
-      published: [...alongside, ...this.#differences(before, stored), ...slipped],
-    };
+    const storing: Storing = { edits, lastRefresh: last?.id, say };
+    const stored = await this.#stored(moving, storing, before, signal);
+    await this.#published(storing);
+    const { slipped, torn } = await this.#proved(moving, stored, mayRepeat);
+    const published = [...alongside, ...this.#differences(before, stored), ...slipped];
+    if (torn.length === 0) return { changed: true, ...reported, tookMs: 0, published };
+    const mended = await this.#route(asked, nobodyGivesUp, say, false);
+    return { ...mended, changed: true, published: [...published, ...torn, ...mended.published] };
   }
 
   #requireAble({ change, refuse }: Moving, { configuration }: Look): void {
@@ -169,8 +171,14 @@ class OvhIplbDriver implements LoadBalancerDriver {
       `${changed.join(', ')} by somebody else, needs to be as planned`,
       purpose === 'rollback'
         ? 'going back all the same publishes that change too; not going back leaves traffic where it is'
-        : 'nothing was moved; look at it and deploy again',
+        : this.#unlessTorn('nothing was moved; look at it and deploy again', configuration),
     );
+  }
+
+  /** What to do next. What a dead worker had stored, somebody may have published in part. */
+  #unlessTorn(next: string, configuration: Configuration): string {
+    const traffic = this.#view.traffic(configuration);
+    return traffic.kind === 'torn' ? mending(traffic.detail) : next;
   }
 
   /**
@@ -191,7 +199,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
       ? foreign.length === 0
       : this.#isBegun(moving, look) && !this.#isStrange(configuration, pending);
     if (isOurs) return [];
-    throw refuse('StagedEditsFound', foreignWords(foreign, pending), takeThemBack);
+    throw refuse(
+      'StagedEditsFound',
+      foreignWords(foreign, pending),
+      this.#unlessTorn(takeThemBack, configuration),
+    );
   }
 
   /**
@@ -212,13 +224,8 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   /** Stores the edits and reads everything back; takes them back when that fails, or the caller gives up. */
-  async #stored(
-    moving: Moving,
-    edits: readonly Edit[],
-    before: Look,
-    signal: AbortSignal,
-    say: Say,
-  ): Promise<Look> {
+  async #stored(moving: Moving, storing: Storing, before: Look, signal: AbortSignal): Promise<Look> {
+    const { edits, say } = storing;
     try {
       signal.throwIfAborted();
       if (edits.length === 0) return before;
@@ -233,7 +240,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
       return stored;
     } catch (error) {
       say('putting back what was stored');
-      throw await this.#takenBack(edits, error);
+      throw await this.#takenBack(storing, error);
     }
   }
 
@@ -255,20 +262,25 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
   }
 
-  async #published(edits: readonly Edit[], say: Say): Promise<void> {
+  async #published(storing: Storing): Promise<void> {
     try {
-      await this.#refreshes.publish(say);
+      await this.#refreshes.publish(storing.say);
     } catch (error) {
       const refused = error instanceof OvhError && error.method === 'POST' && !error.passing;
-      throw refused ? await this.#takenBack(edits, error) : error;
+      throw refused ? await this.#takenBack(storing, error) : error;
     }
   }
 
-  /** The error to throw once the edits were taken back. */
-  async #takenBack(edits: readonly Edit[], error: unknown): Promise<unknown> {
+  /**
+   * The error to throw once the edits were taken back. What somebody else has published meanwhile may hold some of them: then
+   * taking back is published too.
+   */
+  async #takenBack({ edits, lastRefresh, say }: Storing, error: unknown): Promise<unknown> {
     try {
-      await this.#editor.takeBack(edits);
-      return error;
+      const anything = await this.#editor.takeBack(edits);
+      if ((await this.#refreshes.newest()) === lastRefresh) return error;
+      if (anything) await this.#refreshes.publish(say);
+      return await this.#tellingOfTorn(error);
     } catch (trouble) {
       const because = trouble instanceof Error ? trouble.message : String(trouble);
       return new Failure(
@@ -280,12 +292,27 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
   }
 
-  /** Reads everything again after publishing. Returns what somebody else changed meanwhile, in words. */
-  async #proved(moving: Moving, stored: Look): Promise<readonly string[]> {
+  /** What a dead worker had stored cannot be taken back by another: where somebody published it in part, that has to be said. */
+  async #tellingOfTorn(error: unknown): Promise<unknown> {
+    const traffic = this.#view.traffic(await this.#reader.everything());
+    if (traffic.kind !== 'torn' || !(error instanceof Failure)) return error;
+    const { failure, message, ambiguous } = error;
+    const [first = ''] = message.split('\n');
+    return new Failure(failure, `${first}\n  ${mending(traffic.detail)}`, { cause: error, ambiguous });
+  }
+
+  /**
+   * Reads everything again after publishing. Tells what somebody else changed meanwhile, in words. Where that leaves a part of the
+   * traffic behind it was published with ours: that is nobody's wish, and may be mended once.
+   */
+  async #proved(moving: Moving, stored: Look, mayMend: boolean): Promise<Proof> {
     const { change, refuse } = moving;
     for (let look = 1; ; look++) {
       const after = await this.#look(moving, undefined, stored);
       const undone = this.#edits(moving, after).map(({ object }) => object);
+      if (undone.length > 0 && mayMend && this.#view.traffic(after.configuration).kind === 'torn') {
+        return { slipped: [], torn: undone.map((object) => `${object} was changed meanwhile and set again`) };
+      }
       if (undone.length > 0) {
         throw refuse(
           'TrafficNotMoved',
@@ -294,10 +321,13 @@ class OvhIplbDriver implements LoadBalancerDriver {
         );
       }
       const slipped = this.#differences(stored, after);
-      if (after.pending.length === 0) return slipped.map((words) => `${words} while this was published`);
+      if (after.pending.length === 0)
+        return { slipped: slipped.map((words) => `${words} while this was published`), torn: [] };
       // Stored by somebody else since the order: the task may have taken it along or not.
-      if (slipped.length > 0)
-        return slipped.map((words) => `${words} while this was published, perhaps not published itself`);
+      if (slipped.length > 0) {
+        const unsure = 'while this was published, perhaps not published itself';
+        return { slipped: slipped.map((words) => `${words} ${unsure}`), torn: [] };
+      }
       if (look >= proofLooks) {
         throw refuse(
           'TrafficNotMoved',
@@ -367,12 +397,30 @@ interface Moving {
   readonly refuse: (failure: FailureName, because: string, next: string) => Failure;
 }
 
+/** What is being stored, and since which refresh. */
+interface Storing {
+  readonly edits: readonly Edit[];
+  readonly lastRefresh: number | undefined;
+  readonly say: Say;
+}
+
+interface Proof {
+  readonly slipped: readonly string[];
+  /** What of the traffic somebody else's edits left behind, in words. */
+  readonly torn: readonly string[];
+}
+
 const valueWords = (value: Edit['value']): string =>
   typeof value === 'object' ? JSON.stringify(value) : String(value);
+
+/** Once publishing has begun it is seen through. */
+const nobodyGivesUp = new AbortController().signal;
+setMaxListeners(0, nobodyGivesUp);
 
 const proofLooks = 5;
 const proofEveryMs = 500;
 
+const mending = (detail: string): string => `${detail}; going back makes it whole: verdigris rollback`;
 const takeThemBack = 'apply them or take them back in the control panel, then try again';
 const seeWho = 'let one of the two finish, then look again: verdigris status';
 

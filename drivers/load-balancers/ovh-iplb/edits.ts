@@ -162,8 +162,9 @@ export class Editor {
     }
   }
 
-  /** Puts back what these edits changed, newest first, where it still is as they left it. */
-  async takeBack(edits: readonly Edit[]): Promise<void> {
+  /** Puts back what these edits changed, newest first, where it still is as they left it. Tells whether anything was. */
+  async takeBack(edits: readonly Edit[]): Promise<boolean> {
+    let anything = false;
     for (const edit of edits.toReversed()) {
       if (!(await this.#holds(edit))) continue;
       const reversal = { object: edit.object, field: edit.field, value: edit.before };
@@ -171,7 +172,9 @@ export class Editor {
       if (!(await this.#holds(reversal))) {
         throw new Error(`${edit.object} was changed again while it was put back`);
       }
+      anything = true;
     }
+    return anything;
   }
 
   async #holds({ object, field, value }: Reversal, signal?: AbortSignal): Promise<boolean> {

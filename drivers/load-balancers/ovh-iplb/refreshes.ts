@@ -71,6 +71,11 @@ export class Refreshes {
     return { last: known[0], recent: known };
   }
 
+  /** The number of the newest refresh, whoever ordered it; `undefined` when there never was one. */
+  async newest(): Promise<number | undefined> {
+    return (await this.#ids({})).toSorted((a, b) => b - a)[0];
+  }
+
   /**
    * Publishes what is stored, once, and waits until it is done. Cannot be stopped, so it does not listen to anybody who
    * gives up. An `OvhError` of the order itself says that nothing was ordered.

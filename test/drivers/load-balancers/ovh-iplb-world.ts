@@ -22,6 +22,9 @@ import { VirtualTime } from '../../support/virtual-time.js';
 import type { LoadBalancerWorld } from './load-balancer.contract.js';
 
 export interface IplbWorld extends LoadBalancerWorld {
+  readonly time: Time;
+  /** Somebody points the second frontend at an environment, and stores that. */
+  stray(to: Color): Promise<void>;
   readonly emulator: Emulator;
   readonly settings: OvhIplbSettings;
   readonly members: readonly Server[];
@@ -239,6 +242,7 @@ export async function anIplb(
   await publish();
   const atFirst = emulator.admin.state();
   return {
+    time,
     emulator,
     settings,
     members,
@@ -298,6 +302,9 @@ export async function anIplb(
       await edit(object, { balance: 'leastconn' });
       if (how === 'published') await publish();
       return object;
+    },
+    async stray(to) {
+      await edit(`${protocol}/frontend/${frontends[1]}`, { defaultFarmId: farms[to] });
     },
     async move(to) {
       for (const id of frontends) await edit(`${protocol}/frontend/${id}`, { defaultFarmId: farms[to] });
