@@ -2,9 +2,13 @@ import { z } from 'zod';
 import type { FrontOptions } from './front.js';
 import type { EditingRules } from './iplb/load-balancer.js';
 import type { RefreshOptions } from './iplb/refresh.js';
+import type { PublicCloudRules } from './public-cloud/load-balancer.js';
 
 /** Every habit of the real API that is not certain, and every time that a test would not wait for. */
-export type OvhApiBehaviour = EditingRules & RefreshOptions & Omit<FrontOptions, 'clock' | 'wait' | 'kept'>;
+export type OvhApiBehaviour = EditingRules &
+  RefreshOptions &
+  PublicCloudRules &
+  Omit<FrontOptions, 'clock' | 'wait' | 'kept'>;
 
 const milliseconds = z.number().min(0);
 const status = z.union([z.literal(200), z.literal(201), z.literal(202), z.literal(204)]).optional();
@@ -28,6 +32,14 @@ const schema = z.strictObject({
   instanceStaggerMs: milliseconds,
   snapshotAt: z.enum(['order', 'start']),
   whileBusy: z.enum(['queue', 'reject409', 'merge']),
+  updatingMs: milliseconds,
+  creatingMs: milliseconds,
+  lockedAnswer: z.enum(['immutable 409', 'pending 409', 'bare 409', 'immutable 400', 'immutable 500']),
+  unreachedPools: z.enum(['offline', 'noMonitor', 'monitored']),
+  poolForListener: z.enum(['replaces', 'refused']),
+  publicCloudEdits: z.enum(['merge', 'replace']),
+  readLagMs: milliseconds,
+  publicCloudV2: z.enum(['absent', 'readable']),
 } satisfies Record<keyof OvhApiBehaviour, z.ZodType>);
 
 export const behaviourNames = Object.keys(schema.shape) as readonly (keyof OvhApiBehaviour)[];
@@ -53,4 +65,12 @@ export const asTheRealOne: OvhApiBehaviour = {
   instanceStaggerMs: 0,
   snapshotAt: 'order',
   whileBusy: 'queue',
+  updatingMs: 500,
+  creatingMs: 2_000,
+  lockedAnswer: 'immutable 409',
+  unreachedPools: 'offline',
+  poolForListener: 'replaces',
+  publicCloudEdits: 'merge',
+  readLagMs: 0,
+  publicCloudV2: 'absent',
 };

@@ -23,6 +23,7 @@ import type { Ending, Wait } from './iplb/refresh.js';
 import { Journal } from './journal.js';
 import type { Json, JsonObject } from './json.js';
 import { Machines } from './machines.js';
+import { PublicCloud } from './public-cloud/public-cloud.js';
 import type { Method, Product } from './resource.js';
 import { SilentDataPlane } from './silent-data-plane.js';
 import { restore, stateFrom, stateOf } from './state.js';
@@ -67,6 +68,8 @@ export interface OvhApi {
   readonly admin: Admin;
   /** The customer's machines, of which there are none at first. */
   readonly machines: Machines;
+  /** The customer's Public Cloud Load Balancers, of which there are none at first. */
+  readonly publicCloud: PublicCloud;
   readonly faults: Faults;
   readonly journal: Journal;
   /** One call without a network, from a caller in this process. */
@@ -114,7 +117,8 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
   const journal = new Journal();
   const iplb = new Iplb(world);
   const machines = new Machines();
-  const products: Readonly<Record<string, Product>> = { iplb, machines };
+  const publicCloud = new PublicCloud(world);
+  const products: Readonly<Record<string, Product>> = { iplb, machines, publicCloud };
   const first = iplb.add(dataPlane, before?.serviceName ?? options.serviceName);
   const validations = new Validations(account, clock, world.kept);
   const parts = { account, behaviour, faults, validations, products };
@@ -135,7 +139,7 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
     ...Object.values(products).flatMap(({ resources }) => resources),
   ];
   for (const prefix of ['/1.0', '/v1']) front.mount(prefix, v1);
-  front.mount('/v2', iamResources());
+  front.mount('/v2', [...iamResources(), ...publicCloud.declarativeResources()]);
   front.listen(app);
   await app.listen({ host: '127.0.0.1', port: options.port ?? before?.port ?? 0 });
 
@@ -158,6 +162,7 @@ export async function startOvhApi(options: OvhApiOptions = {}): Promise<OvhApi> 
     serviceName,
     admin,
     machines,
+    publicCloud,
     faults,
     journal,
     react: (incoming) => front.react(incoming),
