@@ -7,13 +7,13 @@ import type {
   ServerObservation,
 } from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
-import { serversOf, type Server, type Service } from '../domain/service.js';
+import { publicAddressesOf, serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
-import { loadBalancersOf } from '../domain/turns.js';
+import { turnsOf } from '../domain/turns.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import { handSwitchSince } from './hand-switch.js';
@@ -212,13 +212,15 @@ async function answersTheWorld(
   color: Color,
   patience: Patience,
 ): Promise<boolean> {
-  const { url } = service.publicAddress;
   const question = identityQuestion(service);
+  const addresses = publicAddressesOf(service);
   const [own, others] = await Promise.all(
     [color, otherColor(color)].map((each) => identitiesOf(drivers, service, each, patience)),
   );
-  for (let asked = 0; asked < questions; asked++) {
-    const sample = await drivers.prober.ask(url, question, patience);
+  for (let asked = 0; asked < questions * addresses.length; asked++) {
+    const { url, identify } = addresses[asked % addresses.length] ?? service.publicAddress;
+    const identity = { path: identify.path, identityHeader: identify.header };
+    const sample = await drivers.prober.ask(url, { ...question, ...identity }, patience);
     const name = sample.kind === 'answered' ? sample.identity : undefined;
     if (name !== undefined && own?.includes(name) && !others?.includes(name)) return true;
   }
@@ -246,7 +248,7 @@ async function observeLoadBalancer(
   for (let quiet: string | undefined; ;) {
     const seen = await driver.observe(patience);
     if (seen.staged.length === 0 || Date.now() > deadlineAtMs) return seen;
-    const states = await Promise.all(loadBalancersOf(service).map(queueState));
+    const states = await Promise.all(turnsOf(service).map(queueState));
     if (states.some(({ kind }) => kind === 'ours' || kind === 'unknown')) return seen;
     const now = states.map((state) => (state.kind === 'quiet' ? state.mark : undefined));
     const mark = now.includes(undefined) ? undefined : now.join(' ');

@@ -1,7 +1,7 @@
 import type { Color } from '../domain/color.js';
 import { Failure } from '../domain/failures.js';
 import { describeSample, isServed } from '../domain/health.js';
-import type { Service } from '../domain/service.js';
+import { publicAddressesOf, type PublicAddress, type Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import { identityQuestion } from './identity.js';
@@ -22,21 +22,33 @@ export const inARow = 10;
 const askAgainMs = 200;
 
 /**
- * Asks the public address until new connections are answered by `color` only, `inARow` times. Knows nothing of Temporal: it is
+ * Asks every public address until new connections are answered by `color` only, `inARow` times. Knows nothing of Temporal: it is
  * used without it, too. Throws Failure `TrafficNotMoved` when that does not happen in time.
  */
 export async function proveTraffic(
+  drivers: Pick<Drivers, 'prober'>,
+  proof: TrafficProof,
+  patience: Patience,
+): Promise<{ readonly toldApart: boolean }> {
+  const proved = publicAddressesOf(proof.service).map((address) =>
+    proveAt(drivers, proof, address, patience),
+  );
+  return { toldApart: (await Promise.all(proved)).every(({ toldApart }) => toldApart) };
+}
+
+async function proveAt(
   { prober }: Pick<Drivers, 'prober'>,
   { service, color, identities, others, deadlineMs }: TrafficProof,
+  { url, identify }: PublicAddress,
   patience: Patience,
 ): Promise<{ readonly toldApart: boolean }> {
   const deadlineAtMs = Date.now() + deadlineMs;
   const toldApart = identities.length > 0 && !identities.some((name) => others.includes(name));
-  const { url } = service.publicAddress;
   const question = {
     ...identityQuestion(service),
+    path: toldApart ? identify.path : service.prober.path,
+    identityHeader: identify.header,
     timeoutMs: service.prober.timeoutMs,
-    ...(toldApart ? {} : { path: service.prober.path }),
   };
   for (let good = 0, last = 'no answer'; good < inARow;) {
     const sample = await prober.ask(url, question, patience);

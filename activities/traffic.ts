@@ -1,10 +1,11 @@
 import { Context, activityInfo, heartbeat } from '@temporalio/activity';
 import type { Verdict } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
-import type { Service } from '../domain/service.js';
+import { publicAddressesOf, type Service } from '../domain/service.js';
 import type { Split } from '../domain/split.js';
 import {
   addTallies,
+  besideEachOther,
   emptyTally,
   judgeTraffic,
   type BakePolicy,
@@ -15,6 +16,7 @@ import {
 } from '../domain/traffic.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { RouteReport } from '../drivers/load-balancers/driver.js';
+import type { RunningProber } from '../drivers/traffic/driver.js';
 import { endedByWorkflow, patiently } from './patience.js';
 import { proveTraffic, type TrafficProof } from './public-proof.js';
 
@@ -80,17 +82,14 @@ async function probeTraffic(
   const decision = new Promise<void>((resolve) => (decided = resolve));
   const beat = () => heartbeat({ tally, windows, atMs: Date.now() } satisfies Carried);
 
-  const running = drivers.prober.start(
-    { url: service.publicAddress.url, ...service.prober },
-    (window, sum) => {
-      windows = [...windows, window].slice(-keptWindows);
-      tally = addTallies(before.tally, sum);
-      beat();
-      if (!judge) return;
-      verdict = judgeTraffic({ tally, windows }, judge.baseline, judge.policy, false);
-      if (verdict.kind === 'fail') decided();
-    },
-  );
+  const running = startProbers(drivers, service, (window, sum) => {
+    windows = [...windows, window].slice(-keptWindows);
+    tally = addTallies(before.tally, sum);
+    beat();
+    if (!judge) return;
+    verdict = judgeTraffic({ tally, windows }, judge.baseline, judge.policy, false);
+    if (verdict.kind === 'fail') decided();
+  });
   const timer = setInterval(beat, 1_000);
   try {
     await Promise.race([decision, Context.current().cancelled]);
@@ -104,6 +103,24 @@ async function probeTraffic(
   if (judge && verdict.kind !== 'fail')
     verdict = judgeTraffic({ tally, windows }, judge.baseline, judge.policy, true);
   return { tally, windows, verdict };
+}
+
+/** One prober for each public address, which share the rate. What was watched is what all of them have watched. */
+function startProbers(
+  { prober }: Pick<Drivers, 'prober'>,
+  service: Service,
+  onWindow: (window: TrafficWindow, sum: Tally) => void,
+): RunningProber {
+  const addresses = publicAddressesOf(service);
+  const requestsPerSecond = Math.ceil(service.prober.requestsPerSecond / addresses.length);
+  const sums = addresses.map(() => emptyTally);
+  const running = addresses.map(({ url }, index) =>
+    prober.start({ ...service.prober, url, requestsPerSecond }, (window, sum) => {
+      sums[index] = sum;
+      onWindow(window, besideEachOther(sums));
+    }),
+  );
+  return { stop: async () => besideEachOther(await Promise.all(running.map((each) => each.stop()))) };
 }
 
 /** What an earlier attempt had seen; the time since then is unobserved. */

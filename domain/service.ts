@@ -15,8 +15,11 @@ export interface Service {
   readonly program: ProgramSettings;
   readonly configuration: ConfigurationSettings;
   readonly environments: Readonly<Record<Color, readonly Server[]>>;
+  /** The only one, or the first of its regions. */
   readonly loadBalancer: LoadBalancerSettings;
   readonly publicAddress: PublicAddress;
+  /** Where it has several load balancers: all of them, in the order in which they are moved. */
+  readonly regions?: readonly Region[];
   readonly artifact: ArtifactSettings;
   readonly health: HealthSettings;
   readonly verify: VerifySettings;
@@ -194,6 +197,23 @@ export type TestersMark =
   | { readonly kind: 'header' | 'cookie'; readonly name: string; readonly value: string }
   /** An address or a CIDR block. */
   | { readonly kind: 'source'; readonly address: string };
+
+/** One of several load balancers of a service, with its own way in from the world. */
+export interface Region {
+  readonly name: string;
+  readonly loadBalancer: LoadBalancerSettings;
+  readonly publicAddress: PublicAddress;
+  /** Those that it sends traffic to. */
+  readonly servers: readonly ServerName[];
+}
+
+/** The settings of all its load balancers. */
+export const loadBalancersOf = ({ loadBalancer, regions }: Service): readonly LoadBalancerSettings[] =>
+  regions?.map((region) => region.loadBalancer) ?? [loadBalancer];
+
+/** Everywhere the world comes in. */
+export const publicAddressesOf = ({ publicAddress, regions }: Service): readonly PublicAddress[] =>
+  regions?.map((region) => region.publicAddress) ?? [publicAddress];
 
 /** How the OVHcloud API is reached, and as whom. */
 export type OvhApiSettings = {

@@ -69,6 +69,13 @@ export function addTallies(a: Tally, b: Tally): Tally {
   };
 }
 
+/** Adds tallies of the same time: a moment was watched when all of them watched it. */
+export function besideEachOther(tallies: readonly Tally[]): Tally {
+  const least = Math.min(...tallies.map(({ observedMs }) => observedMs));
+  const longest = Math.max(...tallies.map(({ observedMs, unobservedMs }) => observedMs + unobservedMs));
+  return { ...tallies.reduce(addTallies), observedMs: least, unobservedMs: longest - least };
+}
+
 /** Share of the time that was watched, 0 to 1. */
 export const coverage = ({ observedMs, unobservedMs }: Tally): number =>
   observedMs + unobservedMs === 0 ? 0 : observedMs / (observedMs + unobservedMs);

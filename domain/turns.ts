@@ -1,5 +1,5 @@
 import type { ServiceId } from './names.js';
-import type { LoadBalancerSettings, Service } from './service.js';
+import { loadBalancersOf, type LoadBalancerSettings, type Service } from './service.js';
 
 /**
  * Services that share a load balancer change it one after the other: whoever publishes would publish what another one has
@@ -110,7 +110,8 @@ function without({ holder, waiting }: Turns, isOver: (request: TurnRequest) => b
 }
 
 /** The load balancers whose turns a change of this service takes, in the order in which every service takes them. */
-export const loadBalancersOf = ({ loadBalancer }: Service): readonly string[] => [idOf(loadBalancer)];
+export const turnsOf = (service: Service): readonly string[] =>
+  [...new Set(loadBalancersOf(service).map(idOf))].toSorted();
 
 const idOf = (settings: LoadBalancerSettings): string =>
   settings.driver === 'ovh-iplb' ? settings.serviceName : `${settings.driver}-${settings.world}`;

@@ -4,7 +4,14 @@ import type { Logger } from 'pino';
 import type { HandSwitch } from '../domain/hand-switch.js';
 import type { ServerName } from '../domain/names.js';
 import type { SecretReference } from '../domain/secret.js';
-import { serverNamed, serversOf, type OvhApiSettings, type Server, type Service } from '../domain/service.js';
+import {
+  serverNamed,
+  serversOf,
+  type LoadBalancerSettings,
+  type OvhApiSettings,
+  type Server,
+  type Service,
+} from '../domain/service.js';
 import { createArtifactCache } from '../drivers/artifacts/cache.js';
 import { createFileArtifacts } from '../drivers/artifacts/file.js';
 import { createHttpsArtifacts } from '../drivers/artifacts/https.js';
@@ -14,6 +21,7 @@ import { HandSwitches, inShort } from '../drivers/hand-switches.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
+import { severalLoadBalancers } from '../drivers/load-balancers/several.js';
 import type { Agents } from '../drivers/agents.js';
 import type { MachineDriver } from '../drivers/machines/driver.js';
 import { createOvhMachines } from '../drivers/machines/ovh.js';
@@ -65,10 +73,27 @@ export class WorkerDrivers implements Drivers {
   }
 
   async loadBalancer(service: Service): Promise<LoadBalancerDriver> {
-    const settings = service.loadBalancer;
+    const servers = serversOf(service);
+    if (!service.regions) return this.#loadBalancer(service, service.loadBalancer, servers);
+    const named = service.regions.map(async (region) => ({
+      name: region.name,
+      driver: await this.#loadBalancer(
+        service,
+        region.loadBalancer,
+        servers.filter(({ name }) => region.servers.includes(name)),
+      ),
+    }));
+    return severalLoadBalancers(await Promise.all(named));
+  }
+
+  async #loadBalancer(
+    service: Service,
+    settings: LoadBalancerSettings,
+    servers: readonly Server[],
+  ): Promise<LoadBalancerDriver> {
     if (settings.driver !== 'ovh-iplb') throw notHere(settings.driver);
     const api = await this.#api(service, settings.api);
-    return knowingRights(createOvhIplb({ api, settings, servers: serversOf(service) }), api, settings);
+    return knowingRights(createOvhIplb({ api, settings, servers }), api, settings);
   }
 
   server(service: Service, name: ServerName): ServerDriver {

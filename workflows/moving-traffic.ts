@@ -33,11 +33,16 @@ export function routeInTurn(
   return turns.hold(purpose, async (hasWaited) => {
     const asked = { service, purpose, ...(await change(hasWaited)) };
     const report = await route.routeTraffic.executeWithOptions({ summary }, [asked]);
+    if (report.skewMs !== undefined) board.note(describeSkew(report.skewMs, report.order ?? []));
     if (report.published.length > 0)
       board.note(`Somebody else's edits were published with it: ${report.published.join('; ')}`);
     return report;
   });
 }
+
+/** Several load balancers cannot be moved at the same moment. */
+const describeSkew = (skewMs: number, order: NonNullable<RouteReport['order']>): string =>
+  `Its load balancers were moved one after the other (${order.map(({ name, tookMs }) => `${name} in ${(tookMs / 1000).toFixed(1)} s`).join(', ')}): visitors met both environments for ${(skewMs / 1000).toFixed(1)} s`;
 
 /**
  * Sends all traffic to an environment whatever the load balancer did before, and proves it from outside. May be repeated. With

@@ -10,7 +10,7 @@ import {
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
 import type { Service } from '../domain/service.js';
-import { loadBalancersOf, queue, type TurnNotice, type TurnRequest } from '../domain/turns.js';
+import { turnsOf, queue, type TurnNotice, type TurnRequest } from '../domain/turns.js';
 import { complaintOf } from './complaint.js';
 import type { StatusBoard } from './status-board.js';
 import { waited } from './patience.js';
@@ -68,7 +68,7 @@ export class OwnTurns {
     const places: Place[] = [];
     try {
       // Every service takes them in the same order, so that no two wait for each other.
-      for (const loadBalancer of loadBalancersOf(this.#service)) {
+      for (const loadBalancer of turnsOf(this.#service)) {
         const place = this.#place(loadBalancer);
         places.push(place);
         await this.#take(place, purpose);

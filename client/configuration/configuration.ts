@@ -93,6 +93,7 @@ function serviceIn(configPath: string, destination: string, fill: (value: unknow
   // Nothing is to be said of values where the YAML itself is not understood.
   if (files.every((file) => file.value !== undefined)) {
     if (!configuration.success) complaints.push(...complaintsOf(configuration.error.issues, knownKeys));
+    complaints.push(...entranceComplaints(value));
     complaints.push(...contradictionsIn(readableParts(value, knownHosts)));
   }
   const texts = describeAll(complaints, files);
@@ -100,6 +101,24 @@ function serviceIn(configPath: string, destination: string, fill: (value: unknow
     throw new ConfigurationError(`Cannot use "${configPath}" for ${destination}:`, texts);
   }
   return toService(configuration.data, destination, knownHosts);
+}
+
+/** One load balancer at the top, or regions with one each. */
+function entranceComplaints(value: unknown): readonly ConfigurationComplaint[] {
+  if (!isRecord(value)) return [];
+  const hasRegions = 'regions' in value;
+  return ['loadBalancer', 'publicAddress'].flatMap((key): readonly ConfigurationComplaint[] => {
+    if (key in value !== hasRegions) return [];
+    return hasRegions
+      ? [
+          {
+            path: [key],
+            at: 'key',
+            message: 'is given beside regions, needs to stand in each of them instead',
+          },
+        ]
+      : [{ path: [key], at: 'value', message: 'is missing, needs a map' }];
+  });
 }
 
 /** `deploy/verdigris.yaml`, `staging` -> `deploy/verdigris.staging.yaml` */
@@ -201,7 +220,8 @@ function readableParts(value: unknown, knownHosts: KnownHosts | undefined): Read
 function readable<Schema extends z.ZodType>(schema: Schema, raw: unknown): z.output<Schema> | undefined {
   const read = schema.safeParse(raw);
   if (read.success) return read.data;
-  const map = schema instanceof z.ZodPrefault ? schema.unwrap() : schema;
+  const isWrapped = schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
+  const map = isWrapped ? schema.unwrap() : schema;
   if (!(map instanceof z.ZodObject) || !isRecord(raw)) return undefined;
   // A bad key stays, as undefined: it is not missing.
   const keys = Object.entries(map.shape as Readonly<Record<string, z.ZodType>>);
@@ -225,6 +245,7 @@ function readableServers(environments: unknown): readonly PlacedServer[] {
 /** The JSON schema that editors use. */
 export const jsonSchema = (): Readonly<Record<string, unknown>> => ({
   ...z.toJSONSchema(Configuration, { io: 'input' }),
+  oneOf: [{ required: ['loadBalancer', 'publicAddress'] }, { required: ['regions'] }],
   title: 'Verdigris configuration',
   description: 'One service at one destination: verdigris.yaml',
 });

@@ -6,7 +6,7 @@ import type { ConfigurationComplaint } from '../../configuration/complaints.js';
 import type { KeyPath } from '../../configuration/documents.js';
 import type { KnownHosts } from './known-hosts.js';
 import { hostKeyContradictions, keyContradictions } from './reaching.js';
-import type { Configuration, ServerEntry } from './schema.js';
+import type { Configuration, RegionSection, ServerEntry } from './schema.js';
 
 /** A server that could be read, and where it stands. */
 export interface PlacedServer {
@@ -34,12 +34,15 @@ export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationCo
   ...keyContradictions(parts),
   ...hostKeyContradictions(parts),
   ...inConfiguration(parts),
-  ...inLoadBalancer(parts.sections),
-  ...inOvhApi(parts.sections),
+  ...entrancesIn(parts.sections).flatMap(({ path, loadBalancer, publicAddress }) => [
+    ...inLoadBalancer([...path, 'loadBalancer'], loadBalancer),
+    ...inOvhApi([...path, 'loadBalancer', 'api'], loadBalancer?.api),
+    ...inPublicAddress([...path, 'publicAddress', 'url'], publicAddress?.url),
+  ]),
+  ...inRegions(parts),
   ...inVerify(parts.sections),
   ...inFleet(parts),
   ...betweenBakeAndProber(parts.sections),
-  ...inPublicAddress(parts.sections),
 ];
 
 export const complain = (path: KeyPath, message: string): ConfigurationComplaint => ({
@@ -54,6 +57,49 @@ export const pathOf = ({ color, index }: PlacedServer, ...keys: string[]): KeyPa
   index,
   ...keys,
 ];
+
+/** A load balancer and the way in to it, and where they stand. */
+interface PlacedEntrance extends Pick<Sections, 'loadBalancer' | 'publicAddress'> {
+  readonly path: KeyPath;
+}
+
+const entrancesIn = ({ regions, ...top }: Sections): readonly PlacedEntrance[] => [
+  { path: [], ...top },
+  ...(regions ?? []).map((region, index) => ({ path: ['regions', index], ...region })),
+];
+
+/** Each region is one, and can carry either environment; no server is left to nobody. */
+function inRegions({ sections: { regions }, servers }: ReadableParts): readonly ConfigurationComplaint[] {
+  if (!regions || servers.length === 0) return [];
+  const all = servers.map(({ entry }) => entry.name);
+  const reached = new Set(regions.flatMap((region) => region.servers ?? all));
+  const twice = (of: (region: RegionSection) => string, keys: readonly string[], what: string) =>
+    regions.flatMap((region, index) =>
+      regions.slice(0, index).some((earlier) => of(earlier) === of(region))
+        ? [complain(['regions', index, ...keys], `is ${of(region)} again, needs ${what} of its own`)]
+        : [],
+    );
+  return [
+    ...twice(({ name }) => name, ['name'], 'a name'),
+    ...twice(
+      ({ loadBalancer }) => loadBalancer.serviceName,
+      ['loadBalancer', 'serviceName'],
+      'a load balancer',
+    ),
+    ...regions.flatMap((region, index) => {
+      const path = ['regions', index, 'servers'];
+      const named = region.servers ?? all;
+      const unknown = named.filter((name) => !all.includes(name));
+      if (unknown.length > 0) return [complain(path, `names ${unknown.join(', ')}, needs names of servers`)];
+      return colors
+        .filter((color) => !servers.some((each) => each.color === color && named.includes(each.entry.name)))
+        .map((color) => complain(path, `has no server of ${color}, needs one at least`));
+    }),
+    ...servers
+      .filter(({ entry }) => !reached.has(entry.name))
+      .map((server) => complain(pathOf(server, 'name'), 'is in no region, needs to be in one at least')),
+  ];
+}
 
 /** What no two servers may share. A server that lacks it is complained of elsewhere. */
 function amongServers({
@@ -162,8 +208,7 @@ function incompleteServers({ sections, servers }: ReadableParts): readonly Confi
 }
 
 /** One credential: an application key with its consumer key, or a service account. */
-function inOvhApi({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {
-  const api = loadBalancer?.api;
+function inOvhApi(path: KeyPath, api: LoadBalancerSection['api']): readonly ConfigurationComplaint[] {
   if (!api) return [];
   const has = (key: keyof typeof api): boolean => key in api;
   const account = (['clientId', 'clientSecret', 'tokenUrl'] as const).filter(has);
@@ -173,14 +218,11 @@ function inOvhApi({ loadBalancer }: Sections): readonly ConfigurationComplaint[]
   const keys = (['applicationKey', 'applicationSecret', 'consumerKey'] as const).filter(has);
   return [
     ...missing.map((key) =>
-      complain(
-        ['loadBalancer', 'api', key],
-        `is missing, needs to stand beside ${first}: a service account has both`,
-      ),
+      complain([...path, key], `is missing, needs to stand beside ${first}: a service account has both`),
     ),
     ...keys.map((key) =>
       complain(
-        ['loadBalancer', 'api', key],
+        [...path, key],
         `is given beside ${first}, needs one of the two: an application key with its consumer key, or a service account`,
       ),
     ),
@@ -224,17 +266,20 @@ function inConfiguration({
   return [...taken, ...odd];
 }
 
-function inLoadBalancer({ loadBalancer }: Sections): readonly ConfigurationComplaint[] {
+function inLoadBalancer(
+  path: KeyPath,
+  loadBalancer: Sections['loadBalancer'],
+): readonly ConfigurationComplaint[] {
   if (!loadBalancer) return [];
   const { also = [], ...first } = loadBalancer;
   const entries: readonly (readonly [KeyPath, EntrySection])[] = [
-    [['loadBalancer'], first],
-    ...also.map((entry, index) => [['loadBalancer', 'also', index], entry] as const),
+    [path, first],
+    ...also.map((entry, index) => [[...path, 'also', index], entry] as const),
   ];
   return [
-    ...entries.flatMap(([path, entry]) => inEntry(path, entry)),
+    ...entries.flatMap(([at, entry]) => inEntry(at, entry)),
     ...acrossEntries(entries),
-    ...inTesters(loadBalancer),
+    ...inTesters([...path, 'testers'], loadBalancer),
   ];
 }
 
@@ -312,10 +357,12 @@ function acrossEntries(
   });
 }
 
-function inTesters({ testers, protocol }: LoadBalancerSection): readonly ConfigurationComplaint[] {
+function inTesters(
+  path: KeyPath,
+  { testers, protocol }: LoadBalancerSection,
+): readonly ConfigurationComplaint[] {
   if (!testers) return [];
-  const path = ['loadBalancer', 'testers'];
-  const given = (['header', 'cookie', 'source'] as const).filter((key) => testers[key] !== undefined);
+  const given = (['header', 'cookie', 'source'] as const).filter((key) => key in testers);
   if (given.length !== 1) {
     const found = given.length === 0 ? 'says not who testers are' : `has ${given.join(' and ')}`;
     return [complain(path, `${found}, needs one of header, cookie and source`)];
@@ -396,14 +443,14 @@ function betweenBakeAndProber({ bake, prober }: Sections): readonly Configuratio
   ];
 }
 
-function inPublicAddress({ publicAddress }: Sections): readonly ConfigurationComplaint[] {
-  if (publicAddress?.url === undefined) return [];
-  const { pathname } = new URL(publicAddress.url);
+function inPublicAddress(path: KeyPath, url: string | undefined): readonly ConfigurationComplaint[] {
+  if (url === undefined) return [];
+  const { pathname } = new URL(url);
   return pathname === '/'
     ? []
     : [
         complain(
-          ['publicAddress', 'url'],
+          path,
           `ends in the path ${pathname}, needs none: what is asked there is prober.path and publicAddress.identify.path`,
         ),
       ];

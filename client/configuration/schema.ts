@@ -451,6 +451,19 @@ const PublicAddress = map({
   }).describe('How blue and green are told apart from outside'),
 });
 
+const Region = map({
+  name: label('a name').describe('What people call it: its objects are told with it'),
+  loadBalancer: LoadBalancer,
+  publicAddress: PublicAddress,
+  servers: z
+    .array(
+      label('the name of a server').transform((name) => ServerName(name)),
+      needs('a list of names of servers'),
+    )
+    .optional()
+    .describe('Those that its load balancer sends traffic to. Default: all'),
+});
+
 const Artifact = map({
   headers: z
     .record(
@@ -582,8 +595,15 @@ export const Configuration = map({
     .prefault({})
     .describe('Defaults of every server'),
   environments: Environments.describe('The two sets of servers'),
-  loadBalancer: LoadBalancer,
-  publicAddress: PublicAddress,
+  loadBalancer: LoadBalancer.optional().describe('What sends traffic to the servers. Needed without regions'),
+  publicAddress: PublicAddress.optional(),
+  regions: z
+    .array(Region, needs('a list of maps with name, loadBalancer and publicAddress'))
+    .min(2, needs('two regions at least; a single load balancer stands at the top'))
+    .optional()
+    .describe(
+      'Several load balancers, moved one after the other: instead of loadBalancer and publicAddress at the top',
+    ),
   artifact: Artifact.prefault({}).describe('How the tar.gz that CI built is fetched'),
   health: Health.prefault({}).describe('One question put to a server, and what counts as a good answer'),
   verify: Verify.prefault({}).describe('What a server must prove before it gets traffic'),
@@ -601,5 +621,7 @@ export const Configuration = map({
 });
 
 export type Configuration = z.output<typeof Configuration>;
+export type LoadBalancerSection = z.output<typeof LoadBalancer>;
+export type RegionSection = z.output<typeof Region>;
 export type ServerEntry = z.output<typeof ServerEntry>;
 export type SshLogin = z.output<typeof Login>;

@@ -4,6 +4,7 @@ import type {
   ConfigurationSettings,
   IplbEntry,
   LoadBalancerSettings,
+  PublicAddress,
   OvhApiSettings,
   Server,
   ServerConnection,
@@ -12,7 +13,7 @@ import type {
   TestersMark,
 } from '../../domain/service.js';
 import type { KnownHosts } from './known-hosts.js';
-import type { Configuration, ServerEntry, SshLogin } from './schema.js';
+import type { Configuration, LoadBalancerSection, RegionSection, ServerEntry, SshLogin } from './schema.js';
 
 /** Completes a configuration without complaints. */
 export function toService(
@@ -20,16 +21,7 @@ export function toService(
   destination: string,
   knownHosts: KnownHosts | undefined,
 ): Service {
-  const {
-    service: name,
-    environments,
-    publicAddress,
-    artifact,
-    health,
-    verify,
-    fleet,
-    approve,
-  } = configuration;
+  const { service: name, environments, artifact, health, verify, fleet, approve } = configuration;
   const { prober, bake, retire, drain, install, keepReleases, program } = configuration;
   const unit = program.unit ?? `${name}.service`;
   const serversOf = (color: Color) =>
@@ -45,8 +37,7 @@ export function toService(
     },
     configuration: toSettings(configuration),
     environments: { blue: serversOf('blue'), green: serversOf('green') },
-    loadBalancer: toLoadBalancer(configuration.loadBalancer),
-    publicAddress: { url: publicAddress.url.replace(/\/$/, ''), identify: publicAddress.identify },
+    ...toEntrance(configuration),
     artifact: { headers: artifact.headers, maxBytes: artifact.maxSize, timeoutMs: artifact.timeout },
     health: { path: health.path, status: health.status, timeoutMs: health.timeout },
     verify: {
@@ -177,6 +168,32 @@ function toProduct({ ovh }: ServerEntry): Pick<Server, 'ovh'> {
     : { ovh: { kind: 'dedicated server', name: ovh.dedicatedServer } };
 }
 
+type Entrance = Pick<Service, 'loadBalancer' | 'publicAddress' | 'regions'>;
+
+/** Where the world comes in: by one load balancer, or by one in each region, the first of which stands for all. */
+function toEntrance({ loadBalancer, publicAddress, regions, environments }: Configuration): Entrance {
+  if (!regions) {
+    return {
+      loadBalancer: toLoadBalancer(required(loadBalancer, 'loadBalancer')),
+      publicAddress: toPublicAddress(required(publicAddress, 'publicAddress')),
+    };
+  }
+  const all = [...environments.blue, ...environments.green].map(({ name }) => name);
+  const settled = regions.map((region) => ({
+    name: region.name,
+    loadBalancer: toLoadBalancer(region.loadBalancer),
+    publicAddress: toPublicAddress(region.publicAddress),
+    servers: region.servers ?? all,
+  }));
+  const first = required(settled[0], 'regions');
+  return { loadBalancer: first.loadBalancer, publicAddress: first.publicAddress, regions: settled };
+}
+
+const toPublicAddress = ({ url, identify }: RegionSection['publicAddress']): PublicAddress => ({
+  url: url.replace(/\/$/, ''),
+  identify,
+});
+
 const toLoadBalancer = ({
   refreshDeadline,
   api,
@@ -184,7 +201,7 @@ const toLoadBalancer = ({
   fallback,
   testers,
   ...settings
-}: Configuration['loadBalancer']): LoadBalancerSettings => ({
+}: LoadBalancerSection): LoadBalancerSettings => ({
   driver: settings.driver,
   serviceName: settings.serviceName,
   ...toEntry(settings),
@@ -201,7 +218,7 @@ const toEntry = ({
   stagingFrontend,
   farms,
   mixed,
-}: Configuration['loadBalancer']['also'][number]): IplbEntry => ({
+}: LoadBalancerSection['also'][number]): IplbEntry => ({
   protocol,
   frontends,
   stagingFrontend,
@@ -209,18 +226,14 @@ const toEntry = ({
   ...(mixed ? { mixed } : {}),
 });
 
-function toMark({
-  header,
-  cookie,
-  source,
-}: NonNullable<Configuration['loadBalancer']['testers']>): TestersMark {
+function toMark({ header, cookie, source }: NonNullable<LoadBalancerSection['testers']>): TestersMark {
   if (header) return { kind: 'header', ...header };
   if (cookie) return { kind: 'cookie', ...cookie };
   return { kind: 'source', address: required(source, 'loadBalancer.testers.source') };
 }
 
 /** With a service account there are no keys: the contradictions have refused both together. */
-export function toOvhApi({ endpoint, ...api }: Configuration['loadBalancer']['api']): OvhApiSettings {
+export function toOvhApi({ endpoint, ...api }: LoadBalancerSection['api']): OvhApiSettings {
   const { clientId, clientSecret, tokenUrl } = api;
   if (clientId !== undefined && clientSecret !== undefined) {
     return { endpoint, clientId, clientSecret, ...(tokenUrl === undefined ? {} : { tokenUrl }) };

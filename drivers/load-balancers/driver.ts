@@ -31,6 +31,9 @@ export interface LoadBalancerDriver {
    * is not there, or its service has expired)
    */
   route(change: RouteChange, patience: Patience): Promise<RouteReport>;
+
+  /** Throws what `route` would throw before its first write. Reads only. Where it is missing, what is observed has to do. */
+  prepare?(change: RouteChange, patience: Patience): Promise<void>;
 }
 
 export interface RouteChange {
@@ -72,4 +75,8 @@ export interface RouteReport {
   readonly tookMs: number;
   /** Somebody else's edits that went out with this change, in words. */
   readonly published: readonly string[];
+  /** Of several load balancers: from the first that was moved to the last. Meanwhile visitors met both environments. */
+  readonly skewMs?: number;
+  /** Of several load balancers: those that were moved, in that order. */
+  readonly order?: readonly { readonly name: string; readonly tookMs: number }[];
 }

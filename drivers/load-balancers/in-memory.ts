@@ -250,6 +250,14 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     };
   }
 
+  async prepare(asked: RouteChange, { signal }: Patience): Promise<void> {
+    signal.throwIfAborted();
+    const before = await this.#link.read();
+    const change = expectingOfStaged(asked, before.stagedByOthers.length > 0);
+    this.#refuseIfChanged(change, before);
+    this.#publishable(change, before);
+  }
+
   async route(asked: RouteChange, { signal, progress }: Patience): Promise<RouteReport> {
     signal.throwIfAborted();
     const startedAt = performance.now();

@@ -62,6 +62,11 @@ class KnowingRights implements LoadBalancerDriver {
     return this.#explained(action, patience, () => this.#driver.route(change, patience));
   }
 
+  async prepare(change: RouteChange, patience: Patience): Promise<void> {
+    const action = `send traffic on "${this.#settings.serviceName}"`;
+    await this.#explained(action, patience, async () => this.#driver.prepare?.(change, patience));
+  }
+
   async #explained<Result>(action: string, patience: Patience, act: () => Promise<Result>): Promise<Result> {
     try {
       return await act();

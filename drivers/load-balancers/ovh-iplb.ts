@@ -112,8 +112,25 @@ class OvhIplbDriver implements LoadBalancerDriver {
     };
   }
 
+  async prepare(change: RouteChange, patience: Patience): Promise<void> {
+    const action = this.#actionOf(change);
+    await this.#doing(action, patience, async (say) => {
+      await this.#refreshes.settled(say, patience.signal);
+      const asked: Moving = { change, refuse: refusing(action) };
+      const before = await this.#look(asked, patience.signal);
+      const moving = { ...asked, change: expectingOfStaged(change, before.pending.length > 0) };
+      this.#requireAsExpected(moving, before);
+      this.#requireAble(moving, before);
+      this.#alongside(moving, before);
+    });
+  }
+
+  #actionOf({ to }: RouteChange): string {
+    return `send ${describeSplit(to)} on "${this.#settings.serviceName}"`;
+  }
+
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
-    const action = `send ${describeSplit(change.to)} on "${this.#settings.serviceName}"`;
+    const action = this.#actionOf(change);
     return this.#doing(action, patience, async (say) => {
       const startedAtMs = this.#time.nowMs();
       const report = await this.#route({ change, refuse: refusing(action) }, patience.signal, say);

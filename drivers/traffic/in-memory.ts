@@ -23,6 +23,8 @@ export class InMemoryPublicAddress {
   status = 200;
   identity: string | undefined;
   silentBecause: string | undefined;
+  /** The URLs that were asked, or are probed. */
+  readonly asked = new Set<string>();
 
   /** Called for every window and question; replace it to let each environment behave in its own way. */
   current: () => Partial<PublicBehaviour> = () => ({});
@@ -49,10 +51,14 @@ export const createInMemoryProber = (
   address: InMemoryPublicAddress,
   { windowMs = 1000 }: InMemoryProberOptions = {},
 ): TrafficProber => ({
-  start: (target, onWindow) => new InMemoryRun(address, target, windowMs, onWindow),
+  start(target, onWindow) {
+    address.asked.add(target.url);
+    return new InMemoryRun(address, target, windowMs, onWindow);
+  },
 
-  ask(_url, question, patience) {
+  ask(url, question, patience) {
     if (patience.signal.aborted) return Promise.reject(patience.signal.reason as Error);
+    address.asked.add(url);
     const { status, latencyMs, identity, silentBecause } = address.behaviour();
     const sample: Sample =
       silentBecause === undefined

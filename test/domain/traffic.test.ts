@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Verdict } from '../../domain/health.js';
 import {
   addTallies,
+  besideEachOther,
   baselineOf,
   coverage,
   emptyTally,
@@ -74,6 +75,18 @@ describe('tallies', () => {
         expect(kinds(sum)).toBe(kinds(a) + kinds(b));
       }),
     );
+  });
+
+  test('of the same time have watched what all of them have watched', () => {
+    const one = { ...emptyTally, sent: 10, failed: 1, observedMs: 1_000 };
+    const other = { ...emptyTally, sent: 5, observedMs: 600, unobservedMs: 300 };
+    expect(besideEachOther([one])).toEqual(one);
+    expect(besideEachOther([one, other])).toMatchObject({
+      sent: 15,
+      failed: 1,
+      observedMs: 600,
+      unobservedMs: 400,
+    });
   });
 
   test('cover the share of the time that was watched; no time is no coverage', () => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Service } from '../../domain/service.js';
 import { workflowIdOf } from '../../domain/names.js';
-import { loadBalancersOf, queue, type QueueInput, type TurnRequest } from '../../domain/turns.js';
+import { turnsOf, queue, type QueueInput, type TurnRequest } from '../../domain/turns.js';
 import type { World } from './world.js';
 
 /** What makes worlds believe that their load balancers are one and the same. */
@@ -12,8 +12,7 @@ export const sharedLoadBalancer = (): Pick<Service, 'loadBalancer'> => ({
 
 type Place = Pick<World, 'client' | 'service' | 'taskQueue'>;
 
-export const loadBalancerOf = ({ service }: Pick<Place, 'service'>): string =>
-  loadBalancersOf(service)[0] ?? 'none';
+export const loadBalancerOf = ({ service }: Pick<Place, 'service'>): string => turnsOf(service)[0] ?? 'none';
 
 /** Of the load balancer of a world: its run that is open, or the last one. */
 export const queueOf = (world: Place): WorkflowHandle =>

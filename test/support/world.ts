@@ -28,6 +28,7 @@ import {
   InMemoryLoadBalancers,
   type InMemoryLoadBalancer,
 } from '../../drivers/load-balancers/in-memory.js';
+import { severalLoadBalancers } from '../../drivers/load-balancers/several.js';
 import { InMemoryPublicAddress, createInMemoryProber } from '../../drivers/traffic/in-memory.js';
 import {
   statusQuery,
@@ -56,6 +57,7 @@ export class World {
   readonly client: Client;
   readonly #connection: Connection;
   readonly #drivers: Drivers;
+  readonly #loadBalancers = new InMemoryLoadBalancers();
   readonly #releases = new Map<string, Digest>();
   #worker: { readonly worker: Worker; readonly running: Promise<void> } | undefined;
   #native: NativeConnection | undefined;
@@ -66,13 +68,21 @@ export class World {
     this.client = new Client({ connection });
     this.service = { ...serviceNamed(name), ...changes };
     this.workflowId = workflowIdOf(this.service.id);
-    const loadBalancers = new InMemoryLoadBalancers();
-    this.loadBalancer = loadBalancers.world(name);
+    const [first] = this.service.regions ?? [];
+    this.loadBalancer = this.region(first?.name ?? name);
     this.publicAddress.current = () => this.#publicBehaviour();
     this.loadBalancer.backendState = (server) =>
       this.server(server).answer().kind === 'answered' ? 'up' : 'down';
     this.#drivers = {
-      loadBalancer: async (service) => createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
+      loadBalancer: async (service) =>
+        service.regions
+          ? severalLoadBalancers(
+              service.regions.map(({ name: region }) => ({
+                name: region,
+                driver: createInMemoryLoadBalancer(this.region(region), serversOf(service)),
+              })),
+            )
+          : createInMemoryLoadBalancer(this.loadBalancer, serversOf(service)),
       server: (service, server) => this.servers.driver(serverIn(service, server)),
       machines: () => Promise.resolve(this.machines),
       artifacts: this.artifacts,
@@ -80,6 +90,11 @@ export class World {
       configurationSecret: (_service, _server, reference) => this.#secret(reference),
       prober: createInMemoryProber(this.publicAddress, { windowMs: 50 }),
     };
+  }
+
+  /** The load balancer of a region. */
+  region(name: string): InMemoryLoadBalancer {
+    return this.#loadBalancers.world(name);
   }
 
   server(name: string): InMemoryServer {

@@ -1,7 +1,8 @@
 import { Option } from 'commander';
-import { productsOf, type Service } from '../../../domain/service.js';
+import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
 import {
   deployRights,
+  describeRight,
   discoverRights,
   machineRights,
   provisionRights,
@@ -48,13 +49,16 @@ export function serviceIfAny(config: string, destination: string): Service | und
 
 export function rightsFor(purpose: Purpose, service: Service | undefined): readonly Right[] {
   if (purpose === 'discover') return discoverRights();
-  const settings = service?.loadBalancer;
-  if (settings?.driver !== 'ovh-iplb') {
+  const all = service ? loadBalancersOf(service) : [];
+  const iplbs = all.filter((settings) => settings.driver === 'ovh-iplb');
+  if (iplbs.length === 0 || iplbs.length < all.length) {
     throw new Refusal(
-      `Cannot tell what is needed: the load balancer is ${settings?.driver ?? 'not known'}, needs ovh-iplb`,
+      `Cannot tell what is needed: the load balancer is ${service?.loadBalancer.driver ?? 'not known'}, needs ovh-iplb`,
     );
   }
-  return purpose === 'deploy'
-    ? [...deployRights(settings), ...productsOf(service).flatMap(machineRights)]
-    : provisionRights(settings);
+  const needed =
+    purpose === 'deploy'
+      ? [...iplbs.flatMap(deployRights), ...productsOf(service).flatMap(machineRights)]
+      : iplbs.flatMap(provisionRights);
+  return [...new Map(needed.map((right) => [describeRight(right), right])).values()];
 }

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { productsOf } from '../../../domain/service.js';
+import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
 import { actionsOf, describeRight, resourceOf, selfRights } from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
@@ -37,6 +37,9 @@ function urn(text: string): string {
   return text;
 }
 
+const serviceNamesOf = (service: Service): readonly string[] =>
+  loadBalancersOf(service).flatMap((settings) => ('serviceName' in settings ? [settings.serviceName] : []));
+
 export function rules(options: RulesOptions): Promise<number> {
   const service = serviceFor(options.for, options);
   const needed = rightsFor(options.for, service);
@@ -47,14 +50,14 @@ export function rules(options: RulesOptions): Promise<number> {
     const { region } = ovhEndpoint(isOurs ? settings.api.endpoint : 'ovh-eu');
     const name =
       service === undefined ? 'verdigris-discover' : `verdigris-${service.name}-${service.destination}`;
-    const resource = options.for === 'discover' || !isOurs ? '*' : settings.serviceName;
+    const names = service && isOurs && options.for !== 'discover' ? serviceNamesOf(service) : ['*'];
     const machines = options.for === 'deploy' ? productsOf(service) : [];
     const policy = {
       name,
       description: `What Verdigris calls to ${options.for}${service === undefined ? '' : ` ${service.id}`}`,
       identities: [options.identity ?? `urn:v1:${region}:identity:credential:ACCOUNT/oauth2-CLIENT_ID`],
       resources: [
-        { urn: `urn:v1:${region}:resource:loadbalancer:${resource}` },
+        ...names.map((of) => ({ urn: `urn:v1:${region}:resource:loadbalancer:${of}` })),
         ...machines.map((machine) => ({ urn: `urn:v1:${region}:resource:${resourceOf(machine)}` })),
       ],
       permissions: { allow: actionsOf(needed).map((action) => ({ action })) },

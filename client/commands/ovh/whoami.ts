@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { exitCodes } from '../../../domain/deployment.js';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
-import type { Service } from '../../../domain/service.js';
+import { loadBalancersOf, type Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import {
   credentialDetails,
@@ -95,12 +95,16 @@ async function lackingOf(
   service: Service | undefined,
   isAccount: boolean,
 ): Promise<readonly string[] | undefined> {
-  const settings = service?.loadBalancer;
-  if (settings?.driver !== 'ovh-iplb') return undefined;
-  const needed = deployRights(settings);
-  if (!isAccount) return missingRules(api, needed);
-  const { region } = ovhEndpoint(settings.api.endpoint);
-  return missingActions(api, needed, `urn:v1:${region}:resource:loadbalancer:${settings.serviceName}`);
+  const all = service ? loadBalancersOf(service) : [];
+  const lacking = all.map(async (settings) => {
+    if (settings.driver !== 'ovh-iplb') return undefined;
+    const needed = deployRights(settings);
+    if (!isAccount) return missingRules(api, needed);
+    const { region } = ovhEndpoint(settings.api.endpoint);
+    return missingActions(api, needed, `urn:v1:${region}:resource:loadbalancer:${settings.serviceName}`);
+  });
+  const told = (await Promise.all(lacking)).filter((each) => each !== undefined);
+  return told.length === 0 ? undefined : [...new Set(told.flat())];
 }
 
 const shown = (who: Identity): readonly string[] =>

@@ -729,6 +729,85 @@ describe('the complaint names the place, what is and what is needed', () => {
   });
 });
 
+describe('several load balancers', () => {
+  const entrance = (number: number, more: object = {}) => ({
+    name: `region-${number}`,
+    loadBalancer: {
+      driver: 'ovh-iplb',
+      serviceName: `loadbalancer-${number}`,
+      frontends: [1],
+      stagingFrontend: 2,
+      farms: { blue: 1, green: 2 },
+    },
+    publicAddress: { url: `http://203.0.113.${number}/`, identify: { header: 'X-Greeter-Version' } },
+    ...more,
+  });
+  const regional = (...regions: readonly object[]): string => {
+    const document = parseDocument(least);
+    document.delete('loadBalancer');
+    document.delete('publicAddress');
+    document.set('regions', regions);
+    return String(document);
+  };
+
+  test('stand in regions, the first of which stands for all', () => {
+    const service = readService(write(regional(entrance(1), entrance(2))));
+    expect(service.regions).toMatchObject([
+      { name: 'region-1', publicAddress: { url: 'http://203.0.113.1' }, servers: ['blue-1', 'green-1'] },
+      { name: 'region-2', loadBalancer: { serviceName: 'loadbalancer-2' } },
+    ]);
+    expect(service.loadBalancer).toEqual(service.regions?.[0]?.loadBalancer);
+    expect(service.publicAddress).toEqual(service.regions?.[0]?.publicAddress);
+  });
+
+  test.each([
+    [
+      'beside one at the top',
+      edited(['regions'], [entrance(1), entrance(2)]),
+      ['loadBalancer: is given beside regions', 'publicAddress: is given beside regions'],
+    ],
+    ['that are one', regional(entrance(1)), ['regions: is a list, needs two regions at least']],
+    [
+      'of one name and one load balancer',
+      regional(entrance(1), entrance(1)),
+      ['regions[1].name: is region-1 again', 'regions[1].loadBalancer.serviceName: is loadbalancer-1 again'],
+    ],
+    [
+      'with a server that is none',
+      regional(entrance(1), entrance(2, { servers: ['blue-1', 'green-9'] })),
+      ['regions[1].servers: names green-9'],
+    ],
+    [
+      'without a server of an environment',
+      regional(entrance(1), entrance(2, { servers: ['blue-1'] })),
+      ['regions[1].servers: has no server of green'],
+    ],
+    [
+      'that leave a server to nobody',
+      regional(entrance(1, { servers: ['blue-1'] }), entrance(2, { servers: ['blue-1'] })),
+      [
+        'regions[0].servers: has no server of green',
+        'regions[1].servers: has no server of green',
+        'environments.green[0].name: is in no region',
+      ],
+    ],
+    [
+      'with contradictions of their own',
+      regional(
+        entrance(1),
+        entrance(2, {
+          loadBalancer: { ...entrance(2).loadBalancer, farms: { blue: 1, green: 1 } },
+          publicAddress: { ...entrance(2).publicAddress, url: 'http://203.0.113.2/shop' },
+        }),
+      ),
+      ['regions[1].loadBalancer.farms.green: is 1', 'regions[1].publicAddress.url: ends in the path /shop'],
+    ],
+  ])('%s are refused', (_what, text, expected) => {
+    const complaints = complaintsAbout(text).map((each) => each.replace(/^verdigris\.yaml:\d+:\d+: /, ''));
+    expect(complaints.toSorted()).toEqual(expected.toSorted().map((words) => expect.stringContaining(words)));
+  });
+});
+
 test('the place is the line and column in the file', () => {
   const text = least.replace('port: 8080', 'port: 0').replace('farms:', 'frams:');
   expect(complaintsAbout(text)).toEqual([

@@ -37,14 +37,19 @@ test('the annotated example names every key of the schema', () => {
   const text = readFileSync(examplePath, 'utf8');
   const others: readonly unknown[] = [
     withServiceAccount(text),
+    withRegions(text),
     ...testersMarks.map((mark) => withTestersBy(mark, text)),
   ].map((other) => parse(other));
+  // What stands in a region is told where it stands at the top.
+  const atTop = ([first, ...rest]: readonly string[]) =>
+    first === 'regions' && rest[0] !== 'name' && rest[0] !== 'servers' ? rest : [];
   // A machine is one product: each of the three stands at another server.
   const inBlue = ([first, ...rest]: readonly string[]) => [first ?? '', ...rest.toSpliced(0, 1, 'blue')];
   const missing = keys.filter(
     (path) =>
-      ![example, ...others].some((one) => has(one, path)) &&
-      !(path[0] === 'environments' && has(example, inBlue(path))),
+      ![example, ...others].some(
+        (one) => has(one, path) || (path[0] === 'regions' && path.length > 2 && has(one, atTop(path))),
+      ) && !(path[0] === 'environments' && has(example, inBlue(path))),
   );
   expect(missing).toEqual([]);
 });
@@ -56,6 +61,23 @@ test('the annotated example is good with a service account too, as its comments 
     writeFileSync(path, withServiceAccount(readFileSync(examplePath, 'utf8')));
     copyFileSync(`${root}docs/known_hosts.example`, join(folder, 'known_hosts.example'));
     expect(readService(path).loadBalancer).toMatchObject({ api: { clientId: { secret: 'ovh-client-id' } } });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('the annotated example is good with regions too, as its comments show it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'verdigris-example-'));
+  try {
+    const path = join(folder, 'verdigris.yaml');
+    writeFileSync(path, withRegions(readFileSync(examplePath, 'utf8')));
+    copyFileSync(`${root}docs/known_hosts.example`, join(folder, 'known_hosts.example'));
+    expect(
+      readService(path).regions?.map(({ name, servers }) => ({ name, servers: servers.length })),
+    ).toEqual([
+      { name: 'gra', servers: 2 },
+      { name: 'sbg', servers: 4 },
+    ]);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -75,6 +97,13 @@ test.each(testersMarks)(
     }
   },
 );
+
+/** The example with several load balancers, which it can only have as comments. */
+const withRegions = (example: string): string =>
+  example
+    .replace(/^loadBalancer:\n(?:(?: .*)?\n)+/m, '')
+    .replace(/^publicAddress:\n(?:(?: .*)?\n)+/m, '')
+    .replace(/^# regions:\n(?:# .*\n)+/m, (block) => block.replaceAll(/^# /gm, ''));
 
 /** The example with testers told in another way. */
 function withTestersBy(mark: (typeof testersMarks)[number], example: string): string {

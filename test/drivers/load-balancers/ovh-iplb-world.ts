@@ -19,7 +19,7 @@ import type { Objects } from '../../../sandbox/ovh-api/iplb/objects.js';
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
 import { transportTo } from '../../support/in-process.js';
 import { VirtualTime } from '../../support/virtual-time.js';
-import type { LoadBalancerWorld } from './load-balancer.contract.js';
+import { lifeOf, type Life, type LoadBalancerWorld } from './load-balancer.contract.js';
 
 export interface IplbWorld extends LoadBalancerWorld {
   readonly time: Time;
@@ -213,10 +213,9 @@ export async function anIplb(
   const shared = api();
   let calls = 0;
   let writes = 0;
-  const mortal = (callsToLive: number): OvhApi => {
-    let left = callsToLive;
+  const mortal = (life: Life): OvhApi => {
     const call = async <Answer>(isWrite: boolean, act: () => Promise<Answer>): Promise<Answer> => {
-      if (left-- <= 0) throw new Error('killed');
+      if (life.left-- <= 0) throw new Error('killed');
       calls++;
       if (isWrite) writes++;
       return act();
@@ -255,7 +254,7 @@ export async function anIplb(
       emulator.journal.entries.filter(({ method, path }) => method === 'POST' && path.endsWith('/refresh'))
         .length,
     servers: { blue: namesOf(members, 'blue'), green: namesOf(members, 'green') },
-    driver: (callsToLive = Infinity) => driverOver(mortal(callsToLive)),
+    driver: (callsToLive = Infinity) => driverOver(mortal(lifeOf(callsToLive))),
     get calls() {
       return calls;
     },

@@ -1,0 +1,351 @@
+import { performance } from 'node:perf_hooks';
+import { Failure } from '../../domain/failures.js';
+import type {
+  BackendObservation,
+  Division,
+  LoadBalancerObservation,
+  Traffic,
+} from '../../domain/observation.js';
+import type { ServerName } from '../../domain/names.js';
+import { describeSplit, sameSplit } from '../../domain/split.js';
+import type { Patience } from '../patience.js';
+import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
+import { oursDiffer } from './expectation.js';
+
+/** One of several load balancers of a service, under the name that its configuration gives it. */
+export interface NamedLoadBalancer {
+  readonly name: string;
+  readonly driver: LoadBalancerDriver;
+}
+
+/**
+ * Several load balancers of one service, in regions for example, that follow one change together: all looked at before the
+ * first write, moved one after the other, and sent back in reverse order when one of them cannot be moved. From the first to
+ * the last, visitors meet both environments: the report tells how long.
+ */
+export const severalLoadBalancers = (
+  all: readonly NamedLoadBalancer[],
+  nowMs: () => number = () => performance.now(),
+): LoadBalancerDriver => new SeveralLoadBalancers(all, nowMs);
+
+/** One of them, and how it was before anything was written. */
+interface Member extends NamedLoadBalancer {
+  readonly before: LoadBalancerObservation;
+}
+
+interface Moved extends Member {
+  readonly report: RouteReport;
+  readonly doneAtMs: number;
+}
+
+/** A change under way. */
+interface Moving {
+  readonly change: RouteChange;
+  readonly patience: Patience;
+  readonly nowMs: () => number;
+}
+
+class SeveralLoadBalancers implements LoadBalancerDriver {
+  readonly name: string;
+  readonly #all: readonly NamedLoadBalancer[];
+  readonly #nowMs: () => number;
+
+  constructor(all: readonly NamedLoadBalancer[], nowMs: () => number) {
+    this.#nowMs = nowMs;
+    this.name = all.map(({ name, driver }) => `${name} (${driver.name})`).join(' and ');
+    this.#all = all;
+  }
+
+  async observe(patience: Patience): Promise<LoadBalancerObservation> {
+    return together(await this.#look(patience));
+  }
+
+  async prepare(change: RouteChange, patience: Patience): Promise<void> {
+    await this.#prepared(change, patience);
+  }
+
+  async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
+    const startedAtMs = this.#nowMs();
+    const moving: Moving = { change, patience, nowMs: this.#nowMs };
+    const members = await this.#prepared(change, patience);
+    const moved =
+      change.purpose === 'rollback' ? await moveAll(members, moving) : await moveAllOrNone(members, moving);
+    await this.#requireAll(change, patience);
+    return reportOf(change, moved, this.#nowMs() - startedAtMs);
+  }
+
+  async #prepared(change: RouteChange, patience: Patience): Promise<readonly Member[]> {
+    const members = await this.#look(patience);
+    await Promise.all(members.map((member) => prepare(member, change, patience)));
+    return members;
+  }
+
+  async #look(patience: Patience): Promise<readonly Member[]> {
+    patience.signal.throwIfAborted();
+    return Promise.all(
+      this.#all.map(async (each) => ({ ...each, before: await each.driver.observe(patience) })),
+    );
+  }
+
+  /** Somebody may have moved one while another one was moved. */
+  async #requireAll(change: RouteChange, { progress }: Patience): Promise<void> {
+    const traffic = trafficOf(await this.#look({ progress, signal: never }));
+    if (traffic.kind === 'split' && sameSplit(traffic.split, change.to)) return;
+    const found = traffic.kind === 'split' ? `they send ${describeSplit(traffic.split)}` : traffic.detail;
+    throw new Failure(
+      'TrafficNotMoved',
+      `Cannot send ${describeSplit(change.to)} on ${this.name}: ${found}; somebody else moves traffic at the same time\n  let one of the two finish, then look again: verdigris status`,
+    );
+  }
+}
+
+/** Never aborted: what has begun is seen through, or put back. */
+const never = new AbortController().signal;
+
+/** Fails as moving it would, before anything is written. */
+async function prepare(member: Member, change: RouteChange, patience: Patience): Promise<void> {
+  const { name, driver, before } = member;
+  const asked = changeAt(name, change);
+  await named(name, async () => driver.prepare?.(asked, patience));
+  if (asked.expected === undefined || change.purpose === 'rollback') return;
+  const changed = oursDiffer(asked.expected, before.objects, before.ours);
+  if (changed.length === 0) return;
+  throw new Failure(
+    'LoadBalancerChanged',
+    `Cannot send ${describeSplit(change.to)} on ${name}: ${changed.map((words) => `${name}/${words}`).join(', ')} by somebody else, needs to be as planned\n  nothing was moved; look at it and deploy again`,
+  );
+}
+
+/** Forward: all of them, or none. Gives up between two when the caller does. */
+async function moveAllOrNone(members: readonly Member[], moving: Moving): Promise<readonly Moved[]> {
+  const moved: Moved[] = [];
+  for (const member of members) {
+    try {
+      moving.patience.signal.throwIfAborted();
+      moved.push(await move(member, moving));
+    } catch (error) {
+      throw await sentBack(member, moved, error, moving.patience);
+    }
+  }
+  return moved;
+}
+
+/** Back: as many as can be moved, whatever fails, since each visitor counts. Once begun it is seen through. */
+async function moveAll(members: readonly Member[], moving: Moving): Promise<readonly Moved[]> {
+  const { patience } = moving;
+  const moved: Moved[] = [];
+  const failed: unknown[] = [];
+  for (const [index, member] of members.entries()) {
+    try {
+      const seenThrough = index === 0 ? moving : { ...moving, patience: { ...patience, signal: never } };
+      moved.push(await move(member, seenThrough));
+    } catch (error) {
+      if (index === 0 && patience.signal.aborted) throw error;
+      failed.push(error);
+      patience.progress(`${member.name} was not moved: ${String(error)}`);
+    }
+  }
+  if (failed.length > 0) throw failed[0];
+  return moved;
+}
+
+async function move(member: Member, { change, patience, nowMs }: Moving): Promise<Moved> {
+  const { name, driver } = member;
+  const progress = (what: string): void => patience.progress(`${what} (${name})`);
+  const asked = changeAt(name, change);
+  const report = await named(name, () => driver.route(asked, { ...patience, progress }));
+  return { ...member, report, doneAtMs: nowMs() };
+}
+
+/** The error to throw once traffic is where it was, on those that were moved, the last one first. */
+async function sentBack(
+  failed: Member,
+  moved: readonly Moved[],
+  error: unknown,
+  { progress }: Patience,
+): Promise<unknown> {
+  const back = [
+    ...(mayHaveMoved(error) ? [failed] : []),
+    ...moved.filter(({ report }) => report.changed).toReversed(),
+  ];
+  const words: string[] = [];
+  for (const { name, driver, before } of back) {
+    progress(`sending the traffic of ${name} back`);
+    try {
+      await driver.route(wayBackTo(before), { progress, signal: never });
+      words.push(`${name} was sent back`);
+    } catch (trouble) {
+      words.push(
+        `${name} could not be sent back (${trouble instanceof Error ? trouble.message : String(trouble)})`,
+      );
+    }
+  }
+  if (words.length === 0 || !(error instanceof Failure)) return error;
+  return new Failure(error.failure, `${error.message}\n  ${words.join('; ')}`, {
+    cause: error,
+    ambiguous: error.ambiguous,
+  });
+}
+
+/** Whether a change that failed may have been published all the same. A refusal says that nothing was. */
+const mayHaveMoved = (error: unknown): boolean =>
+  error instanceof Failure &&
+  (error.ambiguous || error.failure === 'RefreshFailed' || error.failure === 'TrafficNotMoved');
+
+/** What makes a load balancer as it was. One that was torn before is left as it is. */
+function wayBackTo({ traffic, backends, backups = [], testersReach }: LoadBalancerObservation): RouteChange {
+  if (traffic.kind !== 'split') throw new Error(`it was not as a deployment leaves it: ${traffic.detail}`);
+  const named = (isOut: boolean): readonly ServerName[] =>
+    backends
+      .filter(({ state }) => state !== 'absent' && (state === 'inactive') === isOut)
+      .map(({ server }) => server);
+  return {
+    to: traffic.split,
+    expected: undefined,
+    purpose: 'rollback',
+    leaveOut: named(true),
+    takeIn: named(false),
+    ...(backups.length > 0 ? { fallback: true } : {}),
+    ...(testersReach === undefined ? {} : { testers: true }),
+  };
+}
+
+/** The change as one of them is asked for it: what is expected of the others is not its concern. */
+function changeAt(name: string, change: RouteChange): RouteChange {
+  const { expected } = change;
+  if (expected === undefined) return change;
+  const own = Object.entries(expected).flatMap(([object, digest]) =>
+    object.startsWith(`${name}/`) ? [[object.slice(name.length + 1), digest] as const] : [],
+  );
+  return { ...change, expected: Object.fromEntries(own) };
+}
+
+/** Failures say which of them they are about. */
+async function named<Result>(name: string, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure(error.failure, `${error.message}\n  at the load balancer "${name}"`, {
+      cause: error,
+      ambiguous: error.ambiguous,
+    });
+  }
+}
+
+function reportOf({ to }: RouteChange, moved: readonly Moved[], tookMs: number): RouteReport {
+  const changed = moved.filter(({ report }) => report.changed);
+  const shares = moved.find(({ report }) => report.shares !== undefined)?.report.shares;
+  const doneAt = changed.map(({ doneAtMs }) => doneAtMs);
+  return {
+    changed: changed.length > 0,
+    split: to,
+    ...(shares === undefined ? {} : { shares }),
+    tookMs: changed.length > 0 ? tookMs : 0,
+    published: moved.flatMap(({ name, report }) => report.published.map((words) => `${name}: ${words}`)),
+    ...(changed.length > 1
+      ? {
+          skewMs: Math.max(...doneAt) - Math.min(...doneAt),
+          order: changed.map(({ name, report }) => ({ name, tookMs: report.tookMs })),
+        }
+      : {}),
+  };
+}
+
+function together(members: readonly Member[]): LoadBalancerObservation {
+  const lacking = [...new Set(members.flatMap(({ before }) => before.lacking ?? []))];
+  const durations = members.map(({ before }) => before.recentSwitchesMs);
+  return {
+    traffic: trafficOf(members),
+    targets: members.flatMap(({ name, before }) => before.targets.map((target) => `${name}: ${target}`)),
+    objects: Object.fromEntries(
+      members.flatMap(({ name, before }) =>
+        Object.entries(before.objects).map(([object, digest]) => [`${name}/${object}`, digest] as const),
+      ),
+    ),
+    ours: members.flatMap(({ name, before }) => before.ours.map((object) => `${name}/${object}`)),
+    ...abilitiesOf(members),
+    staged: members.flatMap(({ name, before }) => before.staged.map((edit) => `${name}: ${edit}`)),
+    backends: backendsOf(members),
+    // They are moved one after the other, and so is the way back.
+    recentSwitchesMs: Array.from({ length: Math.min(...durations.map(({ length }) => length)) }, (_, index) =>
+      durations.reduce((sum, each) => sum + (each[index] ?? 0), 0),
+    ),
+    ...(lacking.length > 0 ? { lacking } : {}),
+  };
+}
+
+type Abilities = Pick<
+  LoadBalancerObservation,
+  'division' | 'diversions' | 'backups' | 'testersReach' | 'unready'
+>;
+
+/** All of them can what each of them can. */
+function abilitiesOf(members: readonly Member[]): Abilities {
+  const inWords = (of: 'diversions' | 'unready'): readonly string[] =>
+    members.flatMap(({ name, before }) => (before[of] ?? []).map((words) => `${name}: ${words}`));
+  const [diversions, unready] = [inWords('diversions'), inWords('unready')];
+  const backups = [...new Set(members.flatMap(({ before }) => before.backups ?? []))];
+  const [testersReach, ...others] = new Set(members.map(({ before }) => before.testersReach));
+  const division = divisionOf(members);
+  return {
+    ...(division ? { division } : {}),
+    ...(diversions.length > 0 ? { diversions } : {}),
+    ...(unready.length > 0 ? { unready } : {}),
+    ...(backups.length > 0 ? { backups } : {}),
+    ...(testersReach && others.length === 0 ? { testersReach } : {}),
+  };
+}
+
+function divisionOf(members: readonly Member[]): Division | undefined {
+  const known = members.flatMap(({ name, before: { division } }) => (division ? [{ name, division }] : []));
+  if (known.length < members.length) return undefined;
+  return known
+    .map(({ name, division }): Division =>
+      division.kind === 'possible' ? division : { ...division, because: `${name}: ${division.because}` },
+    )
+    .reduce((one, other) => {
+      if (one.kind === 'impossible' || other.kind === 'impossible')
+        return one.kind === 'impossible' ? one : other;
+      return {
+        kind: 'possible',
+        shares: one.shares === 'of new clients' ? one.shares : other.shares,
+        smallest: {
+          blue: Math.max(one.smallest.blue, other.smallest.blue),
+          green: Math.max(one.smallest.green, other.smallest.green),
+        },
+      };
+    });
+}
+
+function trafficOf(members: readonly Member[]): Traffic {
+  const strange = members.find(({ before: { traffic } }) => traffic.kind !== 'split');
+  if (strange && strange.before.traffic.kind !== 'split') {
+    const { kind, detail } = strange.before.traffic;
+    return { kind, detail: `${strange.name}: ${detail}` };
+  }
+  const found = members.flatMap(({ name, before: { traffic } }) =>
+    traffic.kind === 'split' ? [{ name, split: traffic.split }] : [],
+  );
+  const [first] = found;
+  if (first && found.every(({ split }) => sameSplit(split, first.split)))
+    return { kind: 'split', split: first.split };
+  const words = found.map(({ name, split }) => `${name} sends ${describeSplit(split)}`).join(', ');
+  return { kind: 'torn', detail: `its load balancers differ (${words})` };
+}
+
+/** The worst that any of them says of a server. */
+function backendsOf(members: readonly Member[]): readonly BackendObservation[] {
+  const seen = members.flatMap(({ before }) => before.backends);
+  return [...new Set(seen.map(({ server }) => server))].map((server) => {
+    const own = seen.filter((backend) => backend.server === server);
+    const worst = own.reduce((one, other) => (badness(other) > badness(one) ? other : one));
+    const { checkedAtMs: _checkedAtMs, ...rest } = worst;
+    const checks = own.flatMap(({ checkedAtMs }) => (checkedAtMs === undefined ? [] : [checkedAtMs]));
+    const allChecked = checks.length === own.length;
+    return { ...rest, ...(allChecked ? { checkedAtMs: Math.min(...checks) } : {}) };
+  });
+}
+
+const states = ['up', 'unchecked', 'down', 'inactive', 'absent'] as const;
+const badness = ({ state }: BackendObservation): number => states.indexOf(state);

@@ -1,0 +1,216 @@
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../domain/failures.js';
+import { ServerName } from '../../../domain/names.js';
+import { allTo } from '../../../domain/split.js';
+import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
+import {
+  createInMemoryLoadBalancer,
+  InMemoryLoadBalancers,
+  type InMemoryLink,
+  type InMemoryLoadBalancer,
+} from '../../../drivers/load-balancers/in-memory.js';
+import { severalLoadBalancers } from '../../../drivers/load-balancers/several.js';
+import { endless } from '../../../drivers/patience.js';
+import {
+  failureOf,
+  keepsLoadBalancerPromises,
+  lifeOf,
+  type LoadBalancerWorld,
+} from './load-balancer.contract.js';
+import { aWorldInMemory } from './in-memory-world.js';
+import { aSlowIplb } from './ovh-iplb-world.js';
+
+/** Two of a kind as one. Somebody else is at work on the second: the first may not be touched for that. */
+async function twoOf(
+  aWorld: () => Promise<LoadBalancerWorld>,
+  writesOfSwitch: number,
+): Promise<LoadBalancerWorld> {
+  const [first, second] = [await aWorld(), await aWorld()];
+  const both = async <T>(act: (world: LoadBalancerWorld) => Promise<T>): Promise<readonly [T, T]> => [
+    await act(first),
+    await act(second),
+  ];
+  return {
+    servers: first.servers,
+    ...(first.offers ? { offers: first.offers } : {}),
+    backups: async () => (await first.backups?.()) ?? [],
+    testersReach: async () => first.testersReach?.(),
+    driver(callsToLive = Infinity) {
+      const life = lifeOf(callsToLive);
+      return severalLoadBalancers([
+        { name: 'gra', driver: first.driver(life) },
+        { name: 'sbg', driver: second.driver(life) },
+      ]);
+    },
+    get calls() {
+      return first.calls + second.calls;
+    },
+    get writes() {
+      return first.writes + second.writes;
+    },
+    async published() {
+      const [one, other] = await both((world) => world.published());
+      return JSON.stringify(one) === JSON.stringify(other) ? one : 'torn';
+    },
+    inactive: async () => [...new Set((await both((world) => world.inactive())).flat())],
+    quiet: async () => void (await both((world) => world.quiet())),
+    edit: (whose, how) => second.edit(whose, how),
+    move: async (to) => void (await both((world) => world.move(to))),
+    loseAnswer(nth, moment) {
+      if (nth <= writesOfSwitch) first.loseAnswer(nth, moment);
+      else second.loseAnswer(nth - writesOfSwitch, moment);
+    },
+    setBackend: async (server, state) => void (await both((world) => world.setBackend(server, state))),
+    reset: async () => void (await both((world) => world.reset())),
+    close: async () => void (await both((world) => world.close())),
+  };
+}
+
+keepsLoadBalancerPromises('two load balancers in memory', () => twoOf(aWorldInMemory, 2), { inTurns: true });
+
+/** Three writes for the frontends, one for the refresh. */
+keepsLoadBalancerPromises('two OVHcloud Load Balancers', () => twoOf(() => aSlowIplb('http'), 4), {
+  inTurns: true,
+  crashesBehindEvery: 5,
+});
+
+const change = (options: Partial<RouteChange> = {}): RouteChange => ({
+  to: allTo('green'),
+  expected: undefined,
+  purpose: 'forward',
+  leaveOut: [],
+  ...options,
+});
+
+const servers = (['blue', 'green'] as const).flatMap((color) =>
+  [1, 2].map((number) => ({ name: ServerName(`${color}-${number}`), color })),
+);
+
+function aTrio() {
+  const worlds = ['gra', 'sbg', 'waw'].map((name) => new InMemoryLoadBalancers().world(name));
+  const publications: string[] = [];
+  const named = worlds.map((world) => {
+    const link: InMemoryLink = {
+      read: () => world.read(),
+      store: (object, values) => world.store(object, values),
+      async publish() {
+        await world.publish();
+        publications.push(`${world.name} ${world.split.green === 100 ? 'green' : 'blue'}`);
+      },
+    };
+    return { name: world.name, driver: createInMemoryLoadBalancer(world, servers, link) };
+  });
+  return {
+    worlds: worlds as [InMemoryLoadBalancer, InMemoryLoadBalancer, InMemoryLoadBalancer],
+    named,
+    publications,
+  };
+}
+
+describe('several load balancers', () => {
+  test('are moved in order, and the report tells how long visitors met both environments', async () => {
+    const { named, publications } = aTrio();
+    let nowMs = 0;
+    const report = await severalLoadBalancers(named, () => (nowMs += 1_000)).route(change(), endless);
+    expect(publications).toEqual(['gra green', 'sbg green', 'waw green']);
+    expect(report).toMatchObject({ changed: true, split: allTo('green'), skewMs: 2_000 });
+    expect(report.order?.map(({ name }) => name)).toEqual(['gra', 'sbg', 'waw']);
+  });
+
+  test('are sent back in reverse order when one cannot be moved, servers included, and that is told', async () => {
+    const { worlds, named, publications } = aTrio();
+    await severalLoadBalancers(named).route(
+      change({ to: allTo('blue'), leaveOut: [ServerName('green-2')] }),
+      endless,
+    );
+    publications.length = 0;
+    worlds[2].failNext(new Failure('CredentialRefused', 'Cannot store: not granted'), { operation: 'store' });
+    const failure = await failureOf(severalLoadBalancers(named).route(change(), endless));
+
+    expect(failure).toMatchObject({ failure: 'CredentialRefused' });
+    expect(failure.message).toMatch(/at the load balancer "waw"\n {2}sbg was sent back; gra was sent back$/);
+    expect(publications).toEqual(['gra green', 'sbg green', 'sbg blue', 'gra blue']);
+    for (const world of worlds) {
+      expect(world.split).toEqual(allTo('blue'));
+      expect(world.inactive).toEqual(['green-2']);
+    }
+  });
+
+  test('are sent back with the one whose refresh failed: nobody knows what it has published', async () => {
+    const { worlds, named } = aTrio();
+    worlds[1].failNext(new Failure('RefreshFailed', 'Cannot publish'), {
+      operation: 'publish',
+      effect: 'done',
+    });
+    const failure = await failureOf(severalLoadBalancers(named).route(change(), endless));
+    expect(failure.message).toContain('sbg was sent back; gra was sent back');
+    expect(worlds.map(({ split }) => split.blue)).toEqual([100, 100, 100]);
+  });
+
+  test('say which of them could not be sent back', async () => {
+    const { worlds, named } = aTrio();
+    worlds[1].failNext(new Failure('CredentialRefused', 'Cannot store: not granted'), { operation: 'store' });
+    const publish = worlds[0].publish.bind(worlds[0]);
+    let times = 0;
+    worlds[0].publish = async () => {
+      if (++times > 1) throw new Failure('CredentialRefused', 'Cannot publish: not granted');
+      await publish();
+    };
+    const failure = await failureOf(severalLoadBalancers(named).route(change(), endless));
+    expect(failure.message).toMatch(/gra could not be sent back \(Cannot publish: not granted\)/);
+    expect((await severalLoadBalancers(named).observe(endless)).traffic).toEqual({
+      kind: 'torn',
+      detail:
+        'its load balancers differ (gra sends all to green, sbg sends all to blue, waw sends all to blue)',
+    });
+  });
+
+  test('go on where a worker has died between two of them', async () => {
+    const { worlds, named } = aTrio();
+    const [first] = named;
+    await first?.driver.route(change(), endless);
+    expect(await severalLoadBalancers(named).route(change(), endless)).toMatchObject({ changed: true });
+    expect(worlds.map(({ split }) => split.green)).toEqual([100, 100, 100]);
+  });
+
+  test('are moved back as far as they can be, whatever fails', async () => {
+    const { worlds, named } = aTrio();
+    await severalLoadBalancers(named).route(change(), endless);
+    worlds[0].failNext(new Failure('LoadBalancerUnreachable', 'Cannot store: silent'), {
+      operation: 'store',
+    });
+    const back = change({ to: allTo('blue'), purpose: 'rollback' });
+    await expect(severalLoadBalancers(named).route(back, endless)).rejects.toMatchObject({
+      failure: 'LoadBalancerUnreachable',
+    });
+    expect(worlds.map(({ split }) => split.blue)).toEqual([0, 100, 100]);
+    await severalLoadBalancers(named).route(back, endless);
+    expect(worlds.map(({ split }) => split.blue)).toEqual([100, 100, 100]);
+  });
+
+  test('that two workers move at once tell at least one of them what they have come to', async () => {
+    const { worlds, named } = aTrio();
+    for (let round = 0; round < 20; round++) {
+      const results = await Promise.allSettled([
+        severalLoadBalancers(named).route(change({ purpose: 'rollback' }), endless),
+        severalLoadBalancers(named).route(change({ to: allTo('blue'), purpose: 'rollback' }), endless),
+      ]);
+      const differ = new Set(worlds.map(({ split }) => split.blue)).size > 1;
+      if (differ) expect(results.some(({ status }) => status === 'rejected')).toBe(true);
+    }
+  });
+
+  test('find a server as ill as the worst of them does, and by the oldest check', async () => {
+    const { worlds, named } = aTrio();
+    worlds.forEach((world, index) => (world.checkedAtMs = () => 1_000 + index));
+    worlds[1].backendState = (server) => (server === 'blue-1' ? 'down' : 'up');
+    worlds[2].backendState = (server) => (server === 'blue-2' ? 'unchecked' : 'up');
+    const { backends } = await severalLoadBalancers(named).observe(endless);
+    expect(backends).toMatchObject([
+      { server: 'blue-1', state: 'down', checkedAtMs: 1_000 },
+      { server: 'blue-2', state: 'unchecked' },
+      { server: 'green-1', state: 'up', checkedAtMs: 1_000 },
+      { server: 'green-2', state: 'up' },
+    ]);
+  });
+});
