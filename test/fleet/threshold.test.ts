@@ -16,7 +16,7 @@ describeOnFleet('ten idle Debian machines, of which one is down', () => {
     running = await RunningFleet.start({
       serversPerEnvironment: { blue: 2, green: 10 },
       privilege: 'sudo',
-      settings: { fleet: { mayFail: '10 %' }, verify: { minimum: '2s' }, bake: { duration: '10s' } },
+      settings: { fleet: { mayFail: '10 %' }, verify: { minimum: '2s' }, bake: { duration: '3s' } },
     });
     await running.startWorker();
     await running.runByHand('blue', await running.build('1.0.0'));

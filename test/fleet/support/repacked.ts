@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -14,7 +14,6 @@ export async function repacked(
   change: (tree: string) => Promise<unknown>,
 ): Promise<BuiltGreeter> {
   const tree = await mkdtemp(join(tmpdir(), 'verdigris-repacked-'));
-  await chmod(tree, 0o755); // it is the first entry of the archive, and a program's user has to get in
   await execa('tar', ['-xzf', built.archive, '-C', tree]);
   await change(tree);
   const archive = join(directory, `greeter-${name}.tar.gz`);
