@@ -6,6 +6,7 @@ import { serverNamed, type Service } from '../domain/service.js';
 import { Secret } from '../domain/secret.js';
 import { filesOf, unitOf } from '../domain/settings.js';
 import { neededFor } from '../domain/space.js';
+import type { Told } from '../domain/told.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { DrainReport, StopReport } from '../drivers/servers/driver.js';
 import type { Patience } from '../drivers/patience.js';
@@ -24,7 +25,7 @@ export interface ServerChange {
 
 export const createReleaseActivities = (drivers: Drivers) => ({
   /** Puts the release into its own directory on one server, beside what runs. */
-  async installRelease(input: ServerChange & { readonly release: Release }): Promise<void> {
+  async installRelease(input: ServerChange & { readonly release: Release }): Promise<Told> {
     return patiently(async (patience) => {
       const { service, release, token } = input;
       const server = serverNamed(service, input.server);
@@ -50,7 +51,7 @@ export const createReleaseActivities = (drivers: Drivers) => ({
         ...(loader === undefined ? {} : { loader }),
         keep: service.keepReleases,
       };
-      await drivers.server(service, server.name).install(installation, token, patience);
+      return drivers.server(service, server.name).install(installation, token, patience);
     });
   },
 

@@ -9,7 +9,7 @@ import { oursOf, releaseIdOf } from '../domain/plan.js';
 import type { Server } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf } from './complaint.js';
-import { lingeringForward, noteStop } from './draining.js';
+import { lingeringForward, noteStop, noteTold } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import type { ConvergenceRequest } from './messages.js';
 import { routeInTurn } from './moving-traffic.js';
@@ -168,11 +168,12 @@ async function confirmArtifact({ service }: Run, release: Release): Promise<void
 async function bringToRelease(run: Run, { name }: Server, release: Release): Promise<void> {
   const { service, board } = run;
   board.tellServer(name, 'installing', release.id);
-  await step.installRelease.executeWithOptions(
+  const told = await step.installRelease.executeWithOptions(
     { summary: `${release.id} on ${name}`, ...beside(service.artifact.timeoutMs) },
     [{ service, server: name, release, token: run.token() }],
   );
   board.tellServer(name, 'activating', release.id);
+  noteTold(run, name, told);
   const report = await step.activateRelease.executeWithOptions(
     { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
     [

@@ -4,6 +4,7 @@ import type { ServerName } from '../domain/names.js';
 import type { Server } from '../domain/service.js';
 import { complaintOf } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
+import type { Told } from '../domain/told.js';
 import type { Run } from './run.js';
 
 /** What becomes of connections that linger at the end of a drain on the way forward. */
@@ -23,12 +24,19 @@ export async function leaveRunning(run: DeploymentRun, color: Color): Promise<vo
   await sleep(Math.max(1, lostAt + atLeastMs - Date.now()), { summary: `${color} is left running` });
 }
 
+/** Tells what a server told beside what it was asked to do. Where it told nothing, there may be no answer at all. */
+export const noteTold = ({ board }: Run, server: ServerName, told: Told | undefined): void => {
+  for (const note of told?.notes ?? []) board.note(`${server}: ${note}`);
+};
+
 /** Tells what stopping a program took: connections that were cut, and a kill by systemd. Both are for people to look into. */
 export function noteStop(
-  { board }: Run,
+  run: Run,
   server: ServerName,
-  { cut, killed }: { readonly cut?: number; readonly killed: boolean },
+  { cut, killed, notes }: Told & { readonly cut?: number; readonly killed: boolean },
 ): void {
+  const { board } = run;
+  noteTold(run, server, notes ? { notes } : undefined);
   if (cut) {
     const connections = cut === 1 ? '1 connection' : `${cut} connections`;
     board.note(`${connections} still lingered on ${server} when its program was told to stop`);

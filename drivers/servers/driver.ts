@@ -7,6 +7,7 @@ import type { ServerFacts } from '../../domain/observation.js';
 import type { Secret } from '../../domain/secret.js';
 import type { Server } from '../../domain/service.js';
 import type { Space } from '../../domain/space.js';
+import type { Told } from '../../domain/told.js';
 import type { Patience } from '../patience.js';
 
 /**
@@ -31,7 +32,7 @@ export interface ServerDriver {
    * @throws Failure `DigestMismatch` (what arrived is not the artifact), `DiskFull`, `UnitRefused` (systemd finds fault with the unit),
    * `ProgramIncompatible` (the server's loader cannot bring the program up)
    */
-  install(installation: Installation, token: FencingToken, patience: Patience): Promise<void>;
+  install(installation: Installation, token: FencingToken, patience: Patience): Promise<Told>;
 
   /**
    * Makes an installed release the active one: stops what runs, one rename, starts. Does nothing when it is active and running.
@@ -129,7 +130,7 @@ export interface DrainOrder {
   readonly lingering: 'cut' | 'refuse';
 }
 
-export interface StopReport {
+export interface StopReport extends Told {
   /** It did not end in its time: systemd killed it (SIGKILL). */
   readonly killed: boolean;
 }

@@ -183,8 +183,8 @@ allowed_settings() {
       # Opened by root, before it becomes the user.
       if (key ~ /^Standard(Output|Error)$/) return value ~ /^(journal|null|inherit)$/
       if (key == "StandardInput") return value == "null"
-      if (key == "EnvironmentFile") {
-        sub(/^-/, "", value)
+      if (key == "EnvironmentFile" || key == "LoadCredential") {
+        if (!sub(key == "EnvironmentFile" ? "^-?" : "^[A-Za-z0-9._-]+:", "", value)) return 0
         return index(value, directory "/current/") == 1 && value ~ /^[A-Za-z0-9._@+\/-]+$/ && (value "/") !~ /\/\.\.?\//
       }
       # Given to the user, with all that is in them.

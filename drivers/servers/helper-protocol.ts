@@ -100,13 +100,24 @@ export class HelperReply {
     const name: FailureName | undefined = namedFailure(this.one('error'));
     if (name) {
       const cure = name === 'PolicyRefused' ? setUp : '';
-      throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}${cure}`);
+      throw new Failure(name, `${cannot}: ${this.one('message').trimEnd()}${cure}${this.#beside}`);
     }
     throw new Failure(
       'CommandFailed',
       `${cannot}: the helper ended half way, needs to be given the command again${words === '' ? '' : `\n${words}`}`,
       { ambiguous: true },
     );
+  }
+
+  /** What it told before it failed. */
+  get #beside(): string {
+    const incident =
+      this.one('killed') === 'yes'
+        ? [
+            'incident: systemd had to kill (SIGKILL) what ran before: it did not end within TimeoutStopSec of its unit',
+          ]
+        : [];
+    return [...incident, ...new Set(this.all('note'))].map((note) => `\n  ${note}`).join('');
   }
 }
 

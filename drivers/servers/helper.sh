@@ -900,6 +900,8 @@ stop_unit() {
   must systemctl stop "$unit"
   if runs && [ "$(systemctl show "$unit" -p Result 2>/dev/null)" = Result=timeout ]; then
     killed=yes
+    # At once: what is started next may fail.
+    say killed yes
     note_in_journal 'killed it: it did not end in its time'
   fi
 }

@@ -13,6 +13,7 @@ import type { PlatformFacts, ServerFacts, UnitFacts } from '../../domain/observa
 import type { Server } from '../../domain/service.js';
 import { shortage } from '../../domain/space.js';
 import type { Unfit } from '../../domain/unfit.js';
+import type { Told } from '../../domain/told.js';
 import type { Patience } from '../patience.js';
 import type {
   DrainOrder,
@@ -126,6 +127,8 @@ export class InMemoryServer {
   ignoresStop = false;
   /** Core dumps of its processes since the program was started. */
   coreDumps = 0;
+  /** What it tells beside each installation. */
+  notes: readonly string[] = [];
   needsDaemonReload = false;
   /** What a doctor finds here otherwise than on a healthy machine. */
   ailments: Partial<ServerExamination> = {};
@@ -527,11 +530,12 @@ class InMemoryServerDriver implements ServerDriver {
     return this.#call({ method: 'examine' }, patience, () => this.#there.examination());
   }
 
-  install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
+  install(installation: Installation, token: FencingToken, patience: Patience): Promise<Told> {
     const { release } = installation;
-    return this.#change({ method: 'install', release }, token, patience, () =>
-      this.#there.install(installation, token),
-    );
+    return this.#change({ method: 'install', release }, token, patience, async () => {
+      await this.#there.install(installation, token);
+      return { notes: this.#there.notes };
+    });
   }
 
   activate(

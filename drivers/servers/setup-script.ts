@@ -37,7 +37,7 @@ export const allowedSettings: Readonly<Record<'Unit' | 'Service' | 'Install', re
     TimeoutStartFailureMode TimeoutStopFailureMode
     KillMode KillSignal RestartKillSignal ReloadSignal FinalKillSignal WatchdogSignal
     SendSIGHUP SendSIGKILL
-    Environment UnsetEnvironment EnvironmentFile WorkingDirectory UMask Nice
+    Environment UnsetEnvironment EnvironmentFile LoadCredential WorkingDirectory UMask Nice
     StandardInput StandardOutput StandardError
     SyslogIdentifier SyslogFacility SyslogLevel SyslogLevelPrefix LogLevelMax
     LogRateLimitIntervalSec LogRateLimitBurst

@@ -15,6 +15,7 @@ import {
 } from '../../domain/service.js';
 import type { Unfit } from '../../domain/unfit.js';
 import type { Agents } from '../agents.js';
+import type { Told } from '../../domain/told.js';
 import type { Patience } from '../patience.js';
 import type { Secrets } from '../secrets.js';
 import type {
@@ -111,7 +112,7 @@ class SshServer implements ServerDriver {
     return examinationFrom(reply, { beganAtMs, endedAtMs: Date.now() });
   }
 
-  async install(installation: Installation, token: FencingToken, patience: Patience): Promise<void> {
+  async install(installation: Installation, token: FencingToken, patience: Patience): Promise<Told> {
     const {
       release,
       artifact,
@@ -157,7 +158,7 @@ class SshServer implements ServerDriver {
       },
     };
     try {
-      await this.#run({ ...patience, signal }, step);
+      return toldBy(await this.#run({ ...patience, signal }, step));
     } finally {
       source?.destroy();
     }
@@ -218,7 +219,7 @@ class SshServer implements ServerDriver {
       words: { token: formatToken(token) },
       deadlineMs: deadlinesMs.change,
     });
-    return { killed: reply.one('killed') === 'yes' };
+    return { killed: reply.one('killed') === 'yes', ...toldBy(reply) };
   }
 
   async remove(release: ReleaseId, because: string, token: FencingToken, patience: Patience): Promise<void> {
@@ -390,7 +391,13 @@ const drainReportFrom = (reply: HelperReply): DrainReport => ({
   cut: Number(reply.one('cut')),
   waitedMs: Number(reply.one('waitedMs')),
   killed: reply.one('killed') === 'yes',
+  ...toldBy(reply),
 });
+
+const toldBy = (reply: HelperReply): Told => {
+  const notes = [...new Set(reply.all('note'))];
+  return notes.length === 0 ? {} : { notes };
+};
 
 function factsFrom(reply: HelperReply): ServerFacts {
   const program = reply.one('runningProgram');

@@ -115,16 +115,17 @@ describe.concurrent('connections that linger when it goes back', () => {
   });
 });
 
-describe.concurrent('the old environment that is to stop', () => {
-  async function retiring(world: World): Promise<void> {
-    const adoption = await world.client.workflow.start(workflowTypes.adoption, {
-      workflowId: world.workflowId,
-      taskQueue: world.taskQueue,
-      args: [{ service: world.service, requestedBy: 'ann', searchAttributes: true }],
-    });
-    await adoption.result();
-  }
+/** What runs there was not put there by Verdigris. */
+async function adoptBlue(world: World): Promise<void> {
+  const adoption = await world.client.workflow.start(workflowTypes.adoption, {
+    workflowId: world.workflowId,
+    taskQueue: world.taskQueue,
+    args: [{ service: world.service, requestedBy: 'ann', searchAttributes: true }],
+  });
+  await adoption.result();
+}
 
+describe.concurrent('the old environment that is to stop', () => {
   const stopping = (lingering: DrainSettings['lingering']): Partial<Service> => ({
     retire: { old: 'stop' },
     drain: { atLeastMs: 0, atMostMs: 300, lingering },
@@ -135,7 +136,7 @@ describe.concurrent('the old environment that is to stop', () => {
     async (lingering, { aWorld }) => {
       const world = await aWorld(stopping(lingering));
       await world.deploy('v2'); // to green; blue is foreign, and stays
-      await retiring(world);
+      await adoptBlue(world);
       world.release('v3');
       const handle = await world.start('v3'); // to blue
       await world.untilStage('approve');
@@ -159,6 +160,38 @@ describe.concurrent('the old environment that is to stop', () => {
   );
 });
 
+test('a server that cannot be reached keeps nobody else from being stopped, and is told by name', async ({
+  aWorld,
+}) => {
+  const world = await aWorld({ retire: { old: 'stop' } });
+  await world.deploy('v2'); // to green; blue is foreign, and stays
+  await adoptBlue(world);
+  world.release('v3');
+  const handle = await world.start('v3'); // to blue
+  await world.untilStage('approve');
+  await world.send('approve');
+  await world.until(({ stage }) => stage === 'bake' || stage === 'retire');
+  world.server('green-1').link = 'refused';
+
+  const outcome = await handle.result();
+  const notes = outcome.notes.join('\n');
+  expect(outcome).toMatchObject({ kind: 'promoted', live: 'blue' });
+  expect(notes).toContain('green-1 was not stopped: ');
+  expect(notes).not.toContain('green was not stopped');
+  expect(world.server('green-1').look().active).toBe(true);
+  expect(world.server('green-2').look().active).toBe(false);
+});
+
+test('what a server tells beside an installation is in status and outcome', async ({ aWorld }) => {
+  const world = await aWorld();
+  world.server('green-2').notes = ['the unit was not checked: there is no systemd-analyze'];
+  const outcome = await world.deploy('v2');
+  expect(outcome.kind === 'promoted' && outcome.notes).toContain(
+    'green-2: the unit was not checked: there is no systemd-analyze',
+  );
+  expect((await world.status()).notes).toEqual(outcome.kind === 'promoted' && outcome.notes);
+});
+
 describe.concurrent('a program that systemd has to kill', () => {
   test('is an incident in status and outcome, going back too', async ({ aWorld }) => {
     const world = await aWorld(drain({}));
@@ -173,12 +206,7 @@ describe.concurrent('a program that systemd has to kill', () => {
   test('on activation, and the new release goes on', async ({ aWorld }) => {
     const world = await aWorld();
     await world.deploy('v1'); // to green
-    const adoption = await world.client.workflow.start(workflowTypes.adoption, {
-      workflowId: world.workflowId,
-      taskQueue: world.taskQueue,
-      args: [{ service: world.service, requestedBy: 'ann', searchAttributes: true }],
-    });
-    await adoption.result();
+    await adoptBlue(world);
     world.server('blue-2').ignoresStop = true;
     const outcome = await world.deploy('v2'); // to blue
     expect(outcome).toMatchObject({ kind: 'promoted', live: 'blue' });

@@ -1,4 +1,5 @@
 import { otherColor } from '../../domain/color.js';
+import { isAboutOneServer } from '../../domain/fleet.js';
 import type { ServerName } from '../../domain/names.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { Plan } from '../../domain/plan.js';
@@ -26,17 +27,34 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   board.enter('retire', `${old} drains and stops`);
   try {
     await leaveRunning(run, old);
+    const left = new Set<ServerName>();
+    // One that cannot be stopped keeps running; the others are stopped all the same.
+    const leave = (server: ServerName, error: unknown) => {
+      const complaint = complaintOf(error);
+      if (!isAboutOneServer(complaint)) throw error;
+      left.add(server);
+      board.tellServer(server, 'not stopped', complaint.message);
+      board.note(`${server} was not stopped: ${complaint.message}`);
+    };
     for (const batch of batches(service.environments[old], lanes)) {
       await askingAboutLingering(run, batch, async (servers, onLinger) => {
-        await fanOut(servers, lanes, (server) =>
-          drain(run, server.name).catch((error: unknown) => onLinger(server, error)),
-        );
+        await fanOut(servers, lanes, async (server) => {
+          try {
+            await drain(run, server.name);
+          } catch (error) {
+            if (complaintOf(error).failure === 'ConnectionsLinger') onLinger(server, error);
+            else leave(server.name, error);
+          }
+        });
       });
       // Draining takes minutes: what gets traffic is looked at after it, just before anything is stopped.
       await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
         { service, color: old },
       ]);
-      await fanOut(batch, lanes, ({ name }) => stop(run, observation, name));
+      const drained = batch.filter(({ name }) => !left.has(name));
+      await fanOut(drained, lanes, ({ name }) =>
+        stop(run, observation, name).catch((error: unknown) => leave(name, error)),
+      );
     }
   } catch (error) {
     const { failure, message } = complaintOf(error);

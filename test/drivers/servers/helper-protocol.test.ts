@@ -31,6 +31,23 @@ test('a failure has the name and the words that the helper gave it', () => {
   );
 });
 
+test('a failure also tells what came before it: a kill, and notes', () => {
+  const failed = reply(
+    'killed=yes',
+    'note=it could not be enabled',
+    'error=StartFailed',
+    'message=it ended at once',
+  );
+  expect(() => failed.prove('Cannot activate "x" on "a"', '')).toThrow(
+    expect.objectContaining({
+      failure: 'StartFailed',
+      message: expect.stringMatching(
+        /it ended at once\n {2}incident: .*SIGKILL.*\n {2}it could not be enabled$/,
+      ),
+    }),
+  );
+});
+
 test('an answer without an end is no answer, and may have taken effect', () => {
   expect(() => reply('have=no').prove('Cannot install "x" on "a"', 'sh: killed\n')).toThrow(
     expect.objectContaining({

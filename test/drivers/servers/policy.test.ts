@@ -209,6 +209,7 @@ ExecStart=${world.server}/current/bin/greeter \\
   --port 8080
 Environment="A=b c" D=e
 EnvironmentFile=-${world.server}/current/etc/greeter.env
+LoadCredential=password:${world.server}/current/etc/password
 StateDirectory=greeter
 User=nobody
 AmbientCapabilities=CAP_NET_BIND_SERVICE
@@ -240,6 +241,7 @@ WantedBy=multi-user.target
       `ExecStart=${world.server}/current/bin/greeter    --port 8080`,
       'Environment="A=b c" D=e',
       `EnvironmentFile=-${world.server}/current/etc/greeter.env`,
+      `LoadCredential=password:${world.server}/current/etc/password`,
       'StateDirectory=greeter',
       'AmbientCapabilities=CAP_NET_BIND_SERVICE',
       '[Install]',
@@ -277,6 +279,9 @@ WantedBy=multi-user.target
     ['a file that root appends to', 'StandardError=append:/etc/passwd'],
     ['a file that root opens', 'StandardInput=file:/etc/shadow'],
     ['a credential that root reads', 'LoadCredential=x:/etc/shadow'],
+    ['a credential below shared/ that root reads', 'LoadCredential=x:/srv/greeter/shared/password'],
+    ['a credential out of the release', 'LoadCredential=x:/srv/greeter/current/../../../etc/shadow'],
+    ['a credential of the system', 'LoadCredential=/srv/greeter/current/etc/password'],
     ['a file passed open', 'OpenFile=/etc/shadow'],
     ['another root', 'RootDirectory=/srv/greeter/shared'],
     ['a mount', 'BindPaths=/srv/greeter/shared:/etc'],
