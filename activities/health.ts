@@ -11,6 +11,7 @@ import {
   type WatchedLook,
 } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
+import type { BackendObservation } from '../domain/observation.js';
 import type { Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
@@ -152,16 +153,23 @@ async function awaitBackendsUp(
   { service, servers, mayMiss }: ExpectedUp,
   patience: Patience,
 ): Promise<readonly LeftBehind[]> {
-  const deadlineAtMs = Date.now() + service.verify.loadBalancerDeadlineMs;
+  const startedAtMs = Date.now();
+  const deadlineAtMs = startedAtMs + service.verify.loadBalancerDeadlineMs;
   const driver = await drivers.loadBalancer(service);
   const before = new Map(
     (await driver.observe(patience)).backends.map((backend) => [backend.server, backend.checkedAtMs ?? 0]),
   );
+  // Where nobody tells when a check was made, one is new once every one from before has grown too old.
+  const isFresh = ({ server, checkedAtMs, checkedWithinMs }: BackendObservation, atMs: number): boolean =>
+    checkedAtMs === undefined
+      ? checkedWithinMs !== undefined && atMs - startedAtMs > checkedWithinMs
+      : checkedAtMs > (before.get(server) ?? 0);
   for (;;) {
+    const askedAtMs = Date.now();
     const { backends } = await driver.observe(patience);
     const missing = servers.flatMap((name) => {
       const backend = backends.find((candidate) => candidate.server === name);
-      const fresh = backend?.checkedAtMs !== undefined && backend.checkedAtMs > (before.get(name) ?? 0);
+      const fresh = backend !== undefined && isFresh(backend, askedAtMs);
       return backend?.state === 'up' && fresh
         ? []
         : [
@@ -182,10 +190,15 @@ async function awaitBackendsUp(
     if (Date.now() > deadlineAtMs) {
       throw new Failure(
         'IdleNotUp',
-        `Cannot verify ${service.id}: in the load balancer's own eyes ${words}; needs all up with a check newer than the activation\n  look at the farm's probe, and at "probe" of its servers, in the control panel`,
+        `Cannot verify ${service.id}: in the load balancer's own eyes ${words}; needs all up with a check newer than the activation\n  ${whereToLook(service)}`,
       );
     }
     patience.progress(`waiting for the load balancer: ${words}`);
     await pause(Math.min(service.verify.everyMs, 5_000));
   }
 }
+
+const whereToLook = ({ loadBalancer }: Service): string =>
+  loadBalancer.driver === 'ovh-public-cloud'
+    ? "look at the pool's health monitor; a pool that no listener uses may not be monitored: needs loadBalancer.stagingListener"
+    : `look at the farm's probe, and at "probe" of its servers, in the control panel`;

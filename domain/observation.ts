@@ -72,6 +72,8 @@ export interface BackendObservation {
   readonly state: BackendState;
   /** When the oldest of the instances' checks was made, in epoch milliseconds of the load balancer. */
   readonly checkedAtMs?: number;
+  /** Instead of `checkedAtMs`, where the load balancer does not tell when it checked: the state is from a check at most this old. */
+  readonly checkedWithinMs?: number;
 }
 
 /** One server as it is. */

@@ -145,7 +145,8 @@ export interface SshLimits {
  */
 export type Privilege = 'installed' | 'sudo' | 'none';
 
-export type LoadBalancerSettings = OvhIplbSettings | { readonly driver: 'in-memory'; readonly world: string };
+export type LoadBalancerSettings =
+  OvhIplbSettings | OvhPublicCloudSettings | { readonly driver: 'in-memory'; readonly world: string };
 
 /** An OVHcloud Load Balancer: frontends whose default farm is moved between the farms of blue and green. */
 export interface OvhIplbSettings extends IplbEntry {
@@ -214,6 +215,37 @@ export const loadBalancersOf = ({ loadBalancer, regions }: Service): readonly Lo
 /** Everywhere the world comes in. */
 export const publicAddressesOf = ({ publicAddress, regions }: Service): readonly PublicAddress[] =>
   regions?.map((region) => region.publicAddress) ?? [publicAddress];
+
+/** A Public Cloud Load Balancer (Octavia): listeners whose default pool is moved between the pools of blue and green. */
+export interface OvhPublicCloudSettings {
+  readonly driver: 'ovh-public-cloud';
+  readonly api: OvhApiSettings;
+  /** The Public Cloud project, 32 hexadecimal digits. */
+  readonly project: string;
+  /** For example `GRA11`. */
+  readonly region: string;
+  /** The load balancer, a UUID, as are all objects in it. */
+  readonly id: string;
+  /** Moved one after the other in this order, there and back: the first tells which of two changes has won. */
+  readonly listeners: readonly string[];
+  /** References the idle pool, so that the load balancer probes it. */
+  readonly stagingListener?: string;
+  readonly pools: Readonly<Record<Color, string>>;
+  /** Pools that hold the servers of both environments, for traffic that is divided. */
+  readonly mixed?: MixedPools;
+  /** What a server's members weigh when they are given traffic again; what the others of their pool weigh when left out. */
+  readonly weights: Readonly<Record<string, number>>;
+  /** How long the load balancer may be locked by a change until it is given up as failed. */
+  readonly updateDeadlineMs: number;
+  /** How long after a check the API tells what it found. */
+  readonly statusDelayMs: number;
+}
+
+export interface MixedPools {
+  readonly pools: readonly string[];
+  /** `keep`: each pool has the share that its members' weights make. `set`: their weights are set to the share that is wanted. */
+  readonly weights: 'keep' | 'set';
+}
 
 /** How the OVHcloud API is reached, and as whom. */
 export type OvhApiSettings = {

@@ -113,5 +113,15 @@ function without({ holder, waiting }: Turns, isOver: (request: TurnRequest) => b
 export const turnsOf = (service: Service): readonly string[] =>
   [...new Set(loadBalancersOf(service).map(idOf))].toSorted();
 
-const idOf = (settings: LoadBalancerSettings): string =>
-  settings.driver === 'ovh-iplb' ? settings.serviceName : `${settings.driver}-${settings.world}`;
+function idOf(settings: LoadBalancerSettings): string {
+  switch (settings.driver) {
+    case 'ovh-iplb':
+      return settings.serviceName;
+    case 'ovh-public-cloud':
+      return settings.id;
+    case 'in-memory':
+      return `${settings.driver}-${settings.world}`;
+    default:
+      return settings satisfies never;
+  }
+}

@@ -1,4 +1,9 @@
-import { entriesOf, type OvhIplbSettings, type OvhProduct } from '../domain/service.js';
+import {
+  entriesOf,
+  type OvhIplbSettings,
+  type OvhProduct,
+  type OvhPublicCloudSettings,
+} from '../domain/service.js';
 import type { OvhMethod } from './error.js';
 
 /** One call that a credential must be able to make. */
@@ -26,8 +31,77 @@ export type IplbUse = Pick<
   'serviceName' | 'protocol' | 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'testers'
 >;
 
+/** What of a Public Cloud Load Balancer the rights depend on. */
+export type PublicCloudUse = Pick<
+  OvhPublicCloudSettings,
+  'project' | 'region' | 'id' | 'listeners' | 'stagingListener' | 'pools' | 'mixed'
+>;
+
+/** Any load balancer of OVHcloud's. */
+export type BalancerUse = IplbUse | PublicCloudUse;
+
 /** What a deployment calls: reads of the whole load balancer, writes of the service's own objects only. */
-export function deployRights(use: IplbUse): readonly Right[] {
+export const deployRights = (use: BalancerUse): readonly Right[] =>
+  'project' in use ? publicCloudDeployRights(use) : iplbDeployRights(use);
+
+/** Reads of lists, which are of the whole region; writes of the service's own listeners and members only. */
+function publicCloudDeployRights({
+  project,
+  region,
+  id,
+  listeners,
+  stagingListener,
+  pools,
+  mixed,
+}: PublicCloudUse): readonly Right[] {
+  const own = (method: OvhMethod, path: string, action: string): Right =>
+    publicCloudRight(project, region, method, path, action);
+  const writable = [pools.blue, pools.green, ...(mixed?.weights === 'set' ? mixed.pools : [])];
+  const moved = [...listeners, ...(stagingListener === undefined ? [] : [stagingListener])];
+  return [
+    own('GET', `loadbalancer/${id}`, 'loadbalancer/get'),
+    ...publicCloudReadRights(project, region),
+    own('GET', 'listener/*', 'listener/get'),
+    ...moved.map((listener) => own('PUT', `listener/${listener}`, 'listener/edit')),
+    ...writable.map((pool) => own('PUT', `pool/${pool}/member/*`, 'pool/member/edit')),
+  ];
+}
+
+const publicCloudReadRights = (project: string, region: string): readonly Right[] =>
+  [
+    ['listener', 'listener/get'],
+    ['pool', 'pool/get'],
+    ['pool/*', 'pool/member/get'],
+    ['healthMonitor', 'healthMonitor/get'],
+    ['l7Policy', 'l7Policy/get'],
+    ['l7Policy/*', 'l7Policy/l7Rule/get'],
+  ].map(([path = '', action = '']) => publicCloudRight(project, region, 'GET', path, action));
+
+const publicCloudRight = (
+  project: string,
+  region: string,
+  method: OvhMethod,
+  path: string,
+  action: string,
+): Right => ({
+  method,
+  path: `/cloud/project/${project}/region/${region}/loadbalancing/${path}`,
+  actions: [`publicCloudProject:apiovh:region/loadbalancing/${action}`],
+});
+
+/** What looking for Public Cloud Load Balancers calls, in every region of one project or of all. Changes nothing. */
+export const publicCloudDiscoverRights = (project = '*'): readonly Right[] => [
+  { method: 'GET', path: '/cloud/project', actions: ['publicCloudProject:apiovh:get'] },
+  {
+    method: 'GET',
+    path: `/cloud/project/${project}/region`,
+    actions: ['publicCloudProject:apiovh:region/get'],
+  },
+  publicCloudRight(project, '*', 'GET', 'loadbalancer', 'loadbalancer/get'),
+  ...publicCloudReadRights(project, '*'),
+];
+
+function iplbDeployRights(use: IplbUse): readonly Right[] {
   const { serviceName, protocol, testers } = use;
   const edits = entriesOf(use).flatMap(({ protocol: kind, frontends, stagingFrontend, farms, mixed }) => [
     ...[...frontends, stagingFrontend, ...(mixed ? [mixed.stagingFrontend] : [])].map(
@@ -69,6 +143,10 @@ export function machineRights(product: OvhProduct): readonly Right[] {
     actions: [actionOf(part)],
   }));
 }
+
+/** The load balancer as IAM names it, below `urn:v1:<region>:resource:`; of a Public Cloud one, its project. */
+export const balancerResourceOf = (settings: BalancerUse): string =>
+  'project' in settings ? `publicCloudProject:${settings.project}` : `loadbalancer:${settings.serviceName}`;
 
 /** A machine as IAM names it, below `urn:v1:<region>:resource:`. */
 export function resourceOf(product: OvhProduct): string {

@@ -1,5 +1,6 @@
-import { otherColor, type Color } from '../domain/color.js';
-import type { JsonObject } from './ovh-api/json.js';
+import { colors, otherColor, type Color } from '../domain/color.js';
+import type { DataPlane } from './data-plane/data-plane.js';
+import { shownAs, type JsonObject } from './ovh-api/json.js';
 import type { OvhApi } from './ovh-api/ovh-api.js';
 import type { Place } from './settings.js';
 
@@ -7,6 +8,95 @@ export interface LoadBalancerIds {
   readonly frontend: number;
   readonly stagingFrontend: number;
   readonly farms: Readonly<Record<Color, number>>;
+}
+
+/** A load balancer that was set up, as the sandbox and as `verdigris.yaml` know it. */
+export interface SetUp {
+  /** Of a Public Cloud one, the data plane's numbers. */
+  readonly ids: LoadBalancerIds;
+  /** The section `loadBalancer:`, without `api`. */
+  readonly section: JsonObject;
+}
+
+/** Sets up an OVHcloud Load Balancer. */
+export async function setUpIplb(
+  api: OvhApi,
+  servers: readonly Place[],
+  ports?: Parameters<typeof provision>[2],
+): Promise<SetUp> {
+  const ids = await provision(api, servers, ports);
+  return {
+    ids,
+    section: {
+      driver: 'ovh-iplb',
+      serviceName: api.serviceName,
+      frontends: [ids.frontend],
+      stagingFrontend: ids.stagingFrontend,
+      farms: { ...ids.farms },
+    },
+  };
+}
+
+/** Sets up a Public Cloud Load Balancer: a pool for each environment, a listener for the world, and one for the idle pool. */
+export async function setUpPublicCloud(
+  { publicCloud, admin }: OvhApi,
+  dataPlane: DataPlane,
+  servers: readonly Place[],
+): Promise<SetUp> {
+  const balancer = publicCloud.add(dataPlane);
+  const { project, region } = publicCloud;
+  const { id } = balancer;
+  const create = async (path: string, body: JsonObject): Promise<string> => {
+    const root = `/cloud/project/${project}/region/${region}/loadbalancing`;
+    const made = (await admin.editAsSomebodyElse('POST', `${root}/${path}`, body)) as JsonObject;
+    await balancer.settled();
+    return shownAs(made['id']);
+  };
+  const poolOf = async (color: Color): Promise<string> => {
+    const pool = await create('pool', {
+      loadbalancerId: id,
+      name: color,
+      algorithm: 'roundRobin',
+      protocol: 'http',
+    });
+    const httpConfiguration = { httpMethod: 'GET', urlPath: '/health', expectedCodes: '200' };
+    const often = { delay: 2, timeout: 1, maxRetries: 1, maxRetriesDown: 1 };
+    await create('healthMonitor', {
+      poolId: pool,
+      name: color,
+      monitorType: 'http',
+      ...often,
+      httpConfiguration,
+    });
+    const members = servers
+      .filter((server) => server.color === color)
+      .map(({ name, address, port }) => ({ name, address, protocolPort: port }));
+    await create(`pool/${pool}/member`, { members });
+    return pool;
+  };
+  const pools = { blue: await poolOf('blue'), green: await poolOf('green') };
+  const listenerFor = (color: Color, port: number, name: string): Promise<string> =>
+    create('listener', { loadbalancerId: id, name, port, protocol: 'http', defaultPoolId: pools[color] });
+  const listener = await listenerFor('blue', 80, 'production');
+  const stagingListener = await listenerFor(otherColor('blue'), 8888, 'staging');
+  const numbers = Object.fromEntries(colors.map((color) => [color, balancer.numberOf(pools[color])]));
+  return {
+    ids: {
+      frontend: balancer.numberOf(listener),
+      stagingFrontend: balancer.numberOf(stagingListener),
+      farms: numbers as LoadBalancerIds['farms'],
+    },
+    section: {
+      driver: 'ovh-public-cloud',
+      project,
+      region,
+      id,
+      listeners: [listener],
+      stagingListener,
+      pools,
+      statusDelay: '0s',
+    },
+  };
 }
 
 /** What an administrator does once in the control panel: two farms, a frontend for the world, and one for the idle farm. */

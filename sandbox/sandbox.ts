@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { colors, type Color } from '../domain/color.js';
-import { provision, type LoadBalancerIds } from './control-panel.js';
+import { setUpIplb, setUpPublicCloud, type LoadBalancerIds } from './control-panel.js';
 import { startDataPlane, type EmbeddedDataPlane } from './data-plane/embedded-data-plane.js';
 import { newKeyPair } from './machines/host-key.js';
 import { startMachine, type Machine } from './machines/machine.js';
@@ -13,6 +13,8 @@ import { writeFiles, type Place } from './settings.js';
 export interface SandboxOptions {
   /** Everything of it is written here. */
   readonly directory: string;
+  /** Which load balancer carries the traffic. Default: an OVHcloud Load Balancer. */
+  readonly product?: 'ovh-iplb' | 'ovh-public-cloud';
   /** How many servers each environment has. */
   readonly serversPerEnvironment?: number;
   /** How quick and how odd the emulated API is. */
@@ -50,6 +52,7 @@ export interface Sandbox {
   readonly api: OvhApi;
   readonly dataPlane: EmbeddedDataPlane;
   readonly servers: readonly SandboxServer[];
+  /** Of a Public Cloud one, the data plane's numbers. */
   readonly loadBalancer: LoadBalancerIds;
   close(): Promise<void>;
 }
@@ -57,6 +60,7 @@ export interface Sandbox {
 /** Starts it with blue live and nothing installed anywhere. What was started is ended when something cannot be. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { directory, serversPerEnvironment = 2, service = 'greeter', beside } = options;
+  const isPublicCloud = options.product === 'ovh-public-cloud';
   await mkdir(directory, { recursive: true });
   const ends: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -74,14 +78,16 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     );
     ends.push(async () => void (await Promise.all(servers.map(({ machine }) => machine.close()))));
     const places = servers.map(placeOf);
-    const loadBalancer = await provision(api, places, beside?.ports);
+    const { ids: loadBalancer, section } = isPublicCloud
+      ? await setUpPublicCloud(api, dataPlane, places)
+      : await setUpIplb(api, places, beside?.ports);
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
     const files = await writeFiles({
       directory,
       service,
       api,
       servers: places,
-      loadBalancer,
+      loadBalancer: section,
       publicUrl,
       privateKey,
       privilege: 'none',
@@ -95,14 +101,14 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 }
 
 async function startLoadBalancer(
-  { directory, behaviour }: SandboxOptions,
+  { directory, behaviour, product }: SandboxOptions,
   ends: (() => Promise<void>)[],
 ): Promise<Pick<Sandbox, 'api' | 'dataPlane'>> {
   const dataPlane = startDataPlane();
   ends.push(() => dataPlane.close());
   const api = await startOvhApi({
     directory: join(directory, 'ovh'),
-    dataPlane,
+    ...(product === 'ovh-public-cloud' ? {} : { dataPlane }),
     ...(behaviour ? { behaviour } : {}),
   });
   ends.push(() => api.close());

@@ -2,7 +2,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Color } from '../domain/color.js';
-import type { LoadBalancerIds } from './control-panel.js';
 import type { JsonObject } from './ovh-api/json.js';
 import type { OvhApi } from './ovh-api/ovh-api.js';
 
@@ -26,7 +25,8 @@ export interface Setting {
   readonly service: string;
   readonly api: OvhApi;
   readonly servers: readonly Place[];
-  readonly loadBalancer: LoadBalancerIds;
+  /** The section `loadBalancer:`, without `api`. */
+  readonly loadBalancer: JsonObject;
   readonly publicUrl: string;
   readonly privateKey: string;
   readonly privilege: 'none' | 'sudo';
@@ -79,14 +79,7 @@ const serviceSettings = ({
   },
   ssh: { user: 'deploy', key: 'secret:ssh', privilege },
   environments: { blue: entriesOf(servers, 'blue'), green: entriesOf(servers, 'green') },
-  loadBalancer: {
-    driver: 'ovh-iplb',
-    serviceName: api.serviceName,
-    frontends: [loadBalancer.frontend],
-    stagingFrontend: loadBalancer.stagingFrontend,
-    farms: { ...loadBalancer.farms },
-    api: { endpoint: api.url },
-  },
+  loadBalancer: { ...loadBalancer, api: { endpoint: api.url } },
   publicAddress: { url: publicUrl, identify: { path: '/version', header: 'x-greeter-version' } },
   ...quick,
   ...settings,

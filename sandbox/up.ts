@@ -3,21 +3,23 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildDirectory, untilInterrupted } from './demo.js';
 import { startPlayground, type Playground } from './playground.js';
-import { removeSandbox } from './sandbox.js';
+import { removeSandbox, type SandboxOptions } from './sandbox.js';
 import { writeShellFile } from './shell-file.js';
 
 export interface SandboxUpOptions {
   /** Where it keeps its state; a temporary place, removed at the end, when left out. */
   readonly directory?: string;
+  readonly product?: NonNullable<SandboxOptions['product']>;
 }
 
 /** Starts everything and keeps it running until Ctrl-C, with releases to play with. */
-export async function sandboxUp({ directory: asked }: SandboxUpOptions): Promise<void> {
+export async function sandboxUp({ directory: asked, product = 'ovh-iplb' }: SandboxUpOptions): Promise<void> {
   const directory =
     asked === undefined ? await mkdtemp(join(tmpdir(), 'verdigris-sandbox-')) : resolve(asked);
   const say = (line: string): void => console.log(line);
   const playground = await startPlayground({
     directory,
+    product,
     buildDirectory: buildDirectory(),
     onProgress: (line) => say(`starting ${line}`),
   });

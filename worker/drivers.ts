@@ -21,6 +21,7 @@ import { HandSwitches, inShort } from '../drivers/hand-switches.js';
 import type { LoadBalancerDriver } from '../drivers/load-balancers/driver.js';
 import { knowingRights } from '../drivers/load-balancers/knowing-rights.js';
 import { createOvhIplb } from '../drivers/load-balancers/ovh-iplb.js';
+import { createOvhPublicCloud } from '../drivers/load-balancers/ovh-public-cloud.js';
 import { severalLoadBalancers } from '../drivers/load-balancers/several.js';
 import type { Agents } from '../drivers/agents.js';
 import type { MachineDriver } from '../drivers/machines/driver.js';
@@ -91,9 +92,13 @@ export class WorkerDrivers implements Drivers {
     settings: LoadBalancerSettings,
     servers: readonly Server[],
   ): Promise<LoadBalancerDriver> {
-    if (settings.driver !== 'ovh-iplb') throw notHere(settings.driver);
+    if (settings.driver === 'in-memory') throw notHere(settings.driver);
     const api = await this.#api(service, settings.api);
-    return knowingRights(createOvhIplb({ api, settings, servers }), api, settings);
+    const driver =
+      settings.driver === 'ovh-iplb'
+        ? createOvhIplb({ api, settings, servers })
+        : createOvhPublicCloud({ api, settings, servers });
+    return knowingRights(driver, api, settings);
   }
 
   server(service: Service, name: ServerName): ServerDriver {

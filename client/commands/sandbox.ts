@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { SandboxUpOptions } from '../../sandbox/up.js';
 import { teach } from './options.js';
 
@@ -9,7 +9,12 @@ export function define(command: Command): void {
     )
     .command('up')
     .description('Starts it and keeps it running until Ctrl-C.')
-    .option('--directory <path>', 'where it keeps its state (default: a temporary place)');
+    .option('--directory <path>', 'where it keeps its state (default: a temporary place)')
+    .addOption(
+      new Option('--product <driver>', 'which load balancer carries the traffic')
+        .choices(['ovh-iplb', 'ovh-public-cloud'])
+        .default('ovh-iplb'),
+    );
   teach(
     up,
     'verdigris sandbox up',

@@ -72,8 +72,20 @@ export const readServiceWithoutIds = (configPath: string, destination: string): 
 /** What stands where no object is named. No load balancer has them. */
 export const noIds = { blue: 2_000_000_001, green: 2_000_000_002, stagingFrontend: 2_000_000_003 };
 
+const noUuid = (digit: number): string => `00000000-0000-0000-0000-00000000000${digit}`;
+const noPublicCloudIds = {
+  region: 'NONE',
+  id: noUuid(1),
+  listeners: [noUuid(2)],
+  pools: { blue: noUuid(3), green: noUuid(4) },
+};
+
 function withoutIds(value: unknown): unknown {
   if (!isRecord(value) || !isRecord(value['loadBalancer'])) return value;
+  if (value['loadBalancer']['driver'] === 'ovh-public-cloud') {
+    const filled = { ...noPublicCloudIds, ...value['loadBalancer'] };
+    return { ...value, loadBalancer: filled };
+  }
   const { farms, ...rest } = value['loadBalancer'];
   const { stagingFrontend, ...none } = noIds;
   const filled = {
@@ -92,7 +104,8 @@ function serviceIn(configPath: string, destination: string, fill: (value: unknow
   const knownHosts = readKnownHosts(configPath, value, complaints);
   // Nothing is to be said of values where the YAML itself is not understood.
   if (files.every((file) => file.value !== undefined)) {
-    if (!configuration.success) complaints.push(...complaintsOf(configuration.error.issues, knownKeys));
+    if (!configuration.success)
+      complaints.push(...complaintsOf(configuration.error.issues, knownKeysFor(value)));
     complaints.push(...entranceComplaints(value));
     complaints.push(...contradictionsIn(readableParts(value, knownHosts)));
   }
@@ -221,7 +234,8 @@ function readable<Schema extends z.ZodType>(schema: Schema, raw: unknown): z.out
   const read = schema.safeParse(raw);
   if (read.success) return read.data;
   const isWrapped = schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
-  const map = isWrapped ? schema.unwrap() : schema;
+  const inner = isWrapped ? schema.unwrap() : schema;
+  const map = inner instanceof z.ZodDiscriminatedUnion ? meant(inner, raw) : inner;
   if (!(map instanceof z.ZodObject) || !isRecord(raw)) return undefined;
   // A bad key stays, as undefined: it is not missing.
   const keys = Object.entries(map.shape as Readonly<Record<string, z.ZodType>>);
@@ -250,15 +264,40 @@ export const jsonSchema = (): Readonly<Record<string, unknown>> => ({
   description: 'One service at one destination: verdigris.yaml',
 });
 
-const knownKeys: KnownKeys = (path) => {
-  let schema: unknown = jsonSchema();
-  for (const step of path) {
+/** The kind of map that was meant: the one that its driver names, else the first. */
+function meant(union: z.ZodDiscriminatedUnion, raw: unknown): unknown {
+  const options = union.options as readonly z.ZodType[];
+  const driver = isRecord(raw) ? raw['driver'] : undefined;
+  const isIt = (option: z.ZodType): boolean =>
+    option instanceof z.ZodObject && (option.shape['driver'] as z.ZodType).safeParse(driver).success;
+  return options.find(isIt) ?? options[0];
+}
+
+/** Where one of several kinds of map may stand, the keys of the kind that was meant. */
+const knownKeysFor =
+  (value: unknown): KnownKeys =>
+  (path) => {
+    let schema: unknown = jsonSchema();
+    let raw = value;
+    for (const step of path) {
+      schema = meantSchema(schema, raw);
+      if (!isRecord(schema)) return undefined;
+      if (typeof step === 'number') schema = schema['items'];
+      else schema = isRecord(schema['properties']) ? schema['properties'][String(step)] : undefined;
+      raw = isRecord(raw) || Array.isArray(raw) ? (raw as Record<PropertyKey, unknown>)[step] : undefined;
+    }
+    schema = meantSchema(schema, raw);
     if (!isRecord(schema)) return undefined;
-    if (typeof step === 'number') schema = schema['items'];
-    else schema = isRecord(schema['properties']) ? schema['properties'][String(step)] : undefined;
-  }
-  if (!isRecord(schema)) return undefined;
-  const { properties, propertyNames } = schema;
-  if (isRecord(properties)) return Object.keys(properties);
-  return isRecord(propertyNames) ? (propertyNames['enum'] as readonly string[] | undefined) : undefined;
-};
+    const { properties, propertyNames } = schema;
+    if (isRecord(properties)) return Object.keys(properties);
+    return isRecord(propertyNames) ? (propertyNames['enum'] as readonly string[] | undefined) : undefined;
+  };
+
+function meantSchema(schema: unknown, raw: unknown): unknown {
+  if (!isRecord(schema) || 'properties' in schema || !Array.isArray(schema['oneOf'])) return schema;
+  const options = schema['oneOf'].filter(isRecord);
+  const driverOf = ({ properties }: Readonly<Record<string, unknown>>): unknown =>
+    isRecord(properties) && isRecord(properties['driver']) ? properties['driver']['const'] : undefined;
+  const driver = isRecord(raw) ? raw['driver'] : undefined;
+  return options.find((option) => driverOf(option) === driver) ?? options[0];
+}

@@ -23,6 +23,7 @@ export interface ReadableParts {
   readonly knownHosts: KnownHosts | undefined;
 }
 
+/** Of a map of one kind or another, each kind by itself. */
 type Readable<Value> =
   Value extends Readonly<Record<string, unknown>> ? { readonly [Key in keyof Value]?: Value[Key] } : Value;
 type Sections = ReadableParts['sections'];
@@ -73,17 +74,25 @@ function inRegions({ sections: { regions }, servers }: ReadableParts): readonly 
   if (!regions || servers.length === 0) return [];
   const all = servers.map(({ entry }) => entry.name);
   const reached = new Set(regions.flatMap((region) => region.servers ?? all));
-  const twice = (of: (region: RegionSection) => string, keys: readonly string[], what: string) =>
+  const twice = (
+    of: (region: RegionSection) => string,
+    keys: (region: RegionSection) => readonly string[],
+    what: string,
+  ) =>
     regions.flatMap((region, index) =>
       regions.slice(0, index).some((earlier) => of(earlier) === of(region))
-        ? [complain(['regions', index, ...keys], `is ${of(region)} again, needs ${what} of its own`)]
+        ? [complain(['regions', index, ...keys(region)], `is ${of(region)} again, needs ${what} of its own`)]
         : [],
     );
   return [
-    ...twice(({ name }) => name, ['name'], 'a name'),
     ...twice(
-      ({ loadBalancer }) => loadBalancer.serviceName,
-      ['loadBalancer', 'serviceName'],
+      ({ name }) => name,
+      () => ['name'],
+      'a name',
+    ),
+    ...twice(
+      ({ loadBalancer }) => (loadBalancer.driver === 'ovh-iplb' ? loadBalancer.serviceName : loadBalancer.id),
+      ({ loadBalancer }) => ['loadBalancer', loadBalancer.driver === 'ovh-iplb' ? 'serviceName' : 'id'],
       'a load balancer',
     ),
     ...regions.flatMap((region, index) => {
@@ -271,6 +280,7 @@ function inLoadBalancer(
   loadBalancer: Sections['loadBalancer'],
 ): readonly ConfigurationComplaint[] {
   if (!loadBalancer) return [];
+  if (isPublicCloud(loadBalancer)) return inPublicCloud(path, loadBalancer);
   const { also = [], ...first } = loadBalancer;
   const entries: readonly (readonly [KeyPath, EntrySection])[] = [
     [path, first],
@@ -283,11 +293,16 @@ function inLoadBalancer(
   ];
 }
 
-type LoadBalancerSection = NonNullable<Sections['loadBalancer']>;
+type PublicCloudSection = Readable<Extract<Configuration['loadBalancer'], { driver: 'ovh-public-cloud' }>>;
+type LoadBalancerSection = Exclude<NonNullable<Sections['loadBalancer']>, PublicCloudSection>;
 type EntrySection = Pick<
   LoadBalancerSection,
   'protocol' | 'frontends' | 'stagingFrontend' | 'farms' | 'mixed'
 >;
+
+const isPublicCloud = (
+  loadBalancer: NonNullable<Sections['loadBalancer']>,
+): loadBalancer is PublicCloudSection => loadBalancer.driver === 'ovh-public-cloud';
 
 /** Each object is one thing. */
 function inEntry(
@@ -375,6 +390,38 @@ function inTesters(
         ),
       ]
     : [];
+}
+
+function inPublicCloud(
+  section: KeyPath,
+  { listeners, stagingListener, pools, mixed }: PublicCloudSection,
+): readonly ConfigurationComplaint[] {
+  const at = (...keys: readonly (string | number)[]): KeyPath => [...section, ...keys];
+  const again = (path: readonly string[], ids: readonly string[]): readonly ConfigurationComplaint[] =>
+    ids.flatMap((id, index) =>
+      ids.indexOf(id) === index ? [] : [complain(at(...path, index), `is ${id} again, needs each once`)],
+    );
+  const taken = (id: string): boolean => id === pools?.blue || id === pools?.green;
+  return [
+    ...again(['listeners'], listeners ?? []),
+    ...again(['mixed', 'pools'], mixed?.pools ?? []),
+    ...(stagingListener !== undefined && listeners?.includes(stagingListener)
+      ? [
+          complain(
+            at('stagingListener'),
+            `is ${stagingListener}, which is one of listeners, needs a listener without traffic`,
+          ),
+        ]
+      : []),
+    ...(pools && pools.blue === pools.green
+      ? [complain(at('pools', 'green'), `is ${pools.green} as blue's is, needs a pool of its own`)]
+      : []),
+    ...(mixed?.pools ?? []).flatMap((id, index) =>
+      taken(id)
+        ? [complain(at('mixed', 'pools', index), `is ${id} as one environment's is, needs a pool of its own`)]
+        : [],
+    ),
+  ];
 }
 
 function inVerify({ verify, health }: Sections): readonly ConfigurationComplaint[] {

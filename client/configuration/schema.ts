@@ -406,8 +406,8 @@ const Testers = map({
     .describe('Who comes from this address or CIDR block'),
 });
 
-const LoadBalancer = map({
-  driver: z.literal('ovh-iplb', needs('ovh-iplb')),
+const OvhIplb = map({
+  driver: z.literal('ovh-iplb'),
   serviceName: text(
     'the service name of an OVHcloud Load Balancer, loadbalancer-... or ip-...',
     /^(loadbalancer-[0-9a-f-]{1,64}|ip-[0-9.]{7,15})$/,
@@ -424,6 +424,61 @@ const LoadBalancer = map({
   testers: Testers.optional().describe('Who reaches the new environment before it gets the traffic'),
   refreshDeadline: duration(1_000).prefault('10m').describe('How long a published change may take'),
   api: OvhApi.prefault({}).describe('How the OVHcloud API is reached'),
+});
+
+const uuid = (what: string) =>
+  text(`the id of ${what}, a UUID`, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+
+const OvhPublicCloud = map({
+  driver: z.literal('ovh-public-cloud'),
+  project: text('the id of a Public Cloud project, 32 hexadecimal digits', /^[0-9a-f]{32}$/),
+  region: text('a region such as GRA11', /^[A-Z0-9][A-Z0-9-]{1,31}$/),
+  id: uuid('a load balancer'),
+  listeners: z
+    .array(uuid('a listener'), needs('a list of listener ids'))
+    .min(1, needs('at least one listener'))
+    .describe('Moved one after the other in this order, there and back'),
+  stagingListener: uuid('a listener')
+    .optional()
+    .describe('References the idle pool, so that the load balancer probes it'),
+  pools: map({ blue: uuid('a pool'), green: uuid('a pool') }),
+  mixed: map({
+    pools: z
+      .array(uuid('a pool'), needs('a list of pool ids'))
+      .min(1, needs('at least one pool'))
+      .describe('Each holds every server of both environments'),
+    weights: z
+      .enum(['keep', 'set'], needs('keep or set'))
+      .prefault('keep')
+      .describe(
+        'keep: each pool has the share that its weights make; set: weights are set to the share wanted',
+      ),
+  })
+    .optional()
+    .describe('For traffic that is divided'),
+  weights: z
+    .record(
+      z.string().regex(labelPattern, { error: 'is not the name of a server, needs one' }),
+      wholeNumber('a weight, 1 to 256', 1, 256),
+      needs('a map of server names to weights'),
+    )
+    .prefault({})
+    .describe('What servers weigh that weigh something else than the others of their pool'),
+  updateDeadline: duration(1_000)
+    .prefault('5m')
+    .describe('How long the load balancer may be locked by a change'),
+  statusDelay: duration(0).prefault('10s').describe('How long after a check the API tells what it found'),
+  api: OvhApi.prefault({}).describe('How the OVHcloud API is reached'),
+});
+
+const driverNeeds = 'ovh-iplb or ovh-public-cloud';
+
+/** Says of a driver that is none what is the case with it, and not with the map that it stands in. */
+const LoadBalancer = z.discriminatedUnion('driver', [OvhIplb, OvhPublicCloud], {
+  error: ({ input }: Issue) =>
+    typeof input === 'object' && input !== null && !Array.isArray(input)
+      ? `${describeValue((input as Record<string, unknown>)['driver'])}, needs ${driverNeeds}`
+      : `${describeValue(input)}, needs a map`,
 });
 
 const Program = map({

@@ -194,14 +194,21 @@ const toPublicAddress = ({ url, identify }: RegionSection['publicAddress']): Pub
   identify,
 });
 
-const toLoadBalancer = ({
+function toLoadBalancer(given: LoadBalancerSection): LoadBalancerSettings {
+  return given.driver === 'ovh-iplb' ? toIplb(given) : toPublicCloud(given);
+}
+
+type IplbSection = Extract<LoadBalancerSection, { driver: 'ovh-iplb' }>;
+type PublicCloudSection = Extract<LoadBalancerSection, { driver: 'ovh-public-cloud' }>;
+
+const toIplb = ({
   refreshDeadline,
   api,
   also,
   fallback,
   testers,
   ...settings
-}: LoadBalancerSection): LoadBalancerSettings => ({
+}: IplbSection): LoadBalancerSettings => ({
   driver: settings.driver,
   serviceName: settings.serviceName,
   ...toEntry(settings),
@@ -212,13 +219,29 @@ const toLoadBalancer = ({
   refreshDeadlineMs: refreshDeadline,
 });
 
+const toPublicCloud = ({
+  updateDeadline,
+  statusDelay,
+  stagingListener,
+  mixed,
+  api,
+  ...settings
+}: PublicCloudSection): LoadBalancerSettings => ({
+  ...settings,
+  ...(stagingListener === undefined ? {} : { stagingListener }),
+  ...(mixed === undefined ? {} : { mixed }),
+  api: toOvhApi(api),
+  updateDeadlineMs: updateDeadline,
+  statusDelayMs: statusDelay,
+});
+
 const toEntry = ({
   protocol,
   frontends,
   stagingFrontend,
   farms,
   mixed,
-}: LoadBalancerSection['also'][number]): IplbEntry => ({
+}: IplbSection['also'][number]): IplbEntry => ({
   protocol,
   frontends,
   stagingFrontend,
@@ -226,7 +249,7 @@ const toEntry = ({
   ...(mixed ? { mixed } : {}),
 });
 
-function toMark({ header, cookie, source }: NonNullable<LoadBalancerSection['testers']>): TestersMark {
+function toMark({ header, cookie, source }: NonNullable<IplbSection['testers']>): TestersMark {
   if (header) return { kind: 'header', ...header };
   if (cookie) return { kind: 'cookie', ...cookie };
   return { kind: 'source', address: required(source, 'loadBalancer.testers.source') };

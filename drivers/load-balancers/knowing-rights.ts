@@ -2,12 +2,12 @@ import { performance } from 'node:perf_hooks';
 import { credentialKindOf, credentialLacks } from '../../domain/credential-lacks.js';
 import { Failure } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
-import type { OvhIplbSettings } from '../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../domain/service.js';
 import type { OvhApi } from '../../ovh/api.js';
 import { missingActions, missingRules } from '../../ovh/credential.js';
 import { ovhEndpoint } from '../../ovh/endpoint.js';
 import { OvhError } from '../../ovh/error.js';
-import { deployRights, describeRight } from '../../ovh/rights.js';
+import { balancerResourceOf, deployRights, describeRight } from '../../ovh/rights.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 
@@ -17,8 +17,12 @@ const askAgainMs = 10 * 60_000;
 /** What was found good, by the client that carries the credential: drivers are made anew for every step. */
 const good = new WeakMap<OvhApi, { readonly needed: string; readonly untilMs: number }>();
 
-const describeAll = (settings: OvhIplbSettings): string =>
-  deployRights(settings).map(describeRight).join('\n');
+type Settings = OvhIplbSettings | OvhPublicCloudSettings;
+
+const nameOf = (settings: Settings): string =>
+  settings.driver === 'ovh-iplb' ? settings.serviceName : settings.id;
+
+const describeAll = (settings: Settings): string => deployRights(settings).map(describeRight).join('\n');
 
 /**
  * The same driver, which also knows what its credential lacks: told by `observe` before anything needs it, and all at once
@@ -27,7 +31,7 @@ const describeAll = (settings: OvhIplbSettings): string =>
 export function knowingRights(
   driver: LoadBalancerDriver,
   api: OvhApi,
-  settings: OvhIplbSettings,
+  settings: Settings,
 ): LoadBalancerDriver {
   return new KnowingRights(driver, api, settings);
 }
@@ -36,9 +40,9 @@ class KnowingRights implements LoadBalancerDriver {
   readonly name: string;
   readonly #driver: LoadBalancerDriver;
   readonly #api: OvhApi;
-  readonly #settings: OvhIplbSettings;
+  readonly #settings: Settings;
 
-  constructor(driver: LoadBalancerDriver, api: OvhApi, settings: OvhIplbSettings) {
+  constructor(driver: LoadBalancerDriver, api: OvhApi, settings: Settings) {
     this.name = driver.name;
     this.#driver = driver;
     this.#api = api;
@@ -46,7 +50,7 @@ class KnowingRights implements LoadBalancerDriver {
   }
 
   async observe(patience: Patience): Promise<LoadBalancerObservation> {
-    const action = `read load balancer "${this.#settings.serviceName}"`;
+    const action = `read load balancer "${nameOf(this.#settings)}"`;
     const observation = await this.#explained(action, patience, () => this.#driver.observe(patience));
     const known = good.get(this.#api);
     const needed = describeAll(this.#settings);
@@ -58,12 +62,12 @@ class KnowingRights implements LoadBalancerDriver {
   }
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
-    const action = `send traffic on "${this.#settings.serviceName}"`;
+    const action = `send traffic on "${nameOf(this.#settings)}"`;
     return this.#explained(action, patience, () => this.#driver.route(change, patience));
   }
 
   async prepare(change: RouteChange, patience: Patience): Promise<void> {
-    const action = `send traffic on "${this.#settings.serviceName}"`;
+    const action = `send traffic on "${nameOf(this.#settings)}"`;
     await this.#explained(action, patience, async () => this.#driver.prepare?.(change, patience));
   }
 
@@ -98,10 +102,10 @@ class KnowingRights implements LoadBalancerDriver {
   }
 
   async #missing(signal: AbortSignal): Promise<readonly string[] | undefined> {
-    const { api, serviceName } = this.#settings;
+    const { api } = this.#settings;
     const needed = deployRights(this.#settings);
     if (!('clientId' in api)) return missingRules(this.#api, needed, { signal });
-    const urn = `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:loadbalancer:${serviceName}`;
+    const urn = `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:${balancerResourceOf(this.#settings)}`;
     return missingActions(this.#api, needed, urn, { signal });
   }
 }

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { readService } from '../../client/configuration/configuration.js';
-import { describeRight, discoverRights, selfRights } from '../../ovh/rights.js';
+import { describeRight, discoverRights, publicCloudDiscoverRights, selfRights } from '../../ovh/rights.js';
+import { setUpPublicCloud } from '../../sandbox/control-panel.js';
+import { SilentDataPlane } from '../../sandbox/ovh-api/silent-data-plane.js';
 import { anOvhFolder, type OvhFolder } from './support/ovh-folder.js';
 
 /** A load balancer with nothing but a frontend of the world, which the configuration names. */
@@ -129,3 +131,97 @@ test.each([
   expect(exitCode).toBe(2);
   expect(stderr).toMatch(why);
 });
+
+/** A Public Cloud Load Balancer with a pool for each environment of the folder's configuration. */
+async function aPublicCloudFolder(): Promise<OvhFolder> {
+  const folder = await anOvhFolder(() => 'frontends: [70001]', { behaviour: { updatingMs: 0 } });
+  await folder.secret('consumer-key', folder.api.credentials.consumerKey);
+  const environments = {
+    blue: [
+      ['10.0.0.11', 8080],
+      ['10.0.0.12', 8080],
+    ],
+    green: [
+      ['10.0.0.21', 8080],
+      ['10.0.0.22', 8081],
+    ],
+  } as const;
+  const places = (['blue', 'green'] as const).flatMap((color) =>
+    environments[color].map(([address, port], index) => ({
+      name: `${color}-${index + 1}`,
+      color,
+      address,
+      port,
+      directory: '/srv/greeter',
+      hostKey: '',
+      ssh: { host: address, port: 22 },
+    })),
+  );
+  await setUpPublicCloud(folder.api, new SilentDataPlane(), places);
+  return folder;
+}
+
+test('discover finds Public Cloud Load Balancers in every region, and proposes a section that can be used', async () => {
+  const folder = await aPublicCloudFolder();
+  const { stdout, stderr, exitCode } = await folder.run('discover --driver ovh-public-cloud');
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  const { project, region } = folder.api.publicCloud;
+  expect(stdout).toMatch(
+    /^[0-9a-f-]{36} "load balancer 1": active, 10\.0\.0\.5, project [0-9a-f]{32}, GRA11\n/,
+  );
+  expect(stdout).toMatch(/listener\/\S+ +port 80 -> pool \S+ "production"/);
+  expect(stdout).toMatch(/member\/\S+ +10\.0\.0\.22:8081 weight 1/);
+  const service = await configuredWith(folder, sectionIn(stdout));
+  expect(service.loadBalancer).toMatchObject({ driver: 'ovh-public-cloud', project, region });
+
+  const document = JSON.parse(
+    (await folder.run('discover --driver ovh-public-cloud --json')).stdout,
+  ) as readonly {
+    readonly proposal: { readonly open: readonly string[] };
+  }[];
+  expect(document).toMatchObject([{ proposal: { open: [], ...publicCloudPartsOf(service) } }]);
+});
+
+test('discover of Public Cloud Load Balancers needs no more than the rules that login asks for', async () => {
+  const folder = await aPublicCloudFolder();
+  const { account } = folder.api.admin;
+  const application = account.application(folder.api.credentials.applicationKey);
+  if (!application) throw new Error('the emulator has lost its application');
+  const rules = [...selfRights, ...publicCloudDiscoverRights()];
+  await folder.secret(
+    'consumer-key',
+    account.addCredential(application, { rules, state: 'validated' }).consumerKey,
+  );
+  expect(await folder.run('discover --driver ovh-public-cloud')).toMatchObject({ exitCode: 0 });
+});
+
+test('rules, policy and provision know a Public Cloud Load Balancer', async () => {
+  const folder = await aPublicCloudFolder();
+  const { stdout } = await folder.run('discover --driver ovh-public-cloud');
+  const service = await configuredWith(folder, sectionIn(stdout));
+  await folder.write('verdigris.yaml', await folder.read('whole.yaml'));
+  const { listeners } = publicCloudPartsOf(service);
+  const rules = await folder.runWith('rules');
+  expect(rules.stdout).toContain(
+    `PUT /cloud/project/${folder.api.publicCloud.project}/region/GRA11/loadbalancing/listener/${listeners[0]}\n`,
+  );
+  expect(rules.stdout).not.toContain('ipLoadbalancing');
+  const policy = JSON.parse((await folder.runWith('rules --policy')).stdout) as object;
+  expect(policy).toMatchObject({
+    resources: [{ urn: `urn:v1:eu:resource:publicCloudProject:${folder.api.publicCloud.project}` }],
+  });
+  expect(JSON.stringify(policy)).toContain('publicCloudProject:apiovh:region/loadbalancing/listener/edit');
+  expect(await folder.run('whoami')).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('It can do all that greeter@production needs.'),
+  });
+  const refused = await folder.run('provision --plan');
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain('the load balancer is ovh-public-cloud, needs ovh-iplb');
+});
+
+function publicCloudPartsOf({ loadBalancer }: ReturnType<typeof readService>) {
+  if (loadBalancer.driver !== 'ovh-public-cloud') throw new TypeError('it is another one');
+  const { listeners, stagingListener, pools } = loadBalancer;
+  return { listeners, stagingListener, pools };
+}

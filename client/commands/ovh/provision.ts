@@ -89,7 +89,9 @@ const progress = (output: Output, what: string): void => {
 
 function iplbOf({ loadBalancer }: Service): OvhIplbSettings {
   if (loadBalancer.driver === 'ovh-iplb') return loadBalancer;
-  throw new Refusal(`Cannot provision: the load balancer is ${loadBalancer.driver}, needs ovh-iplb`);
+  throw new Refusal(
+    `Cannot provision: the load balancer is ${loadBalancer.driver}, needs ovh-iplb\n  what a Public Cloud Load Balancer needs is in docs/public-cloud-load-balancer.md`,
+  );
 }
 
 function wishFor(service: Service, settings: OvhIplbSettings, options: ProvisionOptions): Wish {

@@ -6,6 +6,7 @@ import {
   discoverRights,
   machineRights,
   provisionRights,
+  publicCloudDiscoverRights,
   type Right,
 } from '../../../ovh/rights.js';
 import { readServiceWithoutHostKeys, readServiceWithoutIds } from '../../configuration/configuration.js';
@@ -48,17 +49,26 @@ export function serviceIfAny(config: string, destination: string): Service | und
 }
 
 export function rightsFor(purpose: Purpose, service: Service | undefined): readonly Right[] {
-  if (purpose === 'discover') return discoverRights();
   const all = service ? loadBalancersOf(service) : [];
-  const iplbs = all.filter((settings) => settings.driver === 'ovh-iplb');
-  if (iplbs.length === 0 || iplbs.length < all.length) {
+  if (purpose === 'discover') {
+    const [first] = all;
+    return first?.driver === 'ovh-public-cloud' ? publicCloudDiscoverRights(first.project) : discoverRights();
+  }
+  const ours = all.filter((settings) => settings.driver !== 'in-memory');
+  if (ours.length === 0 || ours.length < all.length) {
     throw new Refusal(
-      `Cannot tell what is needed: the load balancer is ${service?.loadBalancer.driver ?? 'not known'}, needs ovh-iplb`,
+      `Cannot tell what is needed: the load balancer is ${service?.loadBalancer.driver ?? 'not known'}, needs one of OVHcloud's`,
+    );
+  }
+  const iplbs = ours.filter((settings) => settings.driver === 'ovh-iplb');
+  if (purpose === 'provision' && iplbs.length < ours.length) {
+    throw new Refusal(
+      'Cannot tell what provisioning needs: the load balancer is ovh-public-cloud, needs ovh-iplb',
     );
   }
   const needed =
     purpose === 'deploy'
-      ? [...iplbs.flatMap(deployRights), ...productsOf(service).flatMap(machineRights)]
+      ? [...ours.flatMap(deployRights), ...productsOf(service).flatMap(machineRights)]
       : iplbs.flatMap(provisionRights);
   return [...new Map(needed.map((right) => [describeRight(right), right])).values()];
 }

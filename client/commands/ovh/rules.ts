@@ -1,7 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
-import { actionsOf, describeRight, resourceOf, selfRights } from '../../../ovh/rights.js';
+import { actionsOf, balancerResourceOf, describeRight, resourceOf, selfRights } from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
 import { purposeOption, rightsFor, serviceFor, type Purpose } from './purpose.js';
@@ -37,9 +37,6 @@ function urn(text: string): string {
   return text;
 }
 
-const serviceNamesOf = (service: Service): readonly string[] =>
-  loadBalancersOf(service).flatMap((settings) => ('serviceName' in settings ? [settings.serviceName] : []));
-
 export function rules(options: RulesOptions): Promise<number> {
   const service = serviceFor(options.for, options);
   const needed = rightsFor(options.for, service);
@@ -50,16 +47,15 @@ export function rules(options: RulesOptions): Promise<number> {
     const { region } = ovhEndpoint(isOurs ? settings.api.endpoint : 'ovh-eu');
     const name =
       service === undefined ? 'verdigris-discover' : `verdigris-${service.name}-${service.destination}`;
-    const names = service && isOurs && options.for !== 'discover' ? serviceNamesOf(service) : ['*'];
+    const resources = resourcesFor(options.for, service);
     const machines = options.for === 'deploy' ? productsOf(service) : [];
     const policy = {
       name,
       description: `What Verdigris calls to ${options.for}${service === undefined ? '' : ` ${service.id}`}`,
       identities: [options.identity ?? `urn:v1:${region}:identity:credential:ACCOUNT/oauth2-CLIENT_ID`],
-      resources: [
-        ...names.map((of) => ({ urn: `urn:v1:${region}:resource:loadbalancer:${of}` })),
-        ...machines.map((machine) => ({ urn: `urn:v1:${region}:resource:${resourceOf(machine)}` })),
-      ],
+      resources: [...new Set([...resources, ...machines.map(resourceOf)])].map((resource) => ({
+        urn: `urn:v1:${region}:resource:${resource}`,
+      })),
       permissions: { allow: actionsOf(needed).map((action) => ({ action })) },
     };
     // JSON is what a policy is given as, so people see the same.
@@ -71,4 +67,13 @@ export function rules(options: RulesOptions): Promise<number> {
   output.say(all.map(describeRight));
   output.document(all.map(({ method, path }) => ({ method, path })));
   return Promise.resolve(0);
+}
+
+/** The load balancers of a service as IAM names them; for a look around every one of their kind. */
+function resourcesFor(purpose: Purpose, service: Service | undefined): readonly string[] {
+  const all = (service ? loadBalancersOf(service) : [])
+    .filter((settings) => settings.driver !== 'in-memory')
+    .map(balancerResourceOf);
+  const kinds = all.map((resource) => resource.replace(/:.*/, ':*'));
+  return all.length === 0 ? ['loadbalancer:*'] : purpose === 'discover' ? kinds : all;
 }

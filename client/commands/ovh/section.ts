@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { OvhIplbSettings } from '../../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../../domain/service.js';
 
 /** As far as it is known. */
 export type Section = Pick<OvhIplbSettings, 'serviceName' | 'protocol'> &
@@ -10,14 +10,39 @@ export function sectionOf(
   { serviceName, protocol, frontends, stagingFrontend, farms }: Section,
   endpoint?: string,
 ): readonly string[] {
-  const section = {
+  return written({
     driver: 'ovh-iplb',
     serviceName,
     protocol,
     ...(frontends === undefined ? {} : { frontends }),
     ...(stagingFrontend === undefined ? {} : { stagingFrontend }),
     ...(farms === undefined ? {} : { farms: { blue: farms.blue, green: farms.green } }),
-    ...(endpoint === undefined || endpoint === 'ovh-eu' ? {} : { api: { endpoint } }),
-  };
-  return stringify({ loadBalancer: section }).trimEnd().split('\n');
+    ...atEndpoint(endpoint),
+  });
 }
+
+/** As far as it is known. */
+export type PublicCloudSection = Pick<OvhPublicCloudSettings, 'project' | 'region' | 'id'> &
+  Partial<Pick<OvhPublicCloudSettings, 'listeners' | 'stagingListener' | 'pools'>>;
+
+/** The same for a Public Cloud Load Balancer. */
+export const publicCloudSectionOf = (
+  { project, region, id, listeners, stagingListener, pools }: PublicCloudSection,
+  endpoint?: string,
+): readonly string[] =>
+  written({
+    driver: 'ovh-public-cloud',
+    project,
+    region,
+    id,
+    ...(listeners === undefined ? {} : { listeners }),
+    ...(stagingListener === undefined ? {} : { stagingListener }),
+    ...(pools === undefined ? {} : { pools: { blue: pools.blue, green: pools.green } }),
+    ...atEndpoint(endpoint),
+  });
+
+const atEndpoint = (endpoint: string | undefined) =>
+  endpoint === undefined || endpoint === 'ovh-eu' ? {} : { api: { endpoint } };
+
+const written = (section: object): readonly string[] =>
+  stringify({ loadBalancer: section }).trimEnd().split('\n');

@@ -10,7 +10,7 @@ import {
   missingRules,
 } from '../../../ovh/credential.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
-import { deployRights } from '../../../ovh/rights.js';
+import { balancerResourceOf, deployRights } from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
 import { columns, count } from '../../words.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
@@ -97,11 +97,11 @@ async function lackingOf(
 ): Promise<readonly string[] | undefined> {
   const all = service ? loadBalancersOf(service) : [];
   const lacking = all.map(async (settings) => {
-    if (settings.driver !== 'ovh-iplb') return undefined;
+    if (settings.driver === 'in-memory') return undefined;
     const needed = deployRights(settings);
     if (!isAccount) return missingRules(api, needed);
     const { region } = ovhEndpoint(settings.api.endpoint);
-    return missingActions(api, needed, `urn:v1:${region}:resource:loadbalancer:${settings.serviceName}`);
+    return missingActions(api, needed, `urn:v1:${region}:resource:${balancerResourceOf(settings)}`);
   });
   const told = (await Promise.all(lacking)).filter((each) => each !== undefined);
   return told.length === 0 ? undefined : [...new Set(told.flat())];

@@ -14,6 +14,7 @@ import {
   Route,
   type Pending,
 } from './documents.js';
+import { readAs } from '../ovh-document.js';
 
 /**
  * The stored configuration of one load balancer by name; a name is also the object's path (`http/farm/77212/server/31`).
@@ -150,18 +151,4 @@ export function rootOf({ serviceName }: Pick<OvhIplbSettings, 'serviceName'>): s
     );
   }
   return `/ipLoadbalancing/${serviceName}`;
-}
-
-/** Reads a document and checks that it is one of its kind. */
-export async function readAs<Kind>(
-  api: OvhApi,
-  path: string,
-  kind: z.ZodType<Kind>,
-  options: Parameters<OvhApi['get']>[1] = {},
-): Promise<Kind> {
-  const read = kind.safeParse(await api.get(path, options));
-  if (read.success) return read.data;
-  const [issue] = read.error.issues;
-  const message = `answered a document in which ${issue?.path.join('.') || 'the whole'} is not as described: ${issue?.message}`;
-  throw new OvhError({ trouble: 'garbled', method: 'GET', path, message, cause: read.error });
 }

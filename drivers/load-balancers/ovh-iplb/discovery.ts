@@ -4,7 +4,8 @@ import { colors, otherColor, type Color } from '../../../domain/color.js';
 import type { Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
-import { ConfigurationReader, readAs, rootOf, type Configuration } from './configuration.js';
+import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
+import { readAs } from '../ovh-document.js';
 
 const Names = z.array(z.string());
 const LoadBalancer = z.looseObject({

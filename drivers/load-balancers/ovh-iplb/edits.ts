@@ -8,11 +8,12 @@ import { z } from 'zod';
 import { activityOf } from '../activity.js';
 import type { RouteChange } from '../driver.js';
 import { backupOf } from './backups.js';
-import { readAs, type Configuration } from './configuration.js';
+import type { Configuration } from './configuration.js';
 import { countsOf } from './division.js';
 import type { Route } from './documents.js';
 import { roleFor, type Entry, type FarmRole } from './entry.js';
 import { actionTo, testersRoute } from './routes.js';
+import { readAs } from '../ovh-document.js';
 import type { View } from './view.js';
 
 /** One field of one object as it shall be. */

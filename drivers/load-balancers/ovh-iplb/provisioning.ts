@@ -5,7 +5,8 @@ import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import { realTime, type Time } from '../../../ovh/time.js';
 import { differences } from '../expectation.js';
-import { ConfigurationReader, readAs, rootOf, type Configuration } from './configuration.js';
+import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
+import { readAs } from '../ovh-document.js';
 import { Ids, type Pending } from './documents.js';
 import {
   describeStep,

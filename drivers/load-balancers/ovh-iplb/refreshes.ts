@@ -2,7 +2,7 @@ import { Failure } from '../../../domain/failures.js';
 import type { OvhApi, Query } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import type { Time } from '../../../ovh/time.js';
-import { readAs } from './configuration.js';
+import { readAs } from '../ovh-document.js';
 import { Ids, Task, type Pending } from './documents.js';
 
 /** What the last refreshes were. `last` is `undefined` when there never was one. */

@@ -458,7 +458,7 @@ describe('the complaint names the place, what is and what is needed', () => {
       'an unknown driver',
       ['loadBalancer', 'driver'],
       'haproxy',
-      'loadBalancer.driver: is "haproxy", needs ovh-iplb',
+      'loadBalancer.driver: is "haproxy", needs ovh-iplb or ovh-public-cloud',
     ],
     [
       'another kind of load balancer',

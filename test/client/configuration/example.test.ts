@@ -38,6 +38,7 @@ test('the annotated example names every key of the schema', () => {
   const others: readonly unknown[] = [
     withServiceAccount(text),
     withRegions(text),
+    withPublicCloud(text),
     ...testersMarks.map((mark) => withTestersBy(mark, text)),
   ].map((other) => parse(other));
   // What stands in a region is told where it stands at the top.
@@ -54,13 +55,24 @@ test('the annotated example names every key of the schema', () => {
   expect(missing).toEqual([]);
 });
 
-test('the annotated example is good with a service account too, as its comments show it', () => {
+test.each([
+  [
+    'a service account',
+    () => withServiceAccount,
+    { driver: 'ovh-iplb', api: { clientId: { secret: 'ovh-client-id' } } },
+  ],
+  [
+    'a Public Cloud Load Balancer',
+    () => withPublicCloud,
+    { driver: 'ovh-public-cloud', mixed: { weights: 'keep' }, updateDeadlineMs: 300_000 },
+  ],
+])('the annotated example is good with %s too, as its comments show it', (_what, changed, expected) => {
   const folder = mkdtempSync(join(tmpdir(), 'verdigris-example-'));
   try {
     const path = join(folder, 'verdigris.yaml');
-    writeFileSync(path, withServiceAccount(readFileSync(examplePath, 'utf8')));
+    writeFileSync(path, changed()(readFileSync(examplePath, 'utf8')));
     copyFileSync(`${root}docs/known_hosts.example`, join(folder, 'known_hosts.example'));
-    expect(readService(path).loadBalancer).toMatchObject({ api: { clientId: { secret: 'ovh-client-id' } } });
+    expect(readService(path).loadBalancer).toMatchObject(expected);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -118,13 +130,22 @@ const withServiceAccount = (example: string): string =>
     .replaceAll(/^ +(applicationKey|applicationSecret|consumerKey):.*\n/gm, '')
     .replaceAll(/# (?=(clientId|clientSecret|tokenUrl):)/g, '');
 
+/** The example with the other kind of load balancer. */
+const withPublicCloud = (example: string): string =>
+  example
+    .replace(/^loadBalancer:\n( .*\n)+/m, '')
+    .replace(/^# loadBalancer:\n(# .*\n)+/m, (block) => block.replaceAll(/^# /gm, ''));
+
 test('the annotated example tells the default of every key that has one', () => {
   const lines = readFileSync(examplePath, 'utf8').split('\n');
   const untold = defaultsOf(jsonSchema()).filter(
     ([path, value]) =>
       !lines.some(
         (line) =>
-          line.trim().startsWith(`${path.at(-1)}:`) &&
+          line
+            .replace('#', '')
+            .trim()
+            .startsWith(`${path.at(-1)}:`) &&
           line.includes('default') &&
           line.includes(String(value)),
       ),
@@ -134,16 +155,23 @@ test('the annotated example tells the default of every key that has one', () => 
 
 type Schema = {
   readonly properties?: Readonly<Record<string, Schema>>;
+  /** One kind of map or another. */
+  readonly oneOf?: readonly Schema[];
   readonly items?: Schema;
   readonly default?: unknown;
 };
 
 /** Every key, maps and their members alike; the members of a list's items go through the list. */
 const keysOf = (schema: Schema, path: readonly string[] = []): readonly (readonly string[])[] =>
-  Object.entries(schema.properties ?? {}).flatMap(([key, inner]) => [
+  membersOf(schema).flatMap(([key, inner]) => [
     [...path, key],
     ...keysOf(inner.items ?? inner, [...path, key]),
   ]);
+
+const membersOf = ({ properties = {}, oneOf = [] }: Schema): readonly (readonly [string, Schema])[] => [
+  ...Object.entries(properties),
+  ...oneOf.flatMap(membersOf),
+];
 
 const has = (value: unknown, [key, ...rest]: readonly string[]): boolean => {
   if (key === undefined) return true;
@@ -160,7 +188,7 @@ const defaultsOf = (
   schema: Schema,
   path: readonly string[] = [],
 ): readonly (readonly [readonly string[], unknown])[] =>
-  Object.entries(schema.properties ?? {}).flatMap(([key, inner]) => [
+  membersOf(schema).flatMap(([key, inner]) => [
     ...(inner.default === undefined || typeof inner.default === 'object'
       ? []
       : [[[...path, key], inner.default] as const]),

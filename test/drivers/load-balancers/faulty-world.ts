@@ -14,6 +14,9 @@ export interface EmulatedWorld extends LoadBalancerWorld {
   readonly shared: OvhApi;
   driverOver(api: OvhApi): LoadBalancerDriver;
   stray(to: Color): Promise<void>;
+  /** Where it is not that of the first OVHcloud Load Balancer. */
+  refresh?(): Promise<void>;
+  bookmark?(): () => Promise<void>;
 }
 
 type Without<Kind, Key extends PropertyKey> = Kind extends unknown ? Omit<Kind, Key> : never;
@@ -35,6 +38,9 @@ const effects: Readonly<Record<string, Effect>> = {
   'skewed clock': { action: 'clock-skew', skewMs: 3_600_000 },
 };
 
+/** UUIDs, numbers, and names of load balancers. */
+const names = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w-]*\d{4,}[\w.]*|loadbalancer-\w+/g;
+
 export function faulty(world: EmulatedWorld): FaultyWorld {
   const { emulator, shared } = world;
   return Object.assign(Object.create(world) as EmulatedWorld, {
@@ -42,7 +48,7 @@ export function faulty(world: EmulatedWorld): FaultyWorld {
     journal: () =>
       emulator.journal.entries
         .filter(({ by }) => by === 'client')
-        .map(({ method, path }) => `${method} ${path.replace(/[\w-]*\d{4,}[\w.]*|loadbalancer-\w+/g, '#')}`),
+        .map(({ method, path }) => `${method} ${path.replace(names, '#')}`),
     faults: Object.keys(effects),
     strike(fault: string, nth: number, howOften: 'once' | 'from then on') {
       const effect = effects[fault];
@@ -54,9 +60,10 @@ export function faulty(world: EmulatedWorld): FaultyWorld {
       emulator.journal.clear();
     },
     async refresh() {
-      await emulator.admin.refreshAsSomebodyElse();
+      await (world.refresh?.() ?? emulator.admin.refreshAsSomebodyElse());
     },
     bookmark() {
+      if (world.bookmark) return world.bookmark();
       const state = emulator.admin.state();
       return async () => {
         emulator.faults.clear();

@@ -52,13 +52,15 @@ export interface ContractOptions {
   readonly inTurns?: boolean;
   /** Where each call costs time: crashes are tried behind every so many of them. */
   readonly crashesBehindEvery?: number;
+  /** Whether edits are stored first and published later. Where they are not, one that is `stored` is in effect at once. */
+  readonly stages?: boolean;
 }
 
 /** What every load balancer driver promises, whatever it is made of. */
 export function keepsLoadBalancerPromises(
   name: string,
   aWorld: () => Promise<LoadBalancerWorld>,
-  { inTurns = false, crashesBehindEvery = 1 }: ContractOptions = {},
+  { inTurns = false, crashesBehindEvery = 1, stages = true }: ContractOptions = {},
 ): void {
   describe(name, () => {
     let world: LoadBalancerWorld;
@@ -156,12 +158,12 @@ export function keepsLoadBalancerPromises(
       expect(await world.published()).toEqual(allTo('green'));
     });
 
-    test('says that somebody has stored edits', async () => {
+    test.runIf(stages)('says that somebody has stored edits', async () => {
       await world.edit('theirs', 'stored');
       expect((await observe()).staged.length).toBeGreaterThan(0);
     });
 
-    test('refuses to publish stored edits of somebody else on the way forward', async () => {
+    test.runIf(stages)('refuses to publish stored edits of somebody else on the way forward', async () => {
       const expected = await expectation();
       await world.edit('theirs', 'stored');
       const before = world.writes;
@@ -171,7 +173,7 @@ export function keepsLoadBalancerPromises(
       expect(await world.published()).toEqual(allTo('blue'));
     });
 
-    test('goes back although somebody has stored edits elsewhere, and lists them', async () => {
+    test.runIf(stages)('goes back although somebody has stored edits elsewhere, and lists them', async () => {
       await route('green');
       const expected = (await observe()).objects;
       const object = await world.edit('theirs', 'stored');
@@ -180,16 +182,19 @@ export function keepsLoadBalancerPromises(
       expect(await world.published()).toEqual(allTo('blue'));
     });
 
-    test('does not go back over stored edits of our objects, and says what either way means', async () => {
-      await route('green');
-      const expected = await expectation();
-      const object = await world.edit('ours', 'stored');
-      const failure = await failureOf(route('blue', { expected, purpose: 'rollback' }));
-      expect(failure).toMatchObject({ failure: 'LoadBalancerChanged' });
-      expect(failure.message).toContain(object);
-      expect(failure.message).toContain('not going back');
-      expect(await world.published()).toEqual(allTo('green'));
-    });
+    test.runIf(stages)(
+      'does not go back over stored edits of our objects, and says what either way means',
+      async () => {
+        await route('green');
+        const expected = await expectation();
+        const object = await world.edit('ours', 'stored');
+        const failure = await failureOf(route('blue', { expected, purpose: 'rollback' }));
+        expect(failure).toMatchObject({ failure: 'LoadBalancerChanged' });
+        expect(failure.message).toContain(object);
+        expect(failure.message).toContain('not going back');
+        expect(await world.published()).toEqual(allTo('green'));
+      },
+    );
 
     test('goes back although an object of ours was changed, once that is published', async () => {
       await route('green');
@@ -220,46 +225,47 @@ export function keepsLoadBalancerPromises(
       await world.setBackend(down ?? never(), 'unchecked');
       expect(await states()).toMatchObject({ [up ?? never()]: 'up', [down ?? never()]: 'unchecked' });
       const checked = (await observe()).backends.find(({ server }) => server === up);
-      expect(checked?.checkedAtMs).toBeGreaterThan(0);
+      expect(checked?.checkedAtMs ?? checked?.checkedWithinMs).toBeGreaterThan(0);
     });
 
-    test('ends in the asked split when another worker goes on after a crash behind any call', async () => {
-      const expected = await expectation();
-      const before = world.calls;
-      const leaveOut = world.servers.green.slice(0, 1);
-      await route('green', { expected, leaveOut });
-      const calls = world.calls - before;
-      expect(calls).toBeGreaterThan(2);
-      for (let lived = 0, touched = true; lived < calls; lived += crashesBehindEvery) {
+    /** Has a worker die behind its first call, its second, and so on, until one lives to the end. */
+    const crashBehindEveryCall = async (
+      act: (by: LoadBalancerDriver) => Promise<unknown>,
+      goOn: (moment: string) => Promise<void>,
+    ): Promise<void> => {
+      for (let lived = 0, touched = true; ; lived += crashesBehindEvery) {
         if (touched) await reset();
         const writes = world.writes;
-        const crashing = route('green', { expected, leaveOut }, world.driver(lived));
-        await expect(crashing, `crash behind call ${lived}`).rejects.toThrow();
+        const failure = await act(world.driver(lived)).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (failure === undefined) return expect(lived).toBeGreaterThan(2);
         // Where nothing was written, the next worker starts as the first did.
         touched = world.writes > writes || lived === 0;
-        if (!touched) continue;
-        await route('green', { expected, leaveOut }, world.driver());
-        expect(await world.published(), `crash behind call ${lived}`).toEqual(allTo('green'));
-        expect(await world.inactive(), `crash behind call ${lived}`).toEqual(leaveOut);
-        expect((await observe()).staged).toEqual([]);
+        if (touched) await goOn(`crash behind call ${lived}`);
       }
+    };
+
+    test('ends in the asked split when another worker goes on after a crash behind any call', async () => {
+      const change = { expected: await expectation(), leaveOut: world.servers.green.slice(0, 1) };
+      const act = (by: LoadBalancerDriver) => route('green', change, by);
+      await crashBehindEveryCall(act, async (moment) => {
+        await act(world.driver());
+        expect(await world.published(), moment).toEqual(allTo('green'));
+        expect(await world.inactive(), moment).toEqual(change.leaveOut);
+        expect((await observe()).staged, moment).toEqual([]);
+      });
     }, 180_000);
 
     test('goes back after a crash behind any call of the way forward', async () => {
       const expected = await expectation();
-      const before = world.calls;
-      await route('green', { expected });
-      const calls = world.calls - before;
-      for (let lived = 0, touched = true; lived < calls; lived += crashesBehindEvery) {
-        if (touched) await reset();
-        const writes = world.writes;
-        await expect(route('green', { expected }, world.driver(lived))).rejects.toThrow();
-        touched = world.writes > writes || lived === 0;
-        if (!touched) continue;
+      const act = (by: LoadBalancerDriver) => route('green', { expected }, by);
+      await crashBehindEveryCall(act, async (moment) => {
         await route('blue', { purpose: 'rollback' }, world.driver());
-        expect(await world.published(), `crash behind call ${lived}`).toEqual(allTo('blue'));
-        expect((await observe()).staged).toEqual([]);
-      }
+        expect(await world.published(), moment).toEqual(allTo('blue'));
+        expect((await observe()).staged, moment).toEqual([]);
+      });
     }, 180_000);
 
     for (const moment of ['before', 'after'] as const) {
@@ -345,19 +351,12 @@ export function keepsLoadBalancerPromises(
 
       test('ends in the asked division when another worker goes on after a crash behind any call', async () => {
         const { objects: expected } = await observe();
-        const before = world.calls;
-        await divide(10, { expected });
-        const calls = world.calls - before;
-        for (let lived = 0, touched = true; lived < calls; lived += crashesBehindEvery) {
-          if (touched) await reset();
-          const writes = world.writes;
-          await expect(divide(10, { expected }, world.driver(lived))).rejects.toThrow();
-          touched = world.writes > writes || lived === 0;
-          if (!touched) continue;
-          await divide(10, { expected }, world.driver());
-          expect(await world.published(), `crash behind call ${lived}`).toEqual({ blue: 90, green: 10 });
-          expect((await observe()).staged).toEqual([]);
-        }
+        const act = (by: LoadBalancerDriver) => divide(10, { expected }, by);
+        await crashBehindEveryCall(act, async (moment) => {
+          await act(world.driver());
+          expect(await world.published(), moment).toEqual({ blue: 90, green: 10 });
+          expect((await observe()).staged, moment).toEqual([]);
+        });
       }, 180_000);
     });
 
@@ -437,10 +436,11 @@ export function keepsLoadBalancerPromises(
         to: allTo('green'),
         expected: await expectation(),
         purpose: 'forward',
-        leaveOut: [],
+        leaveOut: world.servers.green.slice(0, 1),
       };
       await expect(driver.route(change, { signal: gone.signal, progress })).rejects.toThrow('cancelled');
       expect(await world.published()).toEqual(allTo('blue'));
+      expect(await world.inactive()).toEqual([]);
       expect((await observe()).traffic).toEqual({ kind: 'split', split: allTo('blue') });
     });
 

@@ -5,12 +5,17 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startDataPlane } from '../../../sandbox/data-plane/embedded-data-plane.js';
 import { startHaproxy } from '../../../sandbox/data-plane/haproxy-data-plane.js';
-import { switchThereAndBack, type CarryingDataPlane } from './switching-under-load.js';
+import { switchThereAndBack, type CarryingDataPlane, type SwitchingOptions } from './switching-under-load.js';
 
 const requestsPerSecond = 500;
 
-async function expectNothingLost(dataPlane: CarryingDataPlane, switches: number): Promise<void> {
+async function expectNothingLost(
+  dataPlane: CarryingDataPlane,
+  switches: number,
+  product: NonNullable<SwitchingOptions['product']> = 'ovh-iplb',
+): Promise<void> {
   const { control, tally, tookMs, streams } = await switchThereAndBack(dataPlane, {
+    product,
     switches,
     requestsPerSecond,
     atLeastRequests: 10 * requestsPerSecond,
@@ -31,6 +36,9 @@ async function expectNothingLost(dataPlane: CarryingDataPlane, switches: number)
 test('50 switches there and back under 500 requests a second lose none, and open streams end where they began', () =>
   expectNothingLost(startDataPlane(), 50));
 
+test('the same holds for a Public Cloud Load Balancer', () =>
+  expectNothingLost(startDataPlane(), 50, 'ovh-public-cloud'));
+
 test('a load balancer that cuts what runs when it is reloaded is seen to lose requests and streams', async () => {
   const cutting = startDataPlane({ whenReloaded: 'cut' });
   const load = { requestsPerSecond, atLeastRequests: 500, controlMs: 200 };
@@ -47,5 +55,11 @@ describe.skipIf(!isHere && !process.env['VERDIGRIS_DEMAND_ALL'])('HAProxy', () =
     const directory = await mkdtemp(join(tmpdir(), 'verdigris-switching-'));
     onTestFinished(() => rm(directory, { recursive: true }));
     await expectNothingLost(startHaproxy({ directory }), 15);
+  });
+
+  test('the same holds for a Public Cloud Load Balancer', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'verdigris-switching-'));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    await expectNothingLost(startHaproxy({ directory }), 5, 'ovh-public-cloud');
   });
 });

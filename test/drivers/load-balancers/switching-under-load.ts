@@ -3,12 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { otherColor, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings, Server } from '../../../domain/service.js';
 import { allTo } from '../../../domain/split.js';
+import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { createOvhPublicCloud } from '../../../drivers/load-balancers/ovh-public-cloud.js';
 import { endless } from '../../../drivers/patience.js';
-import { createOvhApi } from '../../../ovh/api.js';
-import { provision } from '../../../sandbox/control-panel.js';
+import { createOvhApi, type OvhApi } from '../../../ovh/api.js';
+import { setUpIplb, setUpPublicCloud, type SetUp } from '../../../sandbox/control-panel.js';
 import type { DataPlane } from '../../../sandbox/data-plane/data-plane.js';
 import { startLoad, type LoadTally } from '../../../sandbox/load.js';
 import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
@@ -23,6 +25,8 @@ export interface CarryingDataPlane extends DataPlane {
 }
 
 export interface SwitchingOptions {
+  /** Default: an OVHcloud Load Balancer. */
+  readonly product?: 'ovh-iplb' | 'ovh-public-cloud';
   readonly switches: number;
   readonly requestsPerSecond: number;
   /** The load goes on, and so do the switches, until it has sent as many. */
@@ -41,15 +45,21 @@ export interface Switched {
   readonly streams: readonly { readonly from: Color; readonly body: string }[];
 }
 
-/** Two programs behind an emulated OVHcloud Load Balancer, and the real driver that sends the traffic there and back under load. */
+/** Two programs behind an emulated load balancer, and the real driver that sends the traffic there and back under load. */
 export async function switchThereAndBack(
   dataPlane: CarryingDataPlane,
-  { switches, requestsPerSecond, atLeastRequests, controlMs }: SwitchingOptions,
+  { product = 'ovh-iplb', switches, requestsPerSecond, atLeastRequests, controlMs }: SwitchingOptions,
 ): Promise<Switched> {
   const programs = { blue: await streaming('blue'), green: await streaming('green') };
-  const emulator = await startOvhApi({ dataPlane, behaviour: { todoMs: 5, doingMs: 40 } });
+  const isPublicCloud = product === 'ovh-public-cloud';
+  const emulator = await startOvhApi({
+    ...(isPublicCloud ? {} : { dataPlane }),
+    behaviour: { todoMs: 5, doingMs: 40, updatingMs: 20 },
+  });
   const places = [programs.blue, programs.green].map(placeOf);
-  const ids = await provision(emulator, places);
+  const made = isPublicCloud
+    ? await setUpPublicCloud(emulator, dataPlane, places)
+    : await setUpIplb(emulator, places);
   const keys = {
     applicationKey: new Secret(emulator.credentials.applicationKey),
     applicationSecret: new Secret(emulator.credentials.applicationSecret),
@@ -57,9 +67,8 @@ export async function switchThereAndBack(
   };
   const rate = { perSecond: 10_000, burst: 10_000 };
   const api = createOvhApi({ endpoint: emulator.url, caFile: emulator.caFile, keys, rate });
-  const settings = settingsOf(emulator.url, emulator.serviceName, ids);
-  const driver = createOvhIplb({ api, settings, servers: places.map(serverOf) });
-  const port = dataPlane.portOf(ids.frontend);
+  const driver = driverOver(api, emulator.url, made, places.map(serverOf));
+  const port = dataPlane.portOf(made.ids.frontend);
   const load = () =>
     startLoad({
       url: `http://127.0.0.1:${port}`,
@@ -149,20 +158,18 @@ const serverOf = ({ name, color, address, port, directory }: Place): Server => (
   connection: { driver: 'in-memory', world: 'programs' },
 });
 
-function settingsOf(
+function driverOver(
+  api: OvhApi,
   endpoint: string,
-  serviceName: string,
-  { frontend, stagingFrontend, farms }: Awaited<ReturnType<typeof provision>>,
-): OvhIplbSettings {
+  { section }: SetUp,
+  servers: readonly Server[],
+): LoadBalancerDriver {
   const secret = { secret: SecretName('unused') };
-  return {
-    driver: 'ovh-iplb',
-    api: { endpoint, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
-    serviceName,
-    protocol: 'http',
-    frontends: [frontend],
-    stagingFrontend,
-    farms,
-    refreshDeadlineMs: 30_000,
-  };
+  const keys = { endpoint, applicationKey: secret, applicationSecret: secret, consumerKey: secret };
+  if (section['driver'] === 'ovh-iplb') {
+    const settings = { protocol: 'http', refreshDeadlineMs: 30_000, ...section, api: keys };
+    return createOvhIplb({ api, settings: settings as unknown as OvhIplbSettings, servers });
+  }
+  const settings = { weights: {}, updateDeadlineMs: 30_000, statusDelayMs: 0, ...section, api: keys };
+  return createOvhPublicCloud({ api, settings: settings as unknown as OvhPublicCloudSettings, servers });
 }

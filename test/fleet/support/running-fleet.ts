@@ -6,7 +6,7 @@ import { Connection } from '@temporalio/client';
 import { execa } from 'execa';
 import { inject } from 'vitest';
 import { colors, type Color } from '../../../domain/color.js';
-import { provision } from '../../../sandbox/control-panel.js';
+import { setUpIplb } from '../../../sandbox/control-panel.js';
 import { startHaproxy } from '../../../sandbox/data-plane/haproxy-data-plane.js';
 import type { JsonObject } from '../../../sandbox/ovh-api/json.js';
 import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
@@ -170,14 +170,14 @@ async function startSite({
       const where = { address, port, unit: `${own}.service`, directory: `/srv/${own}` };
       return { name, color, machine, ...where, hostKey, ssh };
     });
-    const loadBalancer = await provision(api, servers);
+    const { ids: loadBalancer, section } = await setUpIplb(api, servers);
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
     const files = await writeFiles({
       directory,
       service,
       api,
       servers,
-      loadBalancer,
+      loadBalancer: section,
       publicUrl,
       privateKey: fleet.privateKey,
       privilege: 'sudo',

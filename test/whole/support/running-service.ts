@@ -45,7 +45,7 @@ export const quickSettings = (settings: Readonly<Record<string, JsonObject>>): J
   ),
 });
 
-export const hastyApi = { todoMs: 50, doingMs: 200 } as const;
+export const hastyApi = { todoMs: 50, doingMs: 200, updatingMs: 200 } as const;
 
 /** How a command ended. */
 export interface Finished {
