@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -29,29 +29,36 @@ test('finds no fault with shellcheck', async (context) => {
   expect(stdout).toBe('');
 });
 
-for (const shell of [['dash'], ['bash', '--posix'], ['bash'], ['busybox', 'sh']]) {
-  test(`does the same under ${shell.join(' ')}`, async (context) => {
+for (const [ground, ...shell] of [
+  ['dash', 'dash'],
+  ['bash --posix', 'bash', '--posix'],
+  ['bash', 'bash'],
+  ['busybox sh', 'busybox', 'sh'],
+  ['busybox, with its own tools and no others', 'busybox', 'sh'],
+]) {
+  test(`does the same under ${ground}`, async (context) => {
     const { failed } = await execa(shell[0] ?? '', [...shell.slice(1), '-c', 'exit 0'], { reject: false });
     if (failed) return context.skip(`${shell[0]} is not installed`);
+    const how = ground?.includes('no others') ? { shell, environment: await busyboxAlone() } : { shell };
     const [v1, v2] = [await world.release('v1'), await world.release('v2')];
     for (const run of [
-      await world.run('observe', {}, { shell }),
-      await install(v1, 1, { shell }),
-      await activate(v1, 2, { shell }),
-      await install(v2, 3, { shell }),
-      await activate(v2, 4, { shell }),
-      await world.run('restore', { token: token(5), release: v1.release }, { shell }),
+      await world.run('observe', {}, how),
+      await install(v1, 1, how),
+      await activate(v1, 2, how),
+      await install(v2, 3, how),
+      await activate(v2, 4, how),
+      await world.run('restore', { token: token(5), release: v1.release }, how),
       await world.run(
         'remove',
         { token: token(6), release: v2.release, because: 'a "test"\nof two \\ lines' },
-        { shell },
+        how,
       ),
-      await world.run('stop', { token: token(7) }, { shell }),
+      await world.run('stop', { token: token(7) }, how),
     ]) {
       expect(run.lines.at(-1)).toBe('ok');
       expect(run.exitCode).toBe(0);
     }
-    const seen = await world.run('observe', {}, { shell });
+    const seen = await world.run('observe', {}, how);
     expect(fields(seen)).toMatchObject({
       activeRelease: v1.release,
       installed: v1.release,
@@ -66,6 +73,20 @@ for (const shell of [['dash'], ['bash', '--posix'], ['bash'], ['busybox', 'sh']]
     );
     expect(await world.list('.verdigris/incoming')).toEqual([]);
   });
+}
+
+/** What busybox brings, and `flock`, which Debian’s does not. */
+async function busyboxAlone(): Promise<Readonly<Record<string, string>>> {
+  const folder = join(world.directory, 'busybox');
+  await mkdir(folder);
+  const { stdout: busybox } = await execa('sh', ['-c', 'command -v busybox']);
+  await execa(busybox, ['--install', '-s', folder]);
+  await rm(join(folder, 'busybox'), { force: true });
+  await symlink(busybox, join(folder, 'busybox'));
+  const { stdout: flock } = await execa('sh', ['-c', 'command -v flock']);
+  await rm(join(folder, 'flock'), { force: true });
+  await symlink(flock, join(folder, 'flock'));
+  return { PATH: `${join(world.directory, 'bin')}:${folder}` };
 }
 
 test('starts a release once more only when it cannot know that it runs', async () => {

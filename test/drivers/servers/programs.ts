@@ -14,13 +14,16 @@ import type { BuiltRelease } from './server.contract.js';
 export class Programs {
   readonly #directory: string;
   readonly #compiled = new Map<string, Promise<string>>();
+  readonly #options: readonly string[];
 
-  private constructor(directory: string) {
+  private constructor(directory: string, options: readonly string[]) {
     this.#directory = directory;
+    this.#options = options;
   }
 
-  static async start(): Promise<Programs> {
-    return new Programs(await mkdtemp(join(tmpdir(), 'vg-programs-')));
+  /** With options for the compiler, for example `-static`: what runs wherever Linux does. */
+  static async start(...options: readonly string[]): Promise<Programs> {
+    return new Programs(await mkdtemp(join(tmpdir(), 'vg-programs-')), options);
   }
 
   /** The executable of a version that does this. */
@@ -67,7 +70,15 @@ export class Programs {
   async #compile(name: string, version: string, behaviour: Behaviour): Promise<string> {
     const output = join(this.#directory, name);
     const source = fileURLToPath(new URL('program.c', import.meta.url));
-    await execa('gcc', ['-pthread', '-o', output, `-DVERSION="${version}"`, ...flagsOf(behaviour), source]);
+    const words = [
+      '-pthread',
+      ...this.#options,
+      '-o',
+      output,
+      `-DVERSION="${version}"`,
+      ...flagsOf(behaviour),
+    ];
+    await execa('gcc', [...words, source]);
     return output;
   }
 }

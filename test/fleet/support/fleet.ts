@@ -6,13 +6,14 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { hostKey, newKeyPair } from '../../../sandbox/machines/host-key.js';
-import { base } from './base.js';
+import { base, type Land } from './base.js';
 import { FleetMachine, type Running } from './machine.js';
 
 export interface FleetOptions {
   /** A name for each, at most twelve letters, digits and dashes. */
   readonly machines: readonly string[];
   readonly diskMegabytes?: number;
+  readonly land?: Land;
 }
 
 /** Debian machines on a network of their own that this machine can reach. */
@@ -34,10 +35,14 @@ export interface Fleet {
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /** Switches all of them on. Several fleets may run at once. */
-export async function startFleet({ machines: names, diskMegabytes = 512 }: FleetOptions): Promise<Fleet> {
+export async function startFleet({
+  machines: names,
+  diskMegabytes = 512,
+  land,
+}: FleetOptions): Promise<Fleet> {
   const bad = names.find((name) => !/^[a-z0-9-]{1,12}$/.test(name));
   if (bad !== undefined) throw new Error(`Cannot name a machine "${bad}": needs 1 to 12 of a-z, 0-9 and -`);
-  const below = await base();
+  const below = await base(land);
   const guard = await startGuard();
   const { inFleet } = guard;
   try {

@@ -38,10 +38,11 @@ run() {
     [ -e "$hierarchy/cgroup.procs" ] || continue
     mkdir -p "$hierarchy/$1" && echo 0 >"$hierarchy/$1/cgroup.procs" || exit 1
   done
+  # The word is for systemd from 256 on, which would not start where the machine outside still has the older control groups.
   while
     systemd-nspawn --quiet --directory="$place/root" --boot --register=no --keep-unit --link-journal=no \
       --network-namespace-path="/run/netns/$machine" --machine="$machine" --resolv-conf=off --timezone=off \
-      --console=pipe </dev/null
+      --console=pipe SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 </dev/null
     # It says so when the machine wants to boot again.
     [ $? = 133 ]
   do :; done
