@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { Argument, type Command } from 'commander';
 import { pino } from 'pino';
 import { colors, otherColor, type Color } from '../../domain/color.js';
-import { leftOutOf, liveColor } from '../../domain/observation.js';
+import { leftOutOf, liveColor, type LoadBalancerObservation } from '../../domain/observation.js';
 import type { Service } from '../../domain/service.js';
+import { describeSplit } from '../../domain/split.js';
 import { HandSwitches, readRecord, type RecordedCall } from '../../drivers/hand-switches.js';
 import { createAgents } from '../../worker/agents.js';
 import { readWorkerConfiguration } from '../../worker/configuration.js';
@@ -117,7 +118,7 @@ function orderOf(
       service: service.id,
       by: whoAsks(by),
       ...(reason === undefined ? {} : { reason }),
-      from: liveColor(observation) ?? 'unclear',
+      from: liveColor(observation) ?? foundInstead(observation),
       to,
       beganAt,
       state: 'begun',
@@ -130,6 +131,9 @@ function orderOf(
     },
   };
 }
+
+const foundInstead = ({ traffic }: LoadBalancerObservation): string =>
+  traffic.kind === 'split' ? describeSplit(traffic.split) : traffic.kind;
 
 const intention = (
   { service, command }: HandSession,

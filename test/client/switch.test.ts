@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest';
 import type { HandSwitch } from '../../domain/hand-switch.js';
+import { queue } from '../../domain/turns.js';
 import { test, type World } from '../support/world.js';
 import { aCommandLine } from './support/command-line.js';
 
@@ -31,6 +32,41 @@ describe('verdigris switch --without-temporal, with Temporal there and a deploym
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(/^Going on all the same \(--force\):\nCannot switch/);
     expect(stderr).toContain('there is no "nowhere", needs the file that a worker of this service has');
+  });
+});
+
+describe('verdigris switch --without-temporal, with Temporal there and a neighbour publishing', () => {
+  test('is refused until the neighbour has given its turn back, or forced', async ({ aWorld }) => {
+    const [world, neighbour] = [await aWorld(), await aWorld()];
+    const cli = await aCommandLine(world);
+    const handle = await neighbour.start('v2');
+    await neighbour.untilStage('approve');
+    // The load balancer that the command line's configuration names.
+    const loadBalancer = 'loadbalancer-0123456789abcdef';
+    const { runId, workflowId } = await handle.describe();
+    const request = { id: 'its turn', service: neighbour.service.id, workflowId, runId, purpose: 'forward' };
+    const turns = await world.client.workflow.signalWithStart(queue.workflowType, {
+      workflowId: queue.workflowId(loadBalancer),
+      taskQueue: neighbour.taskQueue,
+      args: [{ loadBalancer }],
+      signal: queue.ask,
+      signalArgs: [request],
+    });
+    const words = 'switch green --without-temporal --worker-config nowhere';
+    const publishing = `${neighbour.service.id} publishes at ${loadBalancer} since `;
+
+    const refused = await cli.run(words);
+    expect(refused.exitCode).toBe(2);
+    expect(refused.stderr).toContain(`Cannot switch "${world.service.id}": ${publishing}`);
+    expect((await cli.run(`${words} --force`)).stderr).toContain(
+      `Going on all the same (--force): ${publishing}`,
+    );
+
+    await turns.signal(queue.giveBack, request.id);
+    await turns.result();
+    expect((await cli.run(words)).stderr).toMatch(
+      /^Temporal answers, and no run of \S+ is open: verdigris rollback/,
+    );
   });
 });
 

@@ -252,7 +252,9 @@ describe('verdigris switch', () => {
     onTestFinished(async () => void (await unit?.start()));
     const refused = await run('green');
     expect(refused.exitCode).toBe(2);
-    expect(refused.output).toMatch(/the old environment does not answer[\s\S]*0 of 30 questions/);
+    expect(refused.output).toMatch(
+      /to green: 0 of 30 questions answered well past the load balancer; else connection refused, needs half/,
+    );
     expect(writes()).toEqual([]);
 
     const forced = start(words('green', ['--yes', '--force']));

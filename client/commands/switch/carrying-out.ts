@@ -10,7 +10,7 @@ import type { RouteReport } from '../../../drivers/load-balancers/driver.js';
 import { Refusal } from '../../refusal.js';
 import { indented } from '../../words.js';
 import type { HandSession } from '../switch.js';
-import { onInterrupt } from './interrupting.js';
+import { Interruptions } from './interrupting.js';
 import { sayingOnce, type View } from './view.js';
 
 /** What was agreed to. */
@@ -30,11 +30,16 @@ const interruptedCode = 130;
 /** Moves the traffic, proves it, and keeps the record of it. Gives the exit code. */
 export async function carryOut(session: HandSession, order: Order): Promise<number> {
   const { file, begun } = order;
-  await writeFirst(file, begun);
-  const moved = await move(session, order);
-  if (moved.kind === 'failed') return endedBadly(session, order, moved);
-  const proof = await prove(session, order);
-  return ended(session, order, moved.report, proof);
+  const interruptions = new Interruptions();
+  try {
+    await writeFirst(file, begun);
+    const moved = await move(session, order, interruptions);
+    if (moved.kind === 'failed') return await endedBadly(session, order, moved);
+    const proof = await prove(session, order, interruptions);
+    return await ended(session, order, moved.report, proof);
+  } finally {
+    interruptions.end();
+  }
 }
 
 /** Without a record nobody could tell later what was stored by this. */
@@ -53,9 +58,12 @@ type Moved =
   | { readonly kind: 'moved'; readonly report: RouteReport }
   | { readonly kind: 'failed'; readonly error: unknown; readonly interrupted: boolean };
 
-async function move({ service, drivers, output }: HandSession, order: Order): Promise<Moved> {
-  const { begun, leaveOut } = order;
-  const interrupt = onInterrupt(() =>
+async function move(
+  { service, drivers, output }: HandSession,
+  { begun, leaveOut }: Order,
+  interruptions: Interruptions,
+): Promise<Moved> {
+  const signal = interruptions.stage(() =>
     output.notice(
       'Stopping: what is stored and not published is put back; what is being published is seen through',
     ),
@@ -69,13 +77,11 @@ async function move({ service, drivers, output }: HandSession, order: Order): Pr
         purpose: begun.force ? 'rollback' : 'forward',
         leaveOut,
       },
-      { signal: interrupt.signal, progress: sayingOnce(output, /storing|refresh|publishing|put/) },
+      { signal, progress: sayingOnce(output, /storing|refresh|publishing|put/) },
     );
     return { kind: 'moved', report };
   } catch (error) {
-    return { kind: 'failed', error, interrupted: interrupt.signal.aborted };
-  } finally {
-    interrupt.end();
+    return { kind: 'failed', error, interrupted: signal.aborted };
   }
 }
 
@@ -83,12 +89,15 @@ type Proof =
   | { readonly kind: 'proved'; readonly toldApart: boolean }
   | { readonly kind: 'not proved'; readonly because: string };
 
-async function prove({ service, drivers, output }: HandSession, order: Order): Promise<Proof> {
-  const { names, begun } = order;
-  output.say(`    asking ${service.publicAddress.url}`);
-  const interrupt = onInterrupt(() =>
+async function prove(
+  { service, drivers, output }: HandSession,
+  { names, begun }: Order,
+  interruptions: Interruptions,
+): Promise<Proof> {
+  const signal = interruptions.stage(() =>
     output.notice('Stopping: the traffic has moved, the proof is given up'),
   );
+  output.say(`    asking ${service.publicAddress.url}`);
   const proof = {
     service,
     color: begun.to,
@@ -97,21 +106,19 @@ async function prove({ service, drivers, output }: HandSession, order: Order): P
     deadlineMs: proofDeadlineMs,
   };
   try {
-    const quiet = { signal: interrupt.signal, progress: () => undefined };
+    const quiet = { signal, progress: () => undefined };
     return { kind: 'proved', ...(await proveTraffic(drivers, proof, quiet)) };
   } catch (error) {
-    if (interrupt.signal.aborted) return { kind: 'not proved', because: 'it was stopped' };
+    if (signal.aborted) return { kind: 'not proved', because: 'it was stopped' };
     if (error instanceof Failure) return { kind: 'not proved', because: error.message };
     throw error;
-  } finally {
-    interrupt.end();
   }
 }
 
 async function ended(
   session: HandSession,
   order: Order,
-  { changed, tookMs, published }: RouteReport,
+  { changed, tookMs, published, skewMs = 0 }: RouteReport,
   proof: Proof,
 ): Promise<number> {
   const { service, output, command } = session;
@@ -131,6 +138,9 @@ async function ended(
       ? `Switched ${service.id} to ${to} in ${(tookMs / 1_000).toFixed(1)} s.`
       : `All traffic of ${service.id} goes to ${to}; nothing had to be changed.`,
     ...(isProved ? [`  ${provedLine(url, to, proof)}`] : indented([`Not proved: ${proof.because}`])),
+    ...(skewMs > 0
+      ? [`  between the first load balancer and the last: ${(skewMs / 1_000).toFixed(1)} s`]
+      : []),
     ...alongside.map((edit) => `  went out with it: ${edit}`),
     `  record: ${file}`,
     `  back again: ${command(`switch ${otherColor(to)} --without-temporal`)}`,

@@ -1,25 +1,32 @@
 /** Ctrl-C, a polite end, or a terminal that is gone. */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-export interface Interrupt {
-  readonly signal: AbortSignal;
-  /** From then on they do what they always do. */
-  end(): void;
-}
+/**
+ * Catches, from its making to its end, what would end the process in the middle. Each aborts the stage of the work that runs
+ * then, once; between two stages it changes nothing.
+ */
+export class Interruptions {
+  #current: { readonly controller: AbortController; readonly tell: () => void } | undefined;
 
-/** Aborts, instead of ending the process in the middle, at the first of them; the others change nothing. */
-export function onInterrupt(tell: () => void): Interrupt {
-  const controller = new AbortController();
-  const interrupted = (): void => {
-    if (controller.signal.aborted) return;
-    controller.abort(new DOMException('Stopped by a signal', 'AbortError'));
-    tell();
-  };
-  for (const signal of signals) process.on(signal, interrupted);
-  return {
-    signal: controller.signal,
-    end() {
-      for (const signal of signals) process.off(signal, interrupted);
-    },
+  constructor() {
+    for (const signal of signals) process.on(signal, this.#interrupt);
+  }
+
+  /** Begins a stage, and ends the one before. `tell` says what an interruption of it means. */
+  stage(tell: () => void): AbortSignal {
+    const controller = new AbortController();
+    this.#current = { controller, tell };
+    return controller.signal;
+  }
+
+  /** From then on signals do what they always do. */
+  end(): void {
+    for (const signal of signals) process.off(signal, this.#interrupt);
+  }
+
+  readonly #interrupt = (): void => {
+    if (!this.#current || this.#current.controller.signal.aborted) return;
+    this.#current.controller.abort(new DOMException('Stopped by a signal', 'AbortError'));
+    this.#current.tell();
   };
 }

@@ -1,9 +1,18 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Service } from '../../../domain/service.js';
+import { queue, turnsOf, type Turns } from '../../../domain/turns.js';
 import type { Output } from '../../output.js';
 import { Refusal } from '../../refusal.js';
 import { heldReport } from '../../report.js';
 import { lookAt, type OpenRun, type ServiceRun } from '../../service-run.js';
-import { connectTemporal, refusalAt, TemporalUnreachable, type TemporalOptions } from '../../temporal.js';
+import {
+  connectTemporal,
+  refusalAt,
+  TemporalUnreachable,
+  type Temporal,
+  type TemporalOptions,
+} from '../../temporal.js';
+import { clock } from '../../words.js';
 
 interface Around {
   readonly output: Output;
@@ -12,7 +21,7 @@ interface Around {
 
 type Answer =
   | { readonly kind: 'silent'; readonly why: string }
-  | { readonly kind: 'answers'; readonly run: ServiceRun | undefined }
+  | { readonly kind: 'answers'; readonly run: ServiceRun | undefined; readonly neighbours: readonly string[] }
   | { readonly kind: 'tells nothing'; readonly why: string };
 
 /**
@@ -34,6 +43,8 @@ export async function seeThatTemporalIsDown(
   }
   if (answer.run?.kind === 'open')
     return againstOpenRun(answer.run, options.force === true, service, { output, command });
+  if (answer.neighbours.length > 0)
+    againstNeighbours(answer.neighbours, options.force === true, service, output);
   output.notice(
     `Temporal answers, and no run of ${service.id} is open: ${command('rollback')} does the same, compares first, watches, and can be followed`,
   );
@@ -45,7 +56,11 @@ async function ask(options: TemporalOptions, service: Service): Promise<Answer> 
     if (refusal) throw refusal;
     const temporal = await connectTemporal(options);
     try {
-      return { kind: 'answers', run: await lookAt(temporal, service.id) };
+      return {
+        kind: 'answers',
+        run: await lookAt(temporal, service.id),
+        neighbours: await neighboursPublishing(temporal, service),
+      };
     } finally {
       await temporal.close();
     }
@@ -68,6 +83,48 @@ function againstOpenRun(run: OpenRun, force: boolean, service: Service, { output
   const later = `  no worker answers; once one does, it finds the traffic moved and asks a person`;
   if (!force) throw new Refusal([held, ...next, later, '  go on all the same: --force'].join('\n'));
   output.notice(['Going on all the same (--force):', held, later].join('\n'));
+}
+
+/** Services that share a load balancer take turns: what one has stored so far, another one would publish. */
+async function neighboursPublishing(temporal: Temporal, service: Service): Promise<readonly string[]> {
+  const told = await Promise.all(
+    turnsOf(service).map(async (loadBalancer) => {
+      const handle = temporal.client.workflow.getHandle(queue.workflowId(loadBalancer));
+      const { status } = (await temporal.call(() => handle.describe()).catch(absent)) ?? {};
+      if (status?.name !== 'RUNNING') return [];
+      try {
+        const { holder } = await temporal.call(() => handle.query<Turns>(queue.turns), turnsMs);
+        if (!holder || holder.service === service.id) return [];
+        return [`${holder.service} publishes at ${loadBalancer} since ${clock(holder.since)}`];
+      } catch (error) {
+        if (error instanceof TypeError) throw error;
+        return [
+          `somebody may publish at ${loadBalancer}: its queue is open, and does not tell who has the turn`,
+        ];
+      }
+    }),
+  );
+  return told.flat();
+}
+
+const turnsMs = 5_000;
+
+function absent(error: unknown): undefined {
+  if (error instanceof WorkflowNotFoundError) return undefined;
+  throw error;
+}
+
+function againstNeighbours(
+  neighbours: readonly string[],
+  force: boolean,
+  service: Service,
+  output: Output,
+): void {
+  const words = `${neighbours.join(', ')}; what it has stored so far would go out with this`;
+  if (force) return output.notice(`Going on all the same (--force): ${words}`);
+  throw new Refusal(
+    `Cannot switch "${service.id}": ${words}, needs that to end\n  wait a moment and try again; go on all the same: --force`,
+  );
 }
 
 const firstLine = ({ message }: Error): string => message.split('\n', 1)[0] ?? message;

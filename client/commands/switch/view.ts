@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { compareEnvironments } from '../../../activities/comparison.js';
 import { identitiesOf } from '../../../activities/identity.js';
 import { colors, otherColor, type Color } from '../../../domain/color.js';
@@ -44,6 +45,7 @@ export async function look(
   const observation = await driver.observe({ signal: never, progress: sayingOnce(output, /waiting/) });
   const except = colors.flatMap((color) => leftOutOf(observation, color));
   const quiet: Patience = { signal: AbortSignal.timeout(askingMs), progress: () => undefined };
+  setMaxListeners(0, quiet.signal); // one for each server and question that is waited for side by side
   const [answers, own, others] = await Promise.all([
     compareEnvironments(drivers, { service, except }, quiet).then(asked, notAsked(quiet)),
     identitiesOf(drivers, service, to, quiet).catch(unnamed(quiet)),
@@ -112,7 +114,7 @@ export function complaintsAboutView(
     ...(verdict.kind === 'pass'
       ? []
       : [
-          `${cannot}: ${verdict.kind === 'undecided' ? 'nothing is proved' : verdict.because}, needs an environment that answers (${answersLine(answers[to])})\n  go there all the same: ${force}`,
+          `${cannot}: ${answersLine(answers[to])}, needs half of them at least\n  go there all the same: ${force}`,
         ]),
   ];
 }
