@@ -36,7 +36,7 @@ export const contradictionsIn = (parts: ReadableParts): readonly ConfigurationCo
   ...hostKeyContradictions(parts),
   ...inConfiguration(parts),
   ...entrancesIn(parts.sections).flatMap(({ path, loadBalancer, publicAddress }) => [
-    ...inLoadBalancer([...path, 'loadBalancer'], loadBalancer),
+    ...inLoadBalancer([...path, 'loadBalancer'], loadBalancer, parts.servers),
     ...inOvhApi([...path, 'loadBalancer', 'api'], loadBalancer?.api),
     ...inPublicAddress([...path, 'publicAddress', 'url'], publicAddress?.url),
   ]),
@@ -278,9 +278,10 @@ function inConfiguration({
 function inLoadBalancer(
   path: KeyPath,
   loadBalancer: Sections['loadBalancer'],
+  servers: readonly PlacedServer[],
 ): readonly ConfigurationComplaint[] {
   if (!loadBalancer) return [];
-  if (isPublicCloud(loadBalancer)) return inPublicCloud(path, loadBalancer);
+  if (isPublicCloud(loadBalancer)) return inPublicCloud(path, loadBalancer, servers);
   const { also = [], ...first } = loadBalancer;
   const entries: readonly (readonly [KeyPath, EntrySection])[] = [
     [path, first],
@@ -394,7 +395,8 @@ function inTesters(
 
 function inPublicCloud(
   section: KeyPath,
-  { listeners, stagingListener, pools, mixed }: PublicCloudSection,
+  { listeners, stagingListener, pools, mixed, weights = {} }: PublicCloudSection,
+  servers: readonly PlacedServer[],
 ): readonly ConfigurationComplaint[] {
   const at = (...keys: readonly (string | number)[]): KeyPath => [...section, ...keys];
   const again = (path: readonly string[], ids: readonly string[]): readonly ConfigurationComplaint[] =>
@@ -402,7 +404,15 @@ function inPublicCloud(
       ids.indexOf(id) === index ? [] : [complain(at(...path, index), `is ${id} again, needs each once`)],
     );
   const taken = (id: string): boolean => id === pools?.blue || id === pools?.green;
+  const isServer = (name: string): boolean => servers.some(({ entry }) => entry.name === name);
   return [
+    ...Object.keys(weights)
+      .filter((name) => servers.length > 0 && !isServer(name))
+      .map((name) => ({
+        path: at('weights', name),
+        at: 'key' as const,
+        message: 'is the name of no server, needs one of environments',
+      })),
     ...again(['listeners'], listeners ?? []),
     ...again(['mixed', 'pools'], mixed?.pools ?? []),
     ...(stagingListener !== undefined && listeners?.includes(stagingListener)

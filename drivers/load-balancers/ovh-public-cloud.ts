@@ -93,19 +93,35 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
   }
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
-    const action = `send ${describeSplit(change.to)} on "${this.#settings.id}"`;
+    const action = this.#actionOf(change);
     return this.#doing(action, patience, (say) =>
       this.#route({ change, action, say, signal: patience.signal }),
     );
   }
 
-  async #route(moving: Moving): Promise<RouteReport> {
-    const { change, say, signal } = moving;
-    const startedAtMs = this.#time.nowMs();
-    await this.#lock.free(say, { signal });
-    const before = await this.#look(moving, signal);
+  async prepare(change: RouteChange, patience: Patience): Promise<void> {
+    const action = this.#actionOf(change);
+    await this.#doing(action, patience, (say) =>
+      this.#considered({ change, action, say, signal: patience.signal }),
+    );
+  }
+
+  #actionOf({ to }: RouteChange): string {
+    return `send ${describeSplit(to)} on "${this.#settings.id}"`;
+  }
+
+  /** What is, and what has to be done about it. Throws where it must not be done, or cannot. */
+  async #considered(moving: Moving): Promise<{ readonly before: Configuration; readonly steps: Steps }> {
+    await this.#lock.free(moving.say, { signal: moving.signal });
+    const before = await this.#look(moving, moving.signal);
     this.#requireAsExpected(moving, before);
-    const steps = this.#steps(moving, before);
+    return { before, steps: this.#steps(moving, before) };
+  }
+
+  async #route(moving: Moving): Promise<RouteReport> {
+    const { change, say } = moving;
+    const startedAtMs = this.#time.nowMs();
+    const { before, steps } = await this.#considered(moving);
     if (count(steps) === 0) return { changed: false, split: change.to, tookMs: 0, published: [] };
 
     await this.#moved(moving, steps);

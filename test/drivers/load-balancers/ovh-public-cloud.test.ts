@@ -63,6 +63,21 @@ describe('a Public Cloud Load Balancer on its API', () => {
     ]);
   });
 
+  test('tells before its first write what would refuse it', async () => {
+    const driver = world.driver();
+    const { objects } = await driver.observe(endless);
+    await driver.prepare?.(change({ expected: objects }), endless);
+    expect((await failureOf(driver.prepare!(change({ to: { blue: 95, green: 5 } }), endless))).failure).toBe(
+      'RequestInvalid',
+    );
+    const object = await world.edit('ours', 'published');
+    const failure = await failureOf(driver.prepare!(change({ expected: objects }), endless));
+    expect(failure).toMatchObject({ failure: 'LoadBalancerChanged' });
+    expect(failure.message).toContain(object);
+    expect(world.written()).toEqual([]);
+    expect(await world.published()).toEqual(allTo('blue'));
+  });
+
   describe('while the load balancer is locked', () => {
     test.each(['immutable 409', 'pending 409', 'bare 409', 'immutable 400', 'immutable 500'] as const)(
       'waits until a change of somebody else is applied, though it is told by %s',

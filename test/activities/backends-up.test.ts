@@ -1,0 +1,44 @@
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { expect, test } from 'vitest';
+import { createHealthActivities } from '../../activities/health.js';
+import { ServerName, ServiceId } from '../../domain/names.js';
+import type { BackendObservation } from '../../domain/observation.js';
+import type { Service } from '../../domain/service.js';
+import type { Drivers } from '../../drivers/drivers.js';
+
+const server = ServerName('green-1');
+
+/** Waits for the one server, which the load balancer describes like this whenever it is asked. */
+async function awaited(backend: Partial<BackendObservation>, loadBalancerDeadlineMs: number) {
+  const looksAtMs: number[] = [];
+  const observe = () => {
+    looksAtMs.push(Date.now());
+    return Promise.resolve({ backends: [{ server, color: 'green', state: 'up', ...backend }] });
+  };
+  const drivers = { loadBalancer: () => Promise.resolve({ observe }) } as unknown as Drivers;
+  const service = {
+    id: ServiceId('shop', 'test'),
+    loadBalancer: { driver: 'ovh-public-cloud' },
+    verify: { everyMs: 5, loadBalancerDeadlineMs },
+  } as unknown as Service;
+  const { awaitBackendsUp } = createHealthActivities(drivers);
+  const missing = await new MockActivityEnvironment().run(() =>
+    awaitBackendsUp({ service, servers: [server], mayMiss: 0 }),
+  );
+  return { missing, looksAtMs };
+}
+
+test('where nobody tells when a check was made, a server is up once every check from before is too old', async () => {
+  const { missing, looksAtMs } = await awaited({ checkedWithinMs: 60 }, 60_000);
+  expect(missing).toEqual([]);
+  expect((looksAtMs.at(-1) ?? 0) - (looksAtMs[0] ?? 0)).toBeGreaterThanOrEqual(60);
+});
+
+test.each([
+  ['whose check may be from before', { checkedWithinMs: 60_000 }, 'green-1 is up by an old check'],
+  ['that nobody has checked', { state: 'unchecked' }, 'green-1 is unchecked'],
+] as const)('a server %s is not up, and where to look is told', async (_what, backend, words) => {
+  const failure = await awaited(backend, 20).catch((error: unknown) => error as Error);
+  expect(failure).toMatchObject({ failure: 'IdleNotUp', message: expect.stringContaining(words) });
+  expect((failure as Error).message).toContain('needs loadBalancer.stagingListener');
+});
