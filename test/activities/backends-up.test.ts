@@ -21,9 +21,9 @@ async function awaited(backend: Partial<BackendObservation>, loadBalancerDeadlin
     loadBalancer: { driver: 'ovh-public-cloud' },
     verify: { everyMs: 5, loadBalancerDeadlineMs },
   } as unknown as Service;
-  const { awaitBackendsUp } = createHealthActivities(drivers);
+  const activities = createHealthActivities(drivers);
   const missing = await new MockActivityEnvironment().run(() =>
-    awaitBackendsUp({ service, servers: [server], mayMiss: 0 }),
+    activities.awaitBackendsUp({ service, servers: [server], mayMiss: 0 }),
   );
   return { missing, looksAtMs };
 }
