@@ -10,6 +10,9 @@ export interface LoadBalancerIds {
   readonly farms: Readonly<Record<Color, number>>;
 }
 
+/** Where the load balancer listens, as the API has it. */
+export const frontendPorts = { production: 80, staging: 8888 } as const;
+
 /** A load balancer that was set up, as the sandbox and as `verdigris.yaml` know it. */
 export interface SetUp {
   /** Of a Public Cloud one, the data plane's numbers. */
@@ -103,7 +106,7 @@ export async function setUpPublicCloud(
 export async function provision(
   api: OvhApi,
   servers: readonly Place[],
-  ports = { production: 80, staging: 8888 },
+  ports: { readonly production: number; readonly staging: number } = frontendPorts,
 ): Promise<LoadBalancerIds> {
   const root = `/ipLoadbalancing/${api.serviceName}`;
   const create = async (path: string, body: JsonObject): Promise<JsonObject> =>

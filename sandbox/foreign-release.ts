@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { x } from 'tar';
+import { enable } from './machines/unit-links.js';
 import type { BuiltGreeter } from './programs.js';
 import type { SandboxServer } from './sandbox.js';
 
@@ -11,7 +12,7 @@ import type { SandboxServer } from './sandbox.js';
 export async function runByHand(
   { machine, directory, port }: SandboxServer,
   { archive, executable }: BuiltGreeter,
-  unit = 'greeter.service',
+  { unit = 'greeter.service', enabled = false }: { readonly unit?: string; readonly enabled?: boolean } = {},
 ): Promise<void> {
   const unpacked = join(machine.directory, 'home', 'upload');
   await mkdir(unpacked, { recursive: true });
@@ -33,5 +34,7 @@ export async function runByHand(
     '',
   ];
   await writeFile(join(machine.unitDirectory, unit), lines.join('\n'));
-  await machine.init.unit(unit).start();
+  const running = machine.init.unit(unit);
+  await running.start();
+  if (enabled) enable(machine.unitDirectory, running.name, running.loaded);
 }

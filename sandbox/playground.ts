@@ -42,10 +42,12 @@ export async function startPlayground(options: PlaygroundOptions): Promise<Playg
     onProgress('the sandbox: OVHcloud API, load balancer, servers');
     const sandbox = await startSandbox(options);
     ends.push(() => sandbox.close());
-    onProgress('greeter 1.0.0, built by CMake and put on blue by hand');
-    const first = await build('1.0.0');
-    const blue = sandbox.servers.filter(({ color }) => color === 'blue');
-    await Promise.all(blue.map((server) => runByHand(server, first)));
+    if (!sandbox.isResumed) {
+      onProgress('greeter 1.0.0, built by CMake and put on blue by hand');
+      const first = await build('1.0.0');
+      const blue = sandbox.servers.filter(({ color }) => color === 'blue');
+      await Promise.all(blue.map((server) => runByHand(server, first, { enabled: options.keep === true })));
+    }
     const environment = {
       ...process.env,
       TEMPORAL_ADDRESS: temporal.address,

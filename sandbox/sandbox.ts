@@ -1,9 +1,16 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { colors, type Color } from '../domain/color.js';
-import { setUpIplb, setUpPublicCloud, type LoadBalancerIds } from './control-panel.js';
+import {
+  frontendPorts,
+  setUpIplb,
+  setUpPublicCloud,
+  type SetUp,
+  type LoadBalancerIds,
+} from './control-panel.js';
 import { startDataPlane, type EmbeddedDataPlane } from './data-plane/embedded-data-plane.js';
-import { newKeyPair } from './machines/host-key.js';
+import { readKept, stillFree, writeKept, type Kept } from './kept.js';
+import { newKeyPair, type KeyPair } from './machines/host-key.js';
 import { startMachine, type Machine } from './machines/machine.js';
 import type { JsonObject } from './ovh-api/json.js';
 import { startOvhApi, type OvhApi, type OvhApiBehaviour } from './ovh-api/ovh-api.js';
@@ -23,6 +30,8 @@ export interface SandboxOptions {
   readonly settings?: JsonObject;
   /** The destination's part of the service id. */
   readonly service?: string;
+  /** Keeps its state in its directory, and goes on from what it finds there. */
+  readonly keep?: boolean;
   /** Another service on this load balancer and its API, with these ports of its own. They are closed with the first one. */
   readonly beside?: {
     readonly sandbox: Pick<Sandbox, 'api' | 'dataPlane'>;
@@ -54,10 +63,12 @@ export interface Sandbox {
   readonly servers: readonly SandboxServer[];
   /** Of a Public Cloud one, the data plane's numbers. */
   readonly loadBalancer: LoadBalancerIds;
+  /** Whether it went on from what an earlier one had kept. */
+  readonly isResumed: boolean;
   close(): Promise<void>;
 }
 
-/** Starts it with blue live and nothing installed anywhere. What was started is ended when something cannot be. */
+/** Starts it with blue live and nothing installed anywhere, or as it was kept. What was started is ended when something cannot be. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { directory, serversPerEnvironment = 2, service = 'greeter', beside } = options;
   const isPublicCloud = options.product === 'ovh-public-cloud';
@@ -67,20 +78,25 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
-    const { api, dataPlane } = beside?.sandbox ?? (await startLoadBalancer(options, ends));
-    const { private: privateKey, public: publicKey } = newKeyPair();
+    const kept = options.keep ? await readKept(directory) : undefined;
+    const { api, dataPlane } = beside?.sandbox ?? (await startLoadBalancer(options, kept, ends));
+    const keys = kept?.keys ?? newKeyPair();
     const servers = await Promise.all(
       colors.flatMap((color) =>
         Array.from({ length: serversPerEnvironment }, (_, index) =>
-          startServer(directory, service, color, index + 1, publicKey),
+          startServer(directory, service, { color, number: index + 1 }, keys.public, kept),
         ),
       ),
     );
     ends.push(async () => void (await Promise.all(servers.map(({ machine }) => machine.close()))));
     const places = servers.map(placeOf);
-    const { ids: loadBalancer, section } = isPublicCloud
-      ? await setUpPublicCloud(api, dataPlane, places)
-      : await setUpIplb(api, places, beside?.ports);
+    const setUp =
+      kept?.setUp ??
+      (isPublicCloud
+        ? await setUpPublicCloud(api, dataPlane, places)
+        : await setUpIplb(api, places, beside?.ports));
+    const { ids: loadBalancer, section } = setUp;
+    if (options.keep) await writeKept(directory, keeping(setUp, keys, servers, dataPlane));
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
     const files = await writeFiles({
       directory,
@@ -89,11 +105,12 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       servers: places,
       loadBalancer: section,
       publicUrl,
-      privateKey,
+      privateKey: keys.private,
       privilege: 'none',
       settings: options.settings,
     });
-    return { directory, ...files, publicUrl, api, dataPlane, servers, loadBalancer, close };
+    const isResumed = kept !== undefined;
+    return { directory, ...files, publicUrl, api, dataPlane, servers, loadBalancer, isResumed, close };
   } catch (error) {
     await close();
     throw error;
@@ -101,14 +118,17 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 }
 
 async function startLoadBalancer(
-  { directory, behaviour, product }: SandboxOptions,
+  { directory, behaviour, product, keep }: SandboxOptions,
+  kept: Kept | undefined,
   ends: (() => Promise<void>)[],
 ): Promise<Pick<Sandbox, 'api' | 'dataPlane'>> {
-  const dataPlane = startDataPlane();
+  const listening = await stillFree(kept?.listening ?? {});
+  const dataPlane = startDataPlane({ listenOn: (port) => listening[port] ?? 0 });
   ends.push(() => dataPlane.close());
   const api = await startOvhApi({
     directory: join(directory, 'ovh'),
     ...(product === 'ovh-public-cloud' ? {} : { dataPlane }),
+    ...(keep ? { stateFile: join(directory, 'ovh', 'state.json') } : {}),
     ...(behaviour ? { behaviour } : {}),
   });
   ends.push(() => api.close());
@@ -122,20 +142,41 @@ export const removeSandbox = (directory: string): Promise<void> =>
 async function startServer(
   directory: string,
   service: string,
-  color: Color,
-  number: number,
+  { color, number }: { readonly color: Color; readonly number: number },
   publicKey: string,
+  kept: Kept | undefined,
 ): Promise<SandboxServer> {
   const name = `${color}-${number}`;
+  const ports = kept?.ports[name];
+  const { ssh } = await stillFree({ ssh: ports?.ssh ?? 0 });
   const machine = await startMachine({
     name,
     directory: join(directory, 'machines', name),
     authorizedKeys: [publicKey],
     user: 'deploy',
+    ...(ssh ? { port: ssh } : {}),
   });
   await mkdir(join(machine.directory, 'srv'), { recursive: true });
-  return { name, color, machine, port: await freePort(), directory: join(machine.directory, 'srv', service) };
+  const port = ports?.program ?? (await freePort());
+  return { name, color, machine, port, directory: join(machine.directory, 'srv', service) };
 }
+
+const keeping = (
+  setUp: SetUp,
+  keys: KeyPair,
+  servers: readonly SandboxServer[],
+  dataPlane: EmbeddedDataPlane,
+): Kept => ({
+  setUp,
+  keys,
+  ports: Object.fromEntries(
+    servers.map(({ name, port, machine }) => [name, { program: port, ssh: machine.sshPort }]),
+  ),
+  listening: {
+    [frontendPorts.production]: dataPlane.portOf(setUp.ids.frontend),
+    [frontendPorts.staging]: dataPlane.portOf(setUp.ids.stagingFrontend),
+  },
+});
 
 const placeOf = ({ name, color, machine, port, directory }: SandboxServer): Place => ({
   name,

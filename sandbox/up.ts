@@ -7,7 +7,7 @@ import { removeSandbox, type SandboxOptions } from './sandbox.js';
 import { writeShellFile } from './shell-file.js';
 
 export interface SandboxUpOptions {
-  /** Where it keeps its state; a temporary place, removed at the end, when left out. */
+  /** Where it keeps its state, and goes on from what it finds; a temporary place, removed at the end, when left out. */
   readonly directory?: string;
   readonly product?: NonNullable<SandboxOptions['product']>;
 }
@@ -20,6 +20,8 @@ export async function sandboxUp({ directory: asked, product = 'ovh-iplb' }: Sand
   const playground = await startPlayground({
     directory,
     product,
+    // A Public Cloud Load Balancer would come back without anything that carries its traffic.
+    keep: asked !== undefined && product !== 'ovh-public-cloud',
     buildDirectory: buildDirectory(),
     onProgress: (line) => say(`starting ${line}`),
   });
@@ -39,13 +41,13 @@ export async function sandboxUp({ directory: asked, product = 'ovh-iplb' }: Sand
 }
 
 const invitation = ({ sandbox, temporal }: Playground, shellFile: string): string => `
-A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand; green is empty.
+${sandbox.isResumed ? 'The small OVHcloud of this directory runs again, as it was left.' : 'A small OVHcloud runs here. greeter 1.0.0 is live on blue, put there by hand; green is empty.'}
 
   the service      ${sandbox.publicUrl}   (curl -i it: x-greeter-version tells who answers)
   Temporal UI      ${temporal.uiUrl ?? 'where your Temporal has it'}
   configuration    ${sandbox.serviceFile}
   OVHcloud API     ${sandbox.api.url}   (trust ${sandbox.api.caFile})
-  break the API    curl --cacert ${sandbox.api.caFile} https://127.0.0.1:${sandbox.api.port}/sandbox/faults
+  break the API    curl --cacert ${sandbox.api.caFile} https://127.0.0.1:${sandbox.api.port}/sandbox   (docs/sandbox.md has examples)
 
 In another terminal:
 
@@ -61,4 +63,4 @@ In another terminal:
   verdigris rollback                 the traffic is back on blue, in seconds
   verdigris status --watch           where it is, and what you can do
 
-Ctrl-C ends it all.`;
+Ctrl-C ends it all${sandbox.directory.startsWith(join(tmpdir(), 'verdigris-sandbox-')) ? '' : '; the same command goes on from here'}.`;

@@ -78,7 +78,7 @@ export class RunningSandbox extends RunningService {
 
   async runByHand(color: Color, version: string): Promise<void> {
     const built = await this.build(version);
-    await Promise.all(this.servers(color).map((server) => runByHand(server, built, this.unit)));
+    await Promise.all(this.servers(color).map((server) => runByHand(server, built, { unit: this.unit })));
   }
 
   /** Waits until systemd has started the unit on a server; the helper goes on watching it for a while. */
