@@ -300,6 +300,15 @@ test('renews the settings of a release that is there, and starts it again with t
   expect((await world.read('calls'))?.split('\n').filter((call) => call === 'start')).toHaveLength(1);
 });
 
+test('labels what was moved where SELinux has its program', async () => {
+  await world.write('bin/restorecon', '#!/bin/sh\necho "$@" >>"$WORLD/labelled"\n');
+  await chmod(join(world.directory, 'bin/restorecon'), 0o755);
+  const v1 = await world.release('v1');
+  await install(v1, 1);
+  await activate(v1, 2);
+  expect(await world.read('labelled')).toBe(`-R ${world.server}/releases/${v1.release}\n`);
+});
+
 test('says how much of an artifact arrived', async () => {
   const v1 = await world.release('v1');
   const run = await world.run('install', { token: token(1), ...v1.words }, { input: 'short' });
