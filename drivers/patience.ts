@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** How long a caller waits, and how it hears of what goes on meanwhile. */
 export interface Patience {
   /** Aborted when the caller gives up. Waiting ends; what cannot be stopped half way is seen through. */
@@ -6,5 +8,9 @@ export interface Patience {
   readonly progress: (what: string) => void;
 }
 
+const { signal: neverAborted } = new AbortController();
+// All who wait at the same time listen to it; each takes its listener away at its end.
+setMaxListeners(0, neverAborted);
+
 /** For callers that neither give up nor listen. */
-export const endless: Patience = { signal: new AbortController().signal, progress: () => undefined };
+export const endless: Patience = { signal: neverAborted, progress: () => undefined };
