@@ -75,7 +75,7 @@ export function faulty(world: EmulatedWorld): FaultyWorld {
 }
 
 /** Lets `turn` wait before every call. */
-function paced(api: OvhApi, turn: Turn): OvhApi {
+export function paced(api: OvhApi, turn: Turn): OvhApi {
   let nth = 0;
   const after = async <Answer>(isWrite: boolean, call: () => Promise<Answer>): Promise<Answer> => {
     await turn(++nth, isWrite);
