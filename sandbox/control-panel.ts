@@ -24,7 +24,7 @@ export interface SetUp {
 /** Sets up an OVHcloud Load Balancer. */
 export async function setUpIplb(
   api: OvhApi,
-  servers: readonly Place[],
+  servers: readonly Pick<Place, 'name' | 'color' | 'address' | 'port'>[],
   ports?: Parameters<typeof provision>[2],
 ): Promise<SetUp> {
   const ids = await provision(api, servers, ports);
@@ -44,7 +44,7 @@ export async function setUpIplb(
 export async function setUpPublicCloud(
   { publicCloud, admin }: OvhApi,
   dataPlane: DataPlane,
-  servers: readonly Place[],
+  servers: readonly Pick<Place, 'name' | 'color' | 'address' | 'port'>[],
 ): Promise<SetUp> {
   const balancer = publicCloud.add(dataPlane);
   const { project, region } = publicCloud;
@@ -105,7 +105,7 @@ export async function setUpPublicCloud(
 /** What an administrator does once in the control panel: two farms, a frontend for the world, and one for the idle farm. */
 export async function provision(
   api: OvhApi,
-  servers: readonly Place[],
+  servers: readonly Pick<Place, 'name' | 'color' | 'address' | 'port'>[],
   ports: { readonly production: number; readonly staging: number } = frontendPorts,
 ): Promise<LoadBalancerIds> {
   const root = `/ipLoadbalancing/${api.serviceName}`;
