@@ -19,6 +19,20 @@ export interface ServerState {
   readonly lastCheckContent?: string;
 }
 
+/**
+ * What a change does to connections made before it. `keep`: idle client connections stay and meet the new configuration with
+ * their next request. `close idle`: they are closed, as a plain HAProxy reload does; a client may just be using one. `cut`:
+ * everything is cut, what runs too, as with a `hard-stop-after` that has passed.
+ */
+export type WhenReloaded = 'keep' | 'close idle' | 'cut';
+
+/** Habits of the real one that are not certain. */
+export interface DataPlaneBehaviour {
+  readonly whenReloaded: WhenReloaded;
+  /** Whether servers are probed that no frontend reaches. */
+  readonly probeUnreferenced: boolean;
+}
+
 /** What carries the traffic. It knows nothing of what is edited, only of what was published to it. */
 export interface DataPlane {
   readonly instances: readonly Instance[];
@@ -29,6 +43,8 @@ export interface DataPlane {
   apply(instanceId: number, configuration: Configuration): Promise<void>;
   /** What each instance thinks of a server; empty where no instance was ever told of it. */
   serverStates(farmId: number, serverId: number): readonly ServerState[];
+  /** Behaves differently from the next change on, where it can. */
+  behave?(change: Partial<DataPlaneBehaviour>): void;
 }
 
 /** Instance numbers as the provider's look: five digits, unique over all zones. */

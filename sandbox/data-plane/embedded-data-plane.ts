@@ -2,7 +2,14 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 import type { Configuration, Protocol } from './configuration.js';
-import { instancesIn, type DataPlane, type Instance, type ServerState } from './data-plane.js';
+import {
+  instancesIn,
+  type DataPlane,
+  type DataPlaneBehaviour,
+  type Instance,
+  type ServerState,
+  type WhenReloaded,
+} from './data-plane.js';
 import { Generation } from './generation.js';
 import { exchange, type ExchangeOptions } from './http-exchange.js';
 import { connectThrough } from './tcp-session.js';
@@ -16,6 +23,8 @@ export interface DataPlaneOptions {
   readonly probeSpeed?: number;
   /** What a change does to connections made before it. See `WhenReloaded`. */
   readonly whenReloaded?: WhenReloaded;
+  /** Whether servers are probed that no frontend reaches; they are not where left out. */
+  readonly probeUnreferenced?: boolean;
   /** Default 5 s. */
   readonly connectTimeoutMs?: number;
   /** Before a server that refused is asked again, where there is no other. HAProxy's and the default: 1 s. */
@@ -26,12 +35,7 @@ export interface DataPlaneOptions {
   readonly clock?: () => number;
 }
 
-/**
- * `keep`: idle client connections stay and meet the new configuration with their next request.
- * `close idle`: they are closed, as a plain HAProxy reload does; a client may just be using one.
- * `cut`: everything is cut, what runs too, as with a `hard-stop-after` that has passed.
- */
-export type WhenReloaded = 'keep' | 'close idle' | 'cut';
+export type { WhenReloaded } from './data-plane.js';
 
 /** What runs on a server now, over all instances and also from configurations that were replaced. */
 export interface Load {
@@ -54,6 +58,7 @@ export function startDataPlane(options: DataPlaneOptions = {}): EmbeddedDataPlan
   return new NodeDataPlane(instancesIn(zones, instancesPerZone), {
     probeSpeed: 60,
     whenReloaded: 'keep',
+    probeUnreferenced: false,
     connectTimeoutMs: 5000,
     retryDelayMs: 1000,
     listenOn: () => 0,
@@ -91,6 +96,10 @@ class NodeDataPlane implements EmbeddedDataPlane {
         .filter(({ configuration }) => configuration.serverId === serverId)
         .map((backend) => backend.state(instanceId)),
     );
+  }
+
+  behave(change: Partial<DataPlaneBehaviour>): void {
+    Object.assign(this.#options, change);
   }
 
   portOf(frontendId: number): number {

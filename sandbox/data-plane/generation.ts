@@ -37,9 +37,9 @@ export class Generation {
     return this.#farms.values();
   }
 
-  /** Only what a frontend can reach is probed: the others are not part of a real instance's configuration. */
-  startProbing(options: { readonly probeSpeed: number; readonly clock: () => number }): void {
-    for (const farm of this.#reachable()) {
+  /** Only what a frontend can reach is probed, most likely: the others need not be part of a real instance's configuration. */
+  startProbing(options: Probing): void {
+    for (const farm of options.probeUnreferenced ? this.farms : this.#reachable()) {
       const { probe, servers } = farm.configuration;
       if (probe !== null) farm.startProbing((index) => scheduleOf(probe, index / servers.length, options));
     }
@@ -69,6 +69,12 @@ export class Generation {
     }
     return reachable;
   }
+}
+
+interface Probing {
+  readonly probeSpeed: number;
+  readonly probeUnreferenced: boolean;
+  readonly clock: () => number;
 }
 
 /** Checks are spread over the interval, so that a farm is not asked all at once. */

@@ -25,6 +25,8 @@ export const controls: Readonly<Record<string, string>> = {
     'how the next refresh ends: {"status":"error","afterInstances":1}; blocked, cancelled, error or stuck',
   'DELETE /sandbox/load-balancers/:serviceName/tasks/:id': 'makes a task vanish, as old ones do',
   'GET /sandbox/load-balancers/:serviceName/applied': 'what each instance runs, whatever was edited since',
+  'PUT /sandbox/load-balancers/:serviceName/data-plane':
+    'how its instances behave: {"whenReloaded":"cut","probeUnreferenced":true}',
   'GET /sandbox/credentials': 'the consumer keys by number, with state and rules, and never a key',
   'PUT /sandbox/credentials/:id': 'changes one: {"state":"expired"}',
   'DELETE /sandbox/tokens': "makes every service account's token invalid",
@@ -37,6 +39,11 @@ export const controls: Readonly<Record<string, string>> = {
 const Ending = z.strictObject({
   status: z.enum(['blocked', 'cancelled', 'error', 'stuck']),
   afterInstances: z.int().min(0).optional(),
+});
+
+const DataPlaneChange = z.strictObject({
+  whenReloaded: z.enum(['keep', 'close idle', 'cut']).optional(),
+  probeUnreferenced: z.boolean().optional(),
 });
 
 /** What people and scripts steer a running sandbox with, unsigned, beside the API on the same loopback port. */
@@ -117,6 +124,15 @@ function mountLoadBalancers(app: FastifyInstance, { admin, kept }: ControlParts)
       return [];
     }),
   );
+  app.put<{ Params: { serviceName: string } }>(`${root}/data-plane`, async ({ params, body }, reply) => {
+    const change = wanted(DataPlaneChange, body, reply);
+    if (!change) return reply;
+    return ifThere(reply, async () => {
+      const given = Object.entries(change).filter(([, value]) => value !== undefined);
+      admin.behaveDataPlane(Object.fromEntries(given), params.serviceName);
+      return change;
+    });
+  });
   app.get<{ Params: { serviceName: string } }>(`${root}/applied`, ({ params: { serviceName } }, reply) =>
     ifThere(reply, async () =>
       admin.instances(serviceName).map(({ instanceId, zone }) => ({

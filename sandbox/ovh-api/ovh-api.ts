@@ -8,7 +8,7 @@ import { join } from 'node:path';
 
 import Fastify, { type FastifyInstance } from 'fastify';
 
-import type { DataPlane, Instance } from '../data-plane/data-plane.js';
+import type { DataPlane, DataPlaneBehaviour, Instance } from '../data-plane/data-plane.js';
 import { Account, type Credentials, type CredentialState } from './account.js';
 import { accountResources, iamResources } from './account-resources.js';
 import { asTheRealOne, type OvhApiBehaviour } from './behaviour.js';
@@ -96,6 +96,8 @@ export interface Admin {
   /** Alters the behaviour from now on; what runs already keeps its own. */
   behave(behaviour: Partial<OvhApiBehaviour>): void;
   instances(serviceName?: string): readonly Instance[];
+  /** Alters how what carries a load balancer's traffic behaves, from its next change on. */
+  behaveDataPlane(change: Partial<DataPlaneBehaviour>, serviceName?: string): void;
   /** All load balancers as they are now, to go back to with `restore`. */
   state(): unknown;
   restore(state: unknown): Promise<void>;
@@ -267,6 +269,12 @@ function adminOf(
     endNextRefresh: (ending, serviceName) => owned(serviceName).refreshes.endNext(ending),
     forgetTask: (id, serviceName) => owned(serviceName).refreshes.forget(id),
     appliedOn: (instanceId, serviceName) => owned(serviceName).refreshes.appliedOn(instanceId),
+    behaveDataPlane(change, serviceName) {
+      const { dataPlane } = owned(serviceName).loadBalancer;
+      if (!dataPlane.behave)
+        throw new Error('Cannot change how this data plane behaves: it always behaves alike');
+      dataPlane.behave(change);
+    },
     instances: (serviceName) => owned(serviceName).loadBalancer.dataPlane.instances,
     setCredentialState(consumerKey, state) {
       const credential = account.credential(consumerKey);

@@ -1,5 +1,11 @@
 import type { Configuration } from '../data-plane/configuration.js';
-import { instancesIn, type DataPlane, type Instance, type ServerState } from '../data-plane/data-plane.js';
+import {
+  instancesIn,
+  type DataPlane,
+  type DataPlaneBehaviour,
+  type Instance,
+  type ServerState,
+} from '../data-plane/data-plane.js';
 
 /** Carries nothing: for tests of the API alone. Servers are what they are told to be, and UP until then. */
 export class SilentDataPlane implements DataPlane {
@@ -9,6 +15,7 @@ export class SilentDataPlane implements DataPlane {
 
   readonly #clock: () => number;
   readonly #down = new Set<number>();
+  #probeUnreferenced = false;
 
   constructor(
     options: {
@@ -29,6 +36,10 @@ export class SilentDataPlane implements DataPlane {
     return Promise.resolve();
   }
 
+  behave({ probeUnreferenced = this.#probeUnreferenced }: Partial<DataPlaneBehaviour>): void {
+    this.#probeUnreferenced = probeUnreferenced;
+  }
+
   /** What the probes find from now on. */
   setUp(serverId: number, isUp: boolean): void {
     if (isUp) this.#down.delete(serverId);
@@ -42,7 +53,9 @@ export class SilentDataPlane implements DataPlane {
       const server = farm?.servers.find((one) => one.serverId === serverId);
       if (configuration === undefined || farm === undefined || server === undefined) return [];
 
-      const isUsed = configuration.frontends.some(({ defaultFarmId }) => defaultFarmId === farmId);
+      const isUsed =
+        this.#probeUnreferenced ||
+        configuration.frontends.some(({ defaultFarmId }) => defaultFarmId === farmId);
       if (!isUsed || farm.probe === null || !server.probe || !server.active)
         return [{ instanceId, status: 'no check' }];
       const isUp = !this.#down.has(serverId);

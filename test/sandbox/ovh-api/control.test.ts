@@ -139,6 +139,20 @@ test('ends the next refresh badly, forgets tasks, and tells what each instance r
   expect((await control('POST', `${balancer}/next-refresh`, { status: 'done' })).status).toBe(400);
 });
 
+test('probes what no frontend reaches where it is told to, and knows no other habit of a data plane', async () => {
+  const farmId = await aFarm({ probe: { type: 'tcp', interval: 30 } });
+  const server = { address: '10.0.0.1', status: 'active', probe: true };
+  const { serverId } = await client.post(`${root}/http/farm/${farmId}/server`, server);
+  await refresh(client, api.serviceName);
+  const status = async () =>
+    (await client.get(`${root}/http/farm/${farmId}/server/${serverId}`)).serverState[0].status;
+  expect(await status()).toBe('no check');
+  const path = `/load-balancers/${api.serviceName}/data-plane`;
+  expect((await control('PUT', path, { probeUnreferenced: true, whenReloaded: 'cut' })).status).toBe(200);
+  expect(await status()).toBe('UP');
+  expect((await control('PUT', path, { whenReloaded: 'explode' })).status).toBe(400);
+});
+
 test('lets somebody else call at once, and between the calls that a rule names', async () => {
   const farmId = await aFarm();
   const path = `${root}/http/farm/${farmId}`;
