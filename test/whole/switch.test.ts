@@ -276,7 +276,9 @@ describe('verdigris switch that is stopped by Ctrl-C', () => {
     command.kill('SIGINT');
     expect(await command).toMatchObject({
       exitCode: 130,
-      all: expect.stringContaining('Stopped: nothing was published, and what was stored was put back'),
+      all: expect.stringContaining(
+        'Stopped: the traffic goes where it went before, and what was stored was put back',
+      ),
     });
     expect(await storedFarm()).toMatchObject({ defaultFarmId: sandbox.loadBalancer.farms.blue });
     expect([refreshes(), await servedBy()]).toEqual([0, 'blue']);
@@ -341,7 +343,9 @@ describe('verdigris switch that is killed', () => {
     const { exitCode, output } = await run('green');
     expect([exitCode, await servedBy(), refreshes()]).toEqual([2, 'blue', 0]);
     expect(output).toMatch(/farm\/\d+ was changed by somebody else/);
-    expect(output).toContain('nothing was published: greeter@production is served as before');
+    expect(output).toContain(
+      'greeter@production is served as before: nothing was published, or it was put back',
+    );
   });
 
   test('while it is published: the same command waits for that refresh and orders none', async () => {

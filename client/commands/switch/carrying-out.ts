@@ -168,7 +168,7 @@ async function endedBadly(
   const because = error instanceof Error ? error.message : String(error);
   await writeEnd(session, order, isClean ? 'not moved' : 'unclear', { because });
   if (interrupted && !failure) {
-    throw new Refusal('Stopped: nothing was published, and what was stored was put back', {
+    throw new Refusal('Stopped: the traffic goes where it went before, and what was stored was put back', {
       exitCode: interruptedCode,
       cause: error,
     });
@@ -177,7 +177,7 @@ async function endedBadly(
   const again = command(`switch ${begun.to} --without-temporal`);
   throw new Refusal(
     isClean
-      ? `${because}\n  nothing was published: ${service.id} is served as before`
+      ? `${because}\n  ${service.id} is served as before: nothing was published, or it was put back`
       : `${because}\n  what runs is not certain; finish it with the same command: ${again}\n  the API's query ids, for support, are in the record: ${order.file}`,
     { exitCode: isClean ? exitCodes.refused : exitCodes['needs a person'], cause: error },
   );
