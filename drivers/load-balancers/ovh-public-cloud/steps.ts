@@ -157,7 +157,10 @@ class Planning {
     return id;
   }
 
-  /** Weights of a mixed pool. Raised before others are lowered, so that every share on the way lies between the two. */
+  /**
+   * Weights of a mixed pool. Where it has the traffic, changes that take from the smaller share come first: on the way it is
+   * never more than it was, or than was asked for.
+   */
   #weightsIn(pool: string): readonly Step[] {
     const { settings, view } = this.#means;
     const { to, leaveOut } = this.#change;
@@ -186,15 +189,15 @@ class Planning {
       throw this.#refusal(
         `weights of 1 to 256 do not make that of ${counts.blue} servers of blue and ${counts.green} of green`,
       );
-    const steps = known.flatMap(([{ name, color }, member]) =>
-      step({
-        field: 'weight',
-        object: `pool/${pool}/member/${member.id}`,
-        value: leaveOut.includes(name) ? 0 : weights[color],
-        before: weightOf(member),
-      }),
-    );
-    return steps.toSorted((a, b) => Number(b.value > (b.before ?? 0)) - Number(a.value > (a.before ?? 0)));
+    const smaller: Color = to.green <= to.blue ? 'green' : 'blue';
+    const steps = known.flatMap(([{ name, color }, member]) => {
+      const value = leaveOut.includes(name) ? 0 : weights[color];
+      const before = weightOf(member);
+      const takes = color === smaller ? value < before : value > before;
+      const object = `pool/${pool}/member/${member.id}`;
+      return step({ field: 'weight', object, value, before }).map((taken) => ({ taken, takes }));
+    });
+    return steps.toSorted((a, b) => Number(b.takes) - Number(a.takes)).map(({ taken }) => taken);
   }
 
   #wouldLoseWeight({ name }: Server, weight: number, back: number): Failure {

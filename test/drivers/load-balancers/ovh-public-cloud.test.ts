@@ -311,20 +311,51 @@ describe('a Public Cloud Load Balancer on its API', () => {
       expect(failure.message).toContain('blue 95 %, green 5 %');
     });
 
-    test('sets the weights of a mixed pool, and never sends more than asked on the way', async () => {
+    test('sets the weights of a mixed pool, and never gives the smaller share more on the way', async () => {
       const settings = await mixedWith('set', [[1, 1]]);
-      const driver = world.driverOver(world.api(), settings);
+      const [mixed = ''] = settings.mixed.pools;
+      const api = wrapped(world.api());
+      const seenGreen: number[] = [];
+      const watched = {
+        ...api,
+        put: async (path: string, body: Readonly<Record<string, unknown>>) => {
+          const answer = await api.put(path, body);
+          seenGreen.push(greenOf(mixed));
+          return answer;
+        },
+      };
+      const driver = world.driverOver(watched, settings);
       const { objects } = await driver.observe(endless);
-      for (const to of [split(5), split(25), split(90), allTo('green'), split(50), allTo('blue')]) {
+      let before = 0;
+      for (const green of [5, 25, 30, 25, 10, 100, 50, 0]) {
+        const to = split(green);
+        seenGreen.length = 0;
         await driver.route(change({ to, expected: objects }), endless);
+        const smaller = (share: number): number => (green <= 50 ? share : 100 - share);
+        for (const share of seenGreen)
+          expect(smaller(share)).toBeLessThanOrEqual(Math.max(smaller(before), smaller(green)) + 0.5);
         const seen = await driver.observe(endless);
         expect(seen.traffic).toEqual({ kind: 'split', split: to });
         expect(seen.objects).toEqual(objects);
         expect(await driver.route(change({ to, expected: objects }), endless)).toMatchObject({
           changed: false,
         });
+        before = green;
       }
     });
+
+    /** The share of green that visitors of the first listener meet, in percent. */
+    const greenOf = (mixed: string): number => {
+      const { pools, listeners } = world.settings;
+      const pool = world.balancer.objects.get('listener', listeners[0])?.fields['defaultPoolId'];
+      if (pool !== mixed) return pool === pools.green ? 100 : 0;
+      const weights = { blue: 0, green: 0 };
+      for (const { fields } of world.balancer.objects.list('member', mixed)) {
+        const server = world.members.find(({ port }) => port === fields['protocolPort']);
+        if (server) weights[server.color] += Number(fields['weight']);
+      }
+      return (100 * weights.green) / (weights.blue + weights.green);
+    };
 
     test('leaves a server out of it too, where it may set weights', async () => {
       const leaveOut = world.servers.green.slice(0, 1);
