@@ -1,9 +1,6 @@
 import { keepsPromisesAtEveryCall } from './every-call.contract.js';
 import { faulty } from './faulty-world.js';
-import { aSlowIplb } from './ovh-iplb-world.js';
 import { aPublicCloud } from './ovh-public-cloud-world.js';
-
-keepsPromisesAtEveryCall('an OVHcloud Load Balancer, call by call', async () => faulty(await aSlowIplb()));
 
 keepsPromisesAtEveryCall(
   'a Public Cloud Load Balancer, call by call',
