@@ -18,7 +18,7 @@ import type { Drivers } from '../drivers/drivers.js';
 import type { RouteReport } from '../drivers/load-balancers/driver.js';
 import type { RunningProber } from '../drivers/traffic/driver.js';
 import { endedByWorkflow, patiently } from './patience.js';
-import { proveTraffic, type TrafficProof } from './public-proof.js';
+import { proveTraffic, type TrafficProof, type TrafficProved } from './public-proof.js';
 
 export const createTrafficActivities = (drivers: Drivers) => ({
   /** Makes the load balancer send new traffic as `to` says, and proves it from the load balancer's own answers. */
@@ -31,6 +31,10 @@ export const createTrafficActivities = (drivers: Drivers) => ({
     readonly leaveOut: readonly ServerName[];
     /** Servers of the other environment that are probed from then on. */
     readonly takeIn?: readonly ServerName[];
+    /** The servers of the other environment stand by as backups. */
+    readonly fallback?: boolean;
+    /** Testers reach the other environment. */
+    readonly testers?: boolean;
   }): Promise<RouteReport> {
     const { service, ...change } = input;
     return patiently(async (patience) =>
@@ -39,10 +43,10 @@ export const createTrafficActivities = (drivers: Drivers) => ({
   },
 
   /**
-   * Asks the public address until new connections are answered by `color` only, `inARow` times.
-   * Fails with `TrafficNotMoved` when that does not happen in time.
+   * Asks the public address until new connections are answered by `color` only, `inARow` times, and by each process of the load
+   * balancer that was met. Fails with `TrafficNotMoved` when that does not happen in time.
    */
-  async proveTraffic(input: TrafficProof): Promise<{ readonly toldApart: boolean }> {
+  async proveTraffic(input: TrafficProof): Promise<TrafficProved> {
     return patiently((patience) => proveTraffic(drivers, input, patience));
   },
 

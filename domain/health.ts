@@ -8,6 +8,8 @@ export type Sample =
       readonly status: number;
       readonly tookMs: number;
       readonly identity?: string;
+      /** The process of the load balancer that it came through, where that tells. */
+      readonly instance?: string;
     }
   | { readonly kind: 'silent'; readonly because: string };
 
@@ -24,6 +26,8 @@ export interface HealthQuestion {
   readonly timeoutMs: number;
   /** Response header that tells which release answered. */
   readonly identityHeader?: string;
+  /** Sent with it. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Whether a sample is a good answer. */

@@ -145,8 +145,14 @@ export interface SshLimits {
  */
 export type Privilege = 'installed' | 'sudo' | 'none';
 
-export type LoadBalancerSettings =
-  OvhIplbSettings | OvhPublicCloudSettings | { readonly driver: 'in-memory'; readonly world: string };
+export type LoadBalancerSettings = OvhIplbSettings | OvhPublicCloudSettings | InMemoryLoadBalancerSettings;
+
+export interface InMemoryLoadBalancerSettings {
+  readonly driver: 'in-memory';
+  readonly world: string;
+  readonly fallback?: 'old-environment';
+  readonly testers?: TestersSettings;
+}
 
 /** An OVHcloud Load Balancer: frontends whose default farm is moved between the farms of blue and green. */
 export interface OvhIplbSettings extends IplbEntry {

@@ -170,13 +170,21 @@ export const discoverRights = (serviceName?: string): readonly Right[] => [
 export const provisionRights = ({
   serviceName,
   protocol,
-}: Pick<IplbUse, 'serviceName' | 'protocol'>): readonly Right[] => [
+  testers,
+}: Pick<IplbUse, 'serviceName' | 'protocol' | 'testers'>): readonly Right[] => [
   ...readRights(serviceName),
   right(serviceName, 'GET', `${protocol}/farm`, `${protocol}/farm/get`),
   right(serviceName, 'GET', `${protocol}/frontend`, `${protocol}/frontend/get`),
   right(serviceName, 'POST', `${protocol}/farm`, `${protocol}/farm/create`),
   right(serviceName, 'POST', `${protocol}/farm/*/server`, `${protocol}/farm/server/create`),
   right(serviceName, 'POST', `${protocol}/frontend`, `${protocol}/frontend/create`),
+  ...(testers
+    ? [
+        right(serviceName, 'GET', `${protocol}/route`, `${protocol}/route/get`),
+        right(serviceName, 'POST', `${protocol}/route`, `${protocol}/route/create`),
+        right(serviceName, 'POST', `${protocol}/route/*/rule`, `${protocol}/route/rule/create`),
+      ]
+    : []),
   right(serviceName, 'POST', 'refresh', 'refresh'),
 ];
 

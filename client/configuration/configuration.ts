@@ -70,7 +70,14 @@ export const readServiceWithoutIds = (configPath: string, destination: string): 
   serviceIn(configPath, destination, (value) => withoutHostKeys(withoutIds(value)));
 
 /** What stands where no object is named. No load balancer has them. */
-export const noIds = { blue: 2_000_000_001, green: 2_000_000_002, stagingFrontend: 2_000_000_003 };
+export const noIds = {
+  blue: 2_000_000_001,
+  green: 2_000_000_002,
+  stagingFrontend: 2_000_000_003,
+  mixedFarm: 2_000_000_004,
+  mixedStagingFrontend: 2_000_000_005,
+  testersRoute: 2_000_000_006,
+};
 
 const noUuid = (digit: number): string => `00000000-0000-0000-0000-00000000000${digit}`;
 const noPublicCloudIds = {
@@ -86,12 +93,22 @@ function withoutIds(value: unknown): unknown {
     const filled = { ...noPublicCloudIds, ...value['loadBalancer'] };
     return { ...value, loadBalancer: filled };
   }
-  const { farms, ...rest } = value['loadBalancer'];
-  const { stagingFrontend, ...none } = noIds;
+  const { farms, mixed, testers, ...rest } = value['loadBalancer'];
+  const { blue, green, stagingFrontend, mixedFarm, mixedStagingFrontend, testersRoute } = noIds;
   const filled = {
     stagingFrontend,
     ...rest,
-    farms: isRecord(farms) ? { ...none, ...farms } : (farms ?? none),
+    farms: isRecord(farms) ? { blue, green, ...farms } : (farms ?? { blue, green }),
+    ...(isRecord(mixed)
+      ? { mixed: { farm: mixedFarm, stagingFrontend: mixedStagingFrontend, ...mixed } }
+      : mixed === undefined
+        ? {}
+        : { mixed }),
+    ...(isRecord(testers)
+      ? { testers: { route: testersRoute, ...testers } }
+      : testers === undefined
+        ? {}
+        : { testers }),
   };
   return { ...value, loadBalancer: filled };
 }

@@ -38,6 +38,7 @@ export interface Exchange {
   readonly agent: http.Agent;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Sends one GET, once, reads the whole answer and calls `onEnd` exactly once. */
@@ -60,9 +61,9 @@ class OpenExchange {
   constructor(what: Exchange, onEnd: (end: ExchangeEnd) => void) {
     this.#what = what;
     this.#onEnd = onEnd;
-    const { url, agent } = what;
+    const { url, agent, headers = {} } = what;
     const request = url.protocol === 'https:' ? https.request : http.request;
-    this.#request = request(url, { agent, headers: { 'user-agent': 'verdigris' } });
+    this.#request = request(url, { agent, headers: { 'user-agent': 'verdigris', ...headers } });
   }
 
   send(): void {

@@ -154,13 +154,13 @@ async function ask(
   { signal, progress }: Patience,
 ): Promise<Sample> {
   signal.throwIfAborted();
-  const { timeoutMs } = question;
+  const { timeoutMs, headers = {} } = question;
   const startedAtMs = performance.now();
   const agent = agentFor(url, ca, false);
   const timer = setInterval(() => progress(`waiting for ${url.host} to answer ${url.pathname}`), 1000);
   try {
     const end = await new Promise<Parameters<typeof endingOf>[0]>((resolve) =>
-      exchange({ url, agent, timeoutMs, signal }, resolve),
+      exchange({ url, agent, timeoutMs, signal, headers }, resolve),
     );
     signal.throwIfAborted();
     if (end.kind === 'unanswered') return { kind: 'silent', because: end.ending };
@@ -170,9 +170,16 @@ async function ask(
       status: end.status,
       tookMs: Math.round(performance.now() - startedAtMs),
       ...(identity === undefined || identity === '' ? {} : { identity: [identity].flat().join(', ') }),
+      ...instanceIn(end.headers),
     };
   } finally {
     clearInterval(timer);
     agent.destroy();
   }
+}
+
+/** OVHcloud's load balancers tell which of their processes has answered. */
+function instanceIn(headers: http.IncomingHttpHeaders): { readonly instance?: string } {
+  const instance = headers['x-iplb-instance'];
+  return typeof instance === 'string' && /^\w{1,32}$/.test(instance) ? { instance } : {};
 }

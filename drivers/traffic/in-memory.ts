@@ -16,6 +16,9 @@ export interface PublicBehaviour {
   readonly silentBecause?: string;
 }
 
+/** What a request says of itself. */
+type Headers = Readonly<Record<string, string>>;
+
 /** The public address of a service that exists only in memory. Its properties may be set while a prober runs. */
 export class InMemoryPublicAddress {
   errorRate = 0;
@@ -27,16 +30,16 @@ export class InMemoryPublicAddress {
   readonly asked = new Set<string>();
 
   /** Called for every window and question; replace it to let each environment behave in its own way. */
-  current: () => Partial<PublicBehaviour> = () => ({});
+  current: (headers: Headers) => Partial<PublicBehaviour> = () => ({});
 
-  behaviour(): PublicBehaviour {
+  behaviour(headers: Headers = {}): PublicBehaviour {
     return {
       errorRate: this.errorRate,
       latencyMs: this.latencyMs,
       status: this.status,
       ...(this.identity === undefined ? {} : { identity: this.identity }),
       ...(this.silentBecause === undefined ? {} : { silentBecause: this.silentBecause }),
-      ...this.current(),
+      ...this.current(headers),
     };
   }
 }
@@ -59,7 +62,7 @@ export const createInMemoryProber = (
   ask(url, question, patience) {
     if (patience.signal.aborted) return Promise.reject(patience.signal.reason as Error);
     address.asked.add(url);
-    const { status, latencyMs, identity, silentBecause } = address.behaviour();
+    const { status, latencyMs, identity, silentBecause } = address.behaviour(question.headers);
     const sample: Sample =
       silentBecause === undefined
         ? {

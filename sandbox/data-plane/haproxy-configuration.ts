@@ -6,6 +6,7 @@ import type {
   ServerConfiguration,
 } from './configuration.js';
 import { stickinessCookie } from './farm.js';
+import { routeLines } from './haproxy-routes.js';
 
 export interface HaproxyRendering {
   readonly instanceId: number;
@@ -37,7 +38,12 @@ export function haproxyConfiguration(
   rendering: HaproxyRendering,
 ): string {
   const running = frontends.filter(({ disabled }) => !disabled);
-  const reached = new Set(running.map(({ defaultFarmId }) => defaultFarmId));
+  const reached = new Set(
+    running.flatMap(({ defaultFarmId, routes }) => [
+      defaultFarmId,
+      ...routes.map(({ action }) => (action.kind === 'farm' ? action.farmId : null)),
+    ]),
+  );
   return [
     'global',
     `  node ${rendering.node}`,
@@ -59,9 +65,9 @@ export function haproxyConfiguration(
 
 function frontendLines(frontend: FrontendConfiguration, rendering: HaproxyRendering): readonly string[] {
   const { protocol, frontendId, defaultFarmId, httpHeader, allowedSource, deniedSource } = frontend;
-  if (frontend.routes.length > 0 || frontend.redirectLocation !== null) {
+  if (frontend.redirectLocation !== null) {
     throw new Error(
-      `Cannot run frontend "${frontendId}" in HAProxy: it has routes or a redirection, needs a default farm alone`,
+      `Cannot run frontend "${frontendId}" in HAProxy: it has a redirection, needs farms alone`,
     );
   }
   const reject = protocol === 'http' ? 'http-request deny if' : 'tcp-request connection reject if';
@@ -78,6 +84,7 @@ function frontendLines(frontend: FrontendConfiguration, rendering: HaproxyRender
       const [name = '', ...value] = line.split(/:?\s+/);
       return `  http-request add-header ${quoted(name)} ${quoted(value.join(' '))}`;
     }),
+    ...routeLines(frontend, backendName, quoted),
     ...(defaultFarmId === null ? [] : [`  default_backend ${backendName(defaultFarmId)}`]),
   ];
 }

@@ -1,3 +1,5 @@
+import { BlockList, isIPv4 } from 'node:net';
+
 import type { RouteAction, RouteConfiguration, RuleConfiguration } from './configuration.js';
 
 /** What rules look at. HTTP frontends know all of it, TCP frontends only the source. */
@@ -15,7 +17,20 @@ export function routed(routes: readonly RouteConfiguration[], subject: Subject):
 
 function holds(rule: RuleConfiguration, subject: Subject): boolean {
   const value = valueOf(rule, subject);
-  return (value !== undefined && agrees(rule, value)) !== rule.negate;
+  const agreed =
+    value !== undefined &&
+    (rule.field === 'source' ? isAmong(value, rule.pattern ?? '') : agrees(rule, value));
+  return agreed !== rule.negate;
+}
+
+/** Addresses are compared as such, also with CIDR blocks. */
+function isAmong(source: string, pattern: string): boolean {
+  const among = new BlockList();
+  for (const block of pattern.split(',')) {
+    const [address = '', bits = '32'] = block.trim().split('/');
+    if (isIPv4(address)) among.addSubnet(address, Number(bits), 'ipv4');
+  }
+  return isIPv4(source) && among.check(source);
 }
 
 function agrees({ match, pattern }: RuleConfiguration, value: string): boolean {

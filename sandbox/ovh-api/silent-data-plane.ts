@@ -55,7 +55,11 @@ export class SilentDataPlane implements DataPlane {
 
       const isUsed =
         this.#probeUnreferenced ||
-        configuration.frontends.some(({ defaultFarmId }) => defaultFarmId === farmId);
+        configuration.frontends.some(
+          ({ defaultFarmId, routes }) =>
+            defaultFarmId === farmId ||
+            routes.some(({ action }) => action.kind === 'farm' && action.farmId === farmId),
+        );
       if (!isUsed || farm.probe === null || !server.probe || !server.active)
         return [{ instanceId, status: 'no check' }];
       const isUp = !this.#down.has(serverId);

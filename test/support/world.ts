@@ -70,7 +70,7 @@ export class World {
     this.workflowId = workflowIdOf(this.service.id);
     const [first] = this.service.regions ?? [];
     this.loadBalancer = this.region(first?.name ?? name);
-    this.publicAddress.current = () => this.#publicBehaviour();
+    this.publicAddress.current = (headers) => this.#publicBehaviour(headers);
     this.loadBalancer.backendState = (server) =>
       this.server(server).answer().kind === 'answered' ? 'up' : 'down';
     this.#drivers = {
@@ -262,11 +262,15 @@ export class World {
     return answer.kind === 'answered' ? (answer.identity ?? '?') : answer.because;
   }
 
-  #publicBehaviour() {
-    const color = wholly(this.loadBalancer.split) ?? 'blue';
-    const answers = this.service.environments[color]
-      .filter(({ name }) => !this.loadBalancer.inactive.includes(name))
+  #publicBehaviour(headers: Readonly<Record<string, string>>) {
+    const { split, testersReach, inactive, backups } = this.loadBalancer;
+    const isTester = Object.keys(headers).length > 0;
+    const color = (isTester ? testersReach : undefined) ?? wholly(split) ?? 'blue';
+    const own = this.service.environments[color]
+      .filter(({ name }) => !inactive.includes(name))
       .map(({ name }) => this.server(name).answer());
+    const isDown = backups.length > 0 && own.every(({ kind }) => kind === 'silent');
+    const answers = isDown ? backups.map((name) => this.server(name).answer()) : own;
     const bad = answers.filter((answer) => answer.kind === 'silent' || answer.status >= 400).length;
     const [first] = answers;
     return {

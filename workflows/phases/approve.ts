@@ -7,6 +7,7 @@ import { Rejected, type DeploymentRun } from '../deployment-run.js';
 import type { Said } from '../inbox.js';
 import { asFailure } from '../complaint.js';
 import { watch } from '../patience.js';
+import { letTestersIn } from '../testers.js';
 import { verifyAgain } from './verify.js';
 
 /**
@@ -15,6 +16,7 @@ import { verifyAgain } from './verify.js';
  */
 export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
   const { board } = run;
+  await letTestersIn(run, plan);
   for (;;) {
     const said = await answer(run, plan);
     if (said.kind === 'rejected') throw new Rejected(said);

@@ -12,6 +12,7 @@ import {
   noteStop,
 } from '../draining.js';
 import type { DeploymentRun } from '../deployment-run.js';
+import { endFallback } from '../fallback.js';
 import { batches, fanOut, lanes } from '../fan-out.js';
 import { beside, look, step } from '../patience.js';
 
@@ -20,6 +21,7 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
   const { service, board } = run;
   const old = otherColor(plan.idle);
   if (plan.live === 'nothing') return;
+  await endFallback(run, plan);
   if (service.retire.old === 'keep running' || anyForeign(run, plan, observation)) {
     board.enter('retire', `${old} keeps running as the warm way back`);
     return;

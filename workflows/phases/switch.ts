@@ -2,8 +2,10 @@ import { otherColor, type Color } from '../../domain/color.js';
 import type { Status } from '../../domain/deployment.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
+import type { TrafficProved } from '../../activities/public-proof.js';
 import { expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
+import { hasFallback } from '../fallback.js';
 import { moveTraffic, proofDeadlineMs, routeInTurn } from '../moving-traffic.js';
 import { look, route } from '../patience.js';
 import { confirmStillProved } from './verify.js';
@@ -20,6 +22,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   const old = otherColor(idle);
   await stopLeftBehind(run, plan);
+  const stands = hasFallback(run, plan);
   const { tookMs } = await routeInTurn(run, `all to ${idle}`, 'forward', async (hasWaited) => {
     if (hasWaited) {
       run.objects = await lookOnceMore(run, plan);
@@ -31,7 +34,8 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
     return {
       to: allTo(idle),
       expected: run.objects ?? objects,
-      leaveOut: fleet.leftBehind.map(({ server }) => server),
+      leaveOut: [...fleet.leftBehind.map(({ server }) => server), ...(stands ? run.leftOutOfLive : [])],
+      ...(stands ? { fallback: true } : {}),
     };
   });
   run.lostTrafficAt[old] = Date.now();
@@ -44,10 +48,12 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
     others: identities.live,
     deadlineMs: proofDeadlineMs,
   };
-  const { toldApart } = await route.proveTraffic.executeWithOptions(
+  if (stands) board.note(`${old} stands by: it gets all traffic when every server of ${idle} is down`);
+  const { toldApart, instances = [] } = await route.proveTraffic.executeWithOptions(
     { summary: `${idle} answers at ${service.publicAddress.url}` },
     [proof],
   );
+  if (instances.length > 0) board.note(instanceWords(idle, instances));
   if (!toldApart)
     board.note(
       `Blue and green name themselves alike: that ${idle} serves is known from the load balancer only`,
@@ -68,6 +74,9 @@ async function lookOnceMore(run: DeploymentRun, plan: Plan): Promise<Plan['objec
     },
   ]);
 }
+/** Instances and zones of a load balancer change at different moments. */
+const instanceWords = (color: Color, instances: NonNullable<TrafficProved['instances']>): string =>
+  `${color} answers through ${instances.map(({ name, afterMs }) => `instance ${name} (${(afterMs / 1000).toFixed(1)} s after the switch)`).join(', ')}`;
 
 /** Where a machine found the new environment ill, the old one has to be better; where a person asked, or the switch failed, able. */
 const seeThatItCanServe = (run: DeploymentRun, old: Color): Promise<void> =>

@@ -31,7 +31,7 @@ const nobody = ['127.0.0.1/32'];
 export function defineProvision(command: Command): void {
   withConfiguration(command)
     .description(
-      'Creates what blue-green needs on a load balancer that exists: two farms with their servers, and a frontend that references the idle one. Never edits, renames or deletes.',
+      'Creates what blue-green needs on a load balancer that exists: two farms with their servers, a frontend that references the idle one, and what the configuration asks for beside that (mixed, fallback, testers). Never edits, renames or deletes.',
     )
     .addOption(
       new Option('--plan', 'show what would be created, and create nothing (the default)').conflicts('apply'),
@@ -108,6 +108,9 @@ function wishFor(service: Service, settings: OvhIplbSettings, options: Provision
     missing: {
       farms: colors.filter((color) => settings.farms[color] === noIds[color]),
       stagingFrontend: settings.stagingFrontend === noIds.stagingFrontend,
+      mixedFarm: settings.mixed?.farm === noIds.mixedFarm,
+      mixedStagingFrontend: settings.mixed?.stagingFrontend === noIds.mixedStagingFrontend,
+      testersRoute: settings.testers?.route === noIds.testersRoute,
     },
     stagingPort,
     stagingSources: stagingSource,
@@ -136,12 +139,20 @@ function shown(
 }
 
 const closing = (
-  { created, farms, stagingFrontend }: Provisioned,
+  { created, farms, stagingFrontend, mixed, testersRoute }: Provisioned,
   settings: OvhIplbSettings,
 ): readonly string[] => [
   '',
   created.length === 0 ? 'Nothing was created.' : `Created and published: ${created.join(', ')}.`,
   'In verdigris.yaml:',
   '',
-  ...sectionOf({ ...settings, farms, stagingFrontend }),
+  ...sectionOf({
+    ...settings,
+    farms,
+    stagingFrontend,
+    ...(mixed ? { mixed } : {}),
+    ...(settings.testers && testersRoute !== undefined
+      ? { testers: { ...settings.testers, route: testersRoute } }
+      : {}),
+  }),
 ];

@@ -1,13 +1,15 @@
 import { stringify } from 'yaml';
-import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings, TestersMark } from '../../../domain/service.js';
 
 /** As far as it is known. */
 export type Section = Pick<OvhIplbSettings, 'serviceName' | 'protocol'> &
-  Partial<Pick<OvhIplbSettings, 'frontends' | 'stagingFrontend' | 'farms'>>;
+  Partial<
+    Pick<OvhIplbSettings, 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'fallback' | 'testers'>
+  >;
 
 /** The part `loadBalancer:` of verdigris.yaml. */
 export function sectionOf(
-  { serviceName, protocol, frontends, stagingFrontend, farms }: Section,
+  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, fallback, testers }: Section,
   endpoint?: string,
 ): readonly string[] {
   return written({
@@ -17,6 +19,9 @@ export function sectionOf(
     ...(frontends === undefined ? {} : { frontends }),
     ...(stagingFrontend === undefined ? {} : { stagingFrontend }),
     ...(farms === undefined ? {} : { farms: { blue: farms.blue, green: farms.green } }),
+    ...(mixed ? { mixed } : {}),
+    ...(fallback ? { fallback } : {}),
+    ...(testers ? { testers: { route: testers.route, ...markOf(testers.by) } } : {}),
     ...atEndpoint(endpoint),
   });
 }
@@ -46,3 +51,6 @@ const atEndpoint = (endpoint: string | undefined) =>
 
 const written = (section: object): readonly string[] =>
   stringify({ loadBalancer: section }).trimEnd().split('\n');
+
+const markOf = (by: TestersMark): Readonly<Record<string, unknown>> =>
+  by.kind === 'source' ? { source: by.address } : { [by.kind]: { name: by.name, value: by.value } };

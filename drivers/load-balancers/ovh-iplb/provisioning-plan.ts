@@ -3,13 +3,20 @@ import { hashOf } from '../../../domain/hash.js';
 import type { ServerName, ServiceId } from '../../../domain/names.js';
 import type { OvhIplbSettings, Server, Service } from '../../../domain/service.js';
 import type { Configuration } from './configuration.js';
+import { describeEquipment, equipmentPlan, type EquipmentPlan, type EquipmentStep } from './equipment.js';
 
 /** What a service needs on a load balancer that exists already. */
 export interface Wish {
   readonly service: Pick<Service, 'id' | 'environments' | 'health'>;
   /** Ids count only where they are not `missing`. */
   readonly settings: OvhIplbSettings;
-  readonly missing: { readonly farms: readonly Color[]; readonly stagingFrontend: boolean };
+  readonly missing: {
+    readonly farms: readonly Color[];
+    readonly stagingFrontend: boolean;
+    readonly mixedFarm?: boolean;
+    readonly mixedStagingFrontend?: boolean;
+    readonly testersRoute?: boolean;
+  };
   /** Where the staging frontend listens. Default: the first free port from 8888. */
   readonly stagingPort?: number | undefined;
   /** CIDR blocks that may reach the staging frontend. */
@@ -22,7 +29,8 @@ type Body = Readonly<Record<string, unknown>>;
 export type Step =
   | { readonly kind: 'farm'; readonly color: Color; readonly body: Body }
   | { readonly kind: 'server'; readonly color: Color; readonly server: ServerName; readonly body: Body }
-  | { readonly kind: 'staging frontend'; readonly color: Color; readonly body: Body };
+  | { readonly kind: 'staging frontend'; readonly color: Color; readonly body: Body }
+  | EquipmentStep;
 
 export interface ProvisioningPlan {
   /** In the order in which they are created. */
@@ -30,14 +38,17 @@ export interface ProvisioningPlan {
   /** What is there already and stays as it is. */
   readonly farms: Readonly<Partial<Record<Color, number>>>;
   readonly stagingFrontend: number | undefined;
+  readonly equipment: EquipmentPlan['found'];
   /** What people should know and nobody but they may change. */
   readonly notes: readonly string[];
   /** Why nothing of this may be done. */
   readonly refusals: readonly string[];
 }
 
+type Role = Color | 'staging' | 'mixed' | 'mixed-staging' | 'testers';
+
 /** Objects of ours are recognised by their display name, whatever their number. */
-export function markerOf(service: ServiceId, role: Color | 'staging'): string {
+export function markerOf(service: ServiceId, role: Role): string {
   const marker = `verdigris:${service}:${role}`;
   // Longer ones are not sure to be kept whole.
   return marker.length <= 50 ? marker : `verdigris:${hashOf(service).slice(0, 16)}:${role}`;
@@ -70,13 +81,38 @@ class Planner {
     }
     const stagingFrontend = this.#stagingFrontend();
     if (stagingFrontend === undefined && this.#wish.missing.stagingFrontend) this.#newStaging(farms, zone);
+    const equipment = this.#equipment(zone, farms);
     return {
       steps: this.#refusals.length > 0 ? [] : this.#steps,
       farms,
       stagingFrontend,
+      equipment: equipment.found,
       notes: this.#notes,
       refusals: this.#refusals,
     };
+  }
+
+  #equipment(zone: string, farms: Readonly<Partial<Record<Color, number>>>): EquipmentPlan {
+    const staging = this.#steps.find(({ kind }) => kind === 'staging frontend')?.body['port'];
+    const plan = equipmentPlan(this.#wish, this.#configuration, {
+      zone,
+      farms,
+      live: this.#live(farms),
+      taken: staging === undefined ? undefined : Number(staging),
+      farmBody: this.#farmBody('blue', zone),
+    });
+    this.#steps.push(...plan.steps);
+    this.#notes.push(...plan.notes);
+    this.#refusals.push(...plan.refusals);
+    return plan;
+  }
+
+  /** The environment that the world's first frontend points at. */
+  #live(farms: Readonly<Partial<Record<Color, number>>>): Color | undefined {
+    const { protocol, frontends } = this.#wish.settings;
+    const { defaultFarmId } =
+      this.#configuration.frontends.get(`${protocol}/frontend/${frontends[0] ?? 0}`) ?? {};
+    return colors.find((color) => farms[color] !== undefined && farms[color] === defaultFarmId);
   }
 
   /** A frontend and its farm must share zones, so everything is made where the frontends of the world are. */
@@ -126,11 +162,7 @@ class Planner {
 
   /** The oldest object with our marker. A second one is what is left of an answer that came too late. */
   #own(prefix: string, marker: string): number | undefined {
-    const objects = [...this.#configuration.farms, ...this.#configuration.frontends];
-    const [id, ...others] = objects
-      .filter(([name, object]) => name.startsWith(prefix) && object['displayName'] === marker)
-      .map(([name]) => Number(name.slice(prefix.length)))
-      .toSorted((a, b) => a - b);
+    const [id, ...others] = ownObjects(this.#configuration, prefix, marker);
     for (const other of others) {
       this.#notes.push(
         `${prefix}${other} has the name of ${prefix}${id} (${marker}): it is not used, delete it yourself`,
@@ -150,7 +182,7 @@ class Planner {
       return;
     }
     const name = `${settings.protocol}/farm/${id}`;
-    const absent = servers.filter((server) => !this.#hasServer(name, server));
+    const absent = servers.filter((server) => !hasServer(this.#configuration, name, server));
     if (missing.farms.includes(color)) this.#noteDifferences(name, body);
     const isOurs = missing.farms.includes(color);
     if (absent.length === 0) return;
@@ -195,16 +227,6 @@ class Planner {
       this.#notes.push(`${name} is not as it would be made now: ${differing.join(', ')}`);
   }
 
-  #hasServer(farm: string, { address, port }: Server): boolean {
-    const farmPort = this.#configuration.farms.get(farm)?.port;
-    return [...this.#configuration.servers].some(
-      ([name, server]) =>
-        name.startsWith(`${farm}/server/`) &&
-        server.address === address &&
-        (server.port ?? farmPort) === port,
-    );
-  }
-
   #carriesTraffic(farmId: number): boolean {
     const { service, settings } = this.#wish;
     const staging = markerOf(service.id, 'staging');
@@ -226,9 +248,7 @@ class Planner {
     const port = this.#stagingPort();
     if (port === undefined) return;
     const [production = 0] = settings.frontends;
-    const { defaultFarmId } =
-      this.#configuration.frontends.get(`${settings.protocol}/frontend/${production}`) ?? {};
-    const live = colors.find((color) => farms[color] !== undefined && farms[color] === defaultFarmId);
+    const live = this.#live(farms);
     if (live === undefined) {
       this.#notes.push(
         `frontend ${production} points at neither environment: once blue runs, point it at blue's farm yourself`,
@@ -245,19 +265,52 @@ class Planner {
 
   #stagingPort(): number | undefined {
     const { stagingPort } = this.#wish;
-    const taken = new Map(
-      [...this.#configuration.frontends].flatMap(([name, { port }]) =>
-        portsIn(String(port)).map((one) => [one, name] as const),
-      ),
-    );
-    const isFree = (port: number): boolean => !taken.has(port);
-    const wanted = stagingPort ?? Array.from({ length: 100 }, (_, index) => 8888 + index).find(isFree);
-    if (wanted !== undefined && isFree(wanted)) return wanted;
+    const taken = portsTaken(this.#configuration);
+    const wanted = stagingPort ?? freePort(this.#configuration, undefined);
+    if (wanted !== undefined && !taken.has(wanted)) return wanted;
     this.#refusals.push(
       `port ${wanted ?? '8888 to 8987'} is taken by ${taken.get(wanted ?? 8888)}, needs another: --staging-port`,
     );
     return undefined;
   }
+}
+
+export function hasServer(
+  { farms, servers }: Configuration,
+  farm: string,
+  { address, port }: Server,
+): boolean {
+  const farmPort = farms.get(farm)?.port;
+  return [...servers].some(
+    ([name, server]) =>
+      name.startsWith(`${farm}/server/`) && server.address === address && (server.port ?? farmPort) === port,
+  );
+}
+
+/** Numbers of the objects with our marker, the oldest first. */
+export const ownObjects = (
+  { farms, frontends, routes }: Configuration,
+  prefix: string,
+  marker: string,
+): readonly number[] =>
+  [...farms, ...frontends, ...routes]
+    .filter(([name, object]) => name.startsWith(prefix) && object['displayName'] === marker)
+    .map(([name]) => Number(name.slice(prefix.length)))
+    .toSorted((a, b) => a - b);
+
+export const ownObject = (...of: Parameters<typeof ownObjects>): number | undefined => ownObjects(...of)[0];
+
+const portsTaken = ({ frontends }: Configuration): ReadonlyMap<number, string> =>
+  new Map(
+    [...frontends].flatMap(([name, { port }]) => portsIn(String(port)).map((one) => [one, name] as const)),
+  );
+
+/** The first port from 8888 that no frontend has, and that is not given away. */
+export function freePort(configuration: Configuration, given: number | undefined): number | undefined {
+  const taken = portsTaken(configuration);
+  return Array.from({ length: 100 }, (_, index) => 8888 + index).find(
+    (port) => port !== given && !taken.has(port),
+  );
 }
 
 const serverStep = ({ name, color, address, port }: Server): Step => ({
@@ -287,7 +340,7 @@ export function describeStep(step: Step): string {
       return `create frontend "${String(body['displayName'])}" on port ${String(body['port'])}, which references ${step.color} so that it is probed, open to ${sources}`;
     }
     default:
-      return step satisfies never;
+      return describeEquipment(step);
   }
 }
 

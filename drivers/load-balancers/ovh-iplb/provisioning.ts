@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Color } from '../../../domain/color.js';
+import type { MixedFarmSettings } from '../../../domain/service.js';
 import { Failure } from '../../../domain/failures.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
@@ -8,6 +9,7 @@ import { differences } from '../expectation.js';
 import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
 import { readAs } from '../ovh-document.js';
 import { Ids, type Pending } from './documents.js';
+import type { EquipmentStep } from './equipment.js';
 import {
   describeStep,
   markerOf,
@@ -17,6 +19,7 @@ import {
   type Wish,
 } from './provisioning-plan.js';
 import { Refreshes } from './refreshes.js';
+import { actionTo } from './routes.js';
 import { pendingWords } from './view.js';
 
 /** How a load balancer is, and what has to be created on it. */
@@ -29,11 +32,15 @@ export interface Survey {
 export interface Provisioned {
   readonly farms: Readonly<Record<Color, number>>;
   readonly stagingFrontend: number;
+  readonly mixed?: MixedFarmSettings;
+  readonly testersRoute?: number;
   /** Names of the objects that were created. */
   readonly created: readonly string[];
 }
 
 type Say = (what: string) => void;
+type Body = Readonly<Record<string, unknown>>;
+type ObjectIds = Partial<Record<Color | 'staging' | 'mixed' | 'mixedStaging' | 'testers', number>>;
 
 const attempts = 5;
 const firstBackOffMs = 250;
@@ -94,7 +101,8 @@ export class Provisioner {
       );
     }
     await this.#refreshes.settled(say);
-    const ids: Partial<Record<Color | 'staging', number>> = {
+    const ids: ObjectIds = {
+      ...plan.equipment,
       ...plan.farms,
       ...(plan.stagingFrontend === undefined ? {} : { staging: plan.stagingFrontend }),
     };
@@ -118,12 +126,16 @@ export class Provisioner {
     return {
       farms: { blue: required(ids.blue), green: required(ids.green) },
       stagingFrontend: required(ids.staging),
+      ...(ids.mixed !== undefined && ids.mixedStaging !== undefined
+        ? { mixed: { farm: ids.mixed, stagingFrontend: ids.mixedStaging } }
+        : {}),
+      ...(ids.testers === undefined ? {} : { testersRoute: ids.testers }),
       created: [...created.keys()],
     };
   }
 
   /** Carries out one step. Gives the name of what is there then. */
-  async #taken(step: Step, ids: Partial<Record<Color | 'staging', number>>): Promise<[string, Step]> {
+  async #taken(step: Step, ids: ObjectIds): Promise<[string, Step]> {
     const { protocol } = this.#wish.settings;
     switch (step.kind) {
       case 'farm': {
@@ -157,6 +169,42 @@ export class Provisioner {
           ({ displayName }) => displayName === markerOf(this.#wish.service.id, 'staging'),
         );
         return [`${list}/${ids.staging}`, { ...step, body }];
+      }
+      default:
+        return this.#equipped(step, ids);
+    }
+  }
+
+  async #equipped(step: EquipmentStep, ids: ObjectIds): Promise<[string, Step]> {
+    const { protocol } = this.#wish.settings;
+    const hasName = ({ displayName }: Body): boolean => displayName === step.body['displayName'];
+    const isServer = ({ address, port }: Body): boolean =>
+      address === step.body['address'] && port === step.body['port'];
+    switch (step.kind) {
+      case 'mixed farm': {
+        ids.mixed = await this.#create(`${protocol}/farm`, 'farmId', step.body, hasName);
+        return [`${protocol}/farm/${ids.mixed}`, step];
+      }
+      case 'mixed server':
+      case 'backup': {
+        const farm = required(step.kind === 'backup' ? ids[step.color] : ids.mixed);
+        const list = `${protocol}/farm/${farm}/server`;
+        return [`${list}/${await this.#create(list, 'serverId', step.body, isServer)}`, step];
+      }
+      case 'mixed staging frontend': {
+        const body = { ...step.body, defaultFarmId: required(ids.mixed) };
+        ids.mixedStaging = await this.#create(`${protocol}/frontend`, 'frontendId', body, hasName);
+        return [`${protocol}/frontend/${ids.mixedStaging}`, { ...step, body }];
+      }
+      case 'testers route': {
+        const body = { ...step.body, action: actionTo(required(ids[step.color])) };
+        ids.testers = await this.#create(`${protocol}/route`, 'routeId', body, hasName);
+        return [`${protocol}/route/${ids.testers}`, { ...step, body }];
+      }
+      case 'testers rule': {
+        const list = `${protocol}/route/${required(ids.testers)}/rule`;
+        const isIt = (rule: Body): boolean => isKept(step.body, rule);
+        return [`${list}/${await this.#create(list, 'ruleId', step.body, isIt)}`, step];
       }
       default:
         return step satisfies never;
@@ -270,7 +318,15 @@ const objectsOf = ({
   servers,
   routes,
 }: Configuration): ReadonlyMap<string, Readonly<Record<string, unknown>>> =>
-  new Map<string, Readonly<Record<string, unknown>>>([...farms, ...frontends, ...servers, ...routes]);
+  new Map<string, Body>([
+    ...farms,
+    ...frontends,
+    ...servers,
+    ...routes,
+    ...[...routes].flatMap(([name, { rules }]) =>
+      (rules ?? []).map((rule) => [`${name}/rule/${String(rule['ruleId'])}`, rule] as const),
+    ),
+  ]);
 
 /** What each object says that is not among ours, to be compared. What probes find is left out. */
 const digests = (
@@ -280,7 +336,8 @@ const digests = (
   Object.fromEntries(
     [...objectsOf(configuration)]
       .filter(([name]) => !ours.has(name))
-      .map(([name, { serverState: _probed, ...object }]) => [name, JSON.stringify(object)]),
+      // The rules of a route are objects of their own.
+      .map(([name, { serverState: _probed, rules: _own, ...object }]) => [name, JSON.stringify(object)]),
   );
 
 function required(id: number | undefined): number {

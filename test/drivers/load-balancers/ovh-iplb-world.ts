@@ -2,7 +2,7 @@ import { colors, otherColor, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
 import { hashOf } from '../../../domain/hash.js';
-import type { OvhIplbSettings, Server, TestersMark } from '../../../domain/service.js';
+import type { IplbEntry, OvhIplbSettings, Server, TestersMark } from '../../../domain/service.js';
 import { allTo, type Split } from '../../../domain/split.js';
 import { splitOf } from '../../../domain/weights.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
@@ -67,6 +67,8 @@ const asSlowAsReal = (): Pace => ({
 
 interface Equipment {
   readonly equipped?: boolean;
+  /** A tcp frontend beside, on another port of the same servers. */
+  readonly also?: boolean;
 }
 
 /** The same without a network, in virtual time. */
@@ -83,7 +85,7 @@ type Place = Color | 'mixed';
 export async function anIplb(
   protocol: 'http' | 'tcp' = 'http',
   pace = fast,
-  { equipped = false }: Equipment = {},
+  { equipped = false, also = false }: Equipment = {},
 ): Promise<IplbWorld> {
   const { time } = pace;
   const clock = time.epochMs;
@@ -100,12 +102,9 @@ export async function anIplb(
     path: string,
     body: Record<string, string | number | boolean | object>,
     idField: string,
+    whole = `${protocol}/${path}`,
   ) => {
-    const made = await emulator.admin.editAsSomebodyElse(
-      'POST',
-      `${root}/${protocol}/${path}`,
-      body as never,
-    );
+    const made = await emulator.admin.editAsSomebodyElse('POST', `${root}/${whole}`, body as never);
     return (made as Record<string, number>)[idField] as number;
   };
   const edit = (path: string, body: object) =>
@@ -136,8 +135,16 @@ export async function anIplb(
       members.push(server);
     }
   }
-  const aFrontend = (port: string, defaultFarmId: number) =>
-    create('frontend', { zone: 'all', port, defaultFarmId }, 'frontendId');
+  const aFrontend = (port: string, defaultFarmId: number, path = `${protocol}/frontend`) =>
+    create('', { zone: 'all', port, defaultFarmId }, 'frontendId', path);
+  const aTcpFarm = async (servers: readonly Server[]): Promise<number> => {
+    const farm = await create('', { zone: 'all', port: 7000, probe }, 'farmId', 'tcp/farm');
+    for (const { address } of servers) {
+      const body = { address, port: 7000, status: 'active', probe: true };
+      await create('', body, 'serverId', `tcp/farm/${farm}/server`);
+    }
+    return farm;
+  };
   const frontends = [await aFrontend('80', farms.blue), await aFrontend('81', farms.blue)];
   const stagingFrontend = await aFrontend('8888', farms.green);
   await aFrontend('90', otherFarm);
@@ -149,6 +156,19 @@ export async function anIplb(
           fallback: 'old-environment' as const,
           testers: { route: await aTestersRoute(), by: testersMark },
         };
+
+  async function aTcpEntry(): Promise<IplbEntry> {
+    const of = (color: Color): readonly Server[] => members.filter((server) => server.color === color);
+    const tcp = { blue: await aTcpFarm(of('blue')), green: await aTcpFarm(of('green')) };
+    const mixed = await aTcpFarm(members);
+    return {
+      protocol: 'tcp',
+      frontends: [await aFrontend('70', tcp.blue, 'tcp/frontend')],
+      stagingFrontend: await aFrontend('7888', tcp.green, 'tcp/frontend'),
+      farms: tcp,
+      mixed: { farm: mixed, stagingFrontend: await aFrontend('7889', mixed, 'tcp/frontend') },
+    };
+  }
 
   async function aTestersRoute(): Promise<number> {
     const action = { type: 'farm', target: String(farms.blue) };
@@ -167,6 +187,7 @@ export async function anIplb(
     stagingFrontend,
     farms,
     ...equipment,
+    ...(also ? { also: [await aTcpEntry()] } : {}),
     refreshDeadlineMs: pace.refreshDeadlineMs,
   };
   const farmOf = (where: Place): number | undefined => (where === 'mixed' ? mixedFarm : farms[where]);
@@ -345,7 +366,7 @@ function aServer(color: Color, index: number, port: number): Server {
   return {
     name: ServerName(`${color}-${index}`),
     color,
-    address: '127.0.0.1',
+    address: `127.0.0.${index + (color === 'blue' ? 0 : 2)}`,
     port,
     unit: 'greeter.service',
     directory: '/srv/greeter',

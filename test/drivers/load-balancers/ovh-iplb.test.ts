@@ -69,9 +69,10 @@ describe('an OVHcloud Load Balancer on its API', () => {
     }
   });
 
-  test('refuses to divide traffic, which one default farm cannot', async () => {
+  test('refuses to divide traffic without a mixed farm', async () => {
     const failure = await failureOf(route({ to: { blue: 95, green: 5 } }));
     expect(failure).toMatchObject({ failure: 'RequestInvalid' });
+    expect(failure.message).toContain('no mixed farm is configured (loadBalancer.mixed)');
   });
 
   describe('states that no deployment leaves', () => {
@@ -136,6 +137,52 @@ describe('an OVHcloud Load Balancer on its API', () => {
         expect(failure.message).toContain(`${name} was removed`);
       }
       expect(ours.every((one) => objects[one] !== undefined)).toBe(true);
+    });
+  });
+
+  describe('routes of somebody else', () => {
+    const byHeader = { field: 'header', subField: 'X-Beta', match: 'is', pattern: 'yes' };
+    const aRoute = async (action: object, rule?: object): Promise<string> => {
+      const made = await edit('POST', 'http/route', { action, frontendId: world.settings.frontends[0] });
+      const name = `http/route/${(made as { routeId: number }).routeId}`;
+      if (rule) await edit('POST', `${name}/rule`, rule);
+      await world.emulator.admin.refreshAsSomebodyElse();
+      return name;
+    };
+
+    test.each([
+      ['another farm', () => ({ type: 'farm', target: String(world.otherFarm) }), /takes traffic .* to farm/],
+      ['nobody', () => ({ type: 'reject', status: 403 }), /rejects traffic/],
+      ['another place', () => ({ type: 'redirect', target: 'https://b.example' }), /redirects .* https:..b/],
+    ])('that send a part to %s stay as they are, are told, and hinder nobody', async (_, action, words) => {
+      const name = await aRoute(action(), byHeader);
+      const seen = await observe();
+      expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
+      expect(seen.diversions?.join()).toMatch(words);
+      expect(seen.diversions?.join()).toContain(`${name} `);
+      expect(seen.diversions?.join()).toContain('where header X-Beta is yes');
+      expect(seen.ours).toContain(name);
+      await route({ expected: seen.objects });
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('that send a part to blue or green are no state to deploy from: that is not divided by us', async () => {
+      const target = String(world.settings.farms.green);
+      const name = await aRoute({ type: 'farm', target }, byHeader);
+      const { traffic } = await observe();
+      expect(traffic).toMatchObject({ kind: 'elsewhere' });
+      expect(inspect(traffic)).toContain(`${name} takes traffic`);
+      expect(inspect(traffic)).toContain(
+        `farm ${target} (green) where header X-Beta is yes, whatever is live`,
+      );
+    });
+
+    test.each([
+      ['rejects', { type: 'reject', status: 403 }],
+      ['redirects', { type: 'redirect', target: 'https://b.example' }],
+    ])('that take everything are no state to deploy from: one that %s', async (_, action) => {
+      await aRoute(action);
+      expect((await observe()).traffic).toMatchObject({ kind: 'elsewhere' });
     });
   });
 
@@ -458,6 +505,180 @@ describe('an OVHcloud Load Balancer on its API', () => {
       expect(shown).not.toContain(applicationSecret);
       expect(shown).not.toContain(consumerKey);
     });
+  });
+});
+
+describe('an OVHcloud Load Balancer with a mixed farm, backups and a route for testers', () => {
+  let world: IplbWorld;
+  beforeAll(async () => {
+    world = await aSlowIplb('http', { equipped: true });
+  });
+  beforeEach(() => world.reset());
+  afterAll(() => world.close());
+
+  const route = (options: Partial<RouteChange>) =>
+    world
+      .driver()
+      .route(
+        { to: allTo('blue'), expected: undefined, purpose: 'forward', leaveOut: [], ...options },
+        endless,
+      );
+  const observe = () => world.driver().observe(endless);
+  const edit = async (method: 'POST' | 'PUT' | 'DELETE', path: string, body: object): Promise<unknown> => {
+    const made = await world.emulator.admin.editAsSomebodyElse(
+      method,
+      `${world.root}/${path}`,
+      body as never,
+    );
+    await world.emulator.admin.refreshAsSomebodyElse();
+    await world.quiet();
+    return made;
+  };
+  const mixedFarm = () => `http/farm/${world.settings.mixed?.farm}`;
+  const members = async (farm: string): Promise<readonly string[]> => {
+    const ids = await world.emulator.admin.editAsSomebodyElse('GET', `${world.root}/${farm}/server`);
+    return (ids as readonly number[]).map((id) => `${farm}/server/${id}`);
+  };
+  const divided = { blue: 90, green: 10 };
+
+  test('takes one refresh for each step and one for the way back, and says what the shares are of', async () => {
+    const orders = world.orders();
+    expect(await route({ to: divided })).toMatchObject({ shares: 'of new connections' });
+    expect(world.orders()).toBe(orders + 1);
+    const { targets, backends } = await observe();
+    const [first] = world.settings.frontends;
+    expect(targets[0]).toBe(
+      `frontend ${first} -> farm ${world.settings.mixed?.farm} (mixed: blue 90 %, green 10 %)`,
+    );
+    expect(
+      backends.map(({ state }) => state),
+      'all of it is probed, the old farm too',
+    ).toEqual(backends.map(() => 'up'));
+    await route({ to: { blue: 50, green: 50 }, expected: (await observe()).objects });
+    await route({ to: allTo('blue'), purpose: 'rollback' });
+    expect(world.orders()).toBe(orders + 3);
+    expect(await world.published()).toEqual(allTo('blue'));
+  });
+
+  test('tells that shares are of new clients where the farms are sticky', async () => {
+    const { farms } = world.settings;
+    for (const farm of [mixedFarm(), `http/farm/${farms.blue}`, `http/farm/${farms.green}`])
+      await edit('PUT', farm, { stickiness: 'cookie' });
+    expect(await route({ to: divided })).toMatchObject({ shares: 'of new clients' });
+    expect((await observe()).division).toMatchObject({ kind: 'possible', shares: 'of new clients' });
+  });
+
+  test.each<[string, () => Promise<unknown>, RegExp]>([
+    [
+      'does not balance by weights alone',
+      () => edit('PUT', mixedFarm(), { balance: 'leastconn' }),
+      /balances by leastconn, which does not follow weights, needs roundrobin/,
+    ],
+    [
+      'is sticky in another way',
+      () => edit('PUT', mixedFarm(), { stickiness: 'cookie' }),
+      /has stickiness cookie and blue's farm none, needs the same/,
+    ],
+    ['is not probed', () => edit('PUT', mixedFarm(), { probe: null }), /has no probe/],
+    [
+      'lacks a server',
+      async () => edit('DELETE', (await members(mixedFarm()))[0] ?? '', {}),
+      /blue-1 is not in http\/farm/,
+    ],
+    [
+      'has a server of somebody else',
+      () => edit('POST', `${mixedFarm()}/server`, { address: '10.9.9.9', port: 1, status: 'active' }),
+      /is none of this service's servers and would get traffic/,
+    ],
+    [
+      'speaks to a server in another way',
+      async () => edit('PUT', (await members(mixedFarm()))[0] ?? '', { proxyProtocolVersion: 'v2' }),
+      /has another proxyProtocolVersion than in blue's farm/,
+    ],
+  ])('refuses to divide where the mixed farm %s, and observes why', async (_, spoil, words) => {
+    await spoil();
+    const writes = world.writes;
+    const failure = await failureOf(route({ to: divided }));
+    expect(failure).toMatchObject({ failure: 'RequestInvalid' });
+    expect(failure.message).toMatch(words);
+    expect(world.writes).toBe(writes);
+    expect((await observe()).division).toMatchObject({
+      kind: 'impossible',
+      because: expect.stringMatching(words),
+    });
+    await route({ to: allTo('green') });
+    expect(await world.published(), 'all of it moves nevertheless').toEqual(allTo('green'));
+  });
+
+  test('refuses a share that is too small, and tells the smallest', async () => {
+    const failure = await failureOf(route({ to: { blue: 99.8, green: 0.2 } }));
+    expect(failure).toMatchObject({ failure: 'RequestInvalid' });
+    expect(failure.message).toContain('the smallest share is 0.39 % for blue and 0.39 % for green');
+  });
+
+  test('tells that somebody has changed the weights, and goes back over it', async () => {
+    await route({ to: divided });
+    await edit('PUT', (await members(mixedFarm()))[0] ?? '', { weight: 99 });
+    expect((await observe()).traffic).toEqual({ kind: 'split', split: { blue: 98.1818, green: 1.8182 } });
+    await route({ to: allTo('blue'), purpose: 'rollback' });
+    expect(await world.published()).toEqual(allTo('blue'));
+  });
+
+  test('says that a fallback lacks a backup, and what would give traffic to an idle server', async () => {
+    const farm = `http/farm/${world.settings.farms.green}`;
+    const backups = (await members(farm)).slice(0, 2);
+    await edit('PUT', backups[0] ?? '', { backup: false });
+    expect((await observe()).unready?.join()).toContain('stands for blue-1 in');
+    expect(await failureOf(route({ to: allTo('green'), fallback: true }))).toMatchObject({
+      failure: 'RequestInvalid',
+    });
+    await edit('PUT', backups[0] ?? '', { status: 'active' });
+    await route({ to: allTo('green') });
+    expect(inspect((await observe()).traffic)).toContain('gives blue-1 traffic of green, and is no backup');
+  });
+
+  test("says what is wrong with the testers' route, and never opens it then", async () => {
+    const path = `http/route/${world.settings.testers?.route}`;
+    const rules = (await world.emulator.admin.editAsSomebodyElse('GET', `${world.root}/${path}/rule`)) as [
+      number,
+    ];
+    await edit('PUT', `${path}/rule/${rules[0]}`, { pattern: 'no' });
+    expect((await observe()).unready?.join()).toMatch(/is for header X-Preview is no, needs .* is yes alone/);
+    expect(await failureOf(route({ testers: true }))).toMatchObject({ failure: 'RequestInvalid' });
+    await edit('DELETE', `${path}/rule/${rules[0]}`, {});
+    expect((await observe()).traffic).toMatchObject({ kind: 'elsewhere' });
+    expect(await failureOf(route({ testers: true }))).toMatchObject({ failure: 'RequestInvalid' });
+  });
+});
+
+describe('an OVHcloud Load Balancer with http and tcp frontends', () => {
+  test('moves both in one refresh, and knows each server in both', async () => {
+    const world = await aSlowIplb('http', { equipped: true, also: true });
+    try {
+      const [tcp] = world.settings.also ?? [];
+      const { objects, backends, ours } = await world.driver().observe(endless);
+      expect(backends.map(({ state }) => state)).toEqual(backends.map(() => 'up'));
+      expect(ours).toContain(`tcp/farm/${tcp?.farms.green}`);
+      const orders = world.orders();
+      await world
+        .driver()
+        .route({ to: allTo('green'), expected: objects, purpose: 'forward', leaveOut: [] }, endless);
+      expect(world.orders()).toBe(orders + 1);
+      expect(await world.published()).toEqual(allTo('green'));
+      const applied = world.emulator.admin.appliedOn(16_300);
+      expect(applied?.get('frontend', tcp?.frontends[0] ?? 0)?.fields['defaultFarmId']).toBe(
+        tcp?.farms.green,
+      );
+
+      const one = `${world.root}/tcp/frontend/${tcp?.frontends[0]}`;
+      await world.emulator.admin.editAsSomebodyElse('PUT', one, { defaultFarmId: tcp?.farms.blue ?? 0 });
+      expect((await world.driver().observe(endless)).traffic).toMatchObject({
+        kind: 'torn',
+        detail: expect.stringMatching(/http frontend \d+ -> .*\(green\).*tcp frontend \d+ -> .*\(blue\)/),
+      });
+    } finally {
+      await world.close();
+    }
   });
 });
 

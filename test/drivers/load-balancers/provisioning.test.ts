@@ -4,6 +4,9 @@ import { colors, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName, ServiceId } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
 import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { endless } from '../../../drivers/patience.js';
+import { allTo } from '../../../domain/split.js';
 import { discover, proposalFor } from '../../../drivers/load-balancers/ovh-iplb/discovery.js';
 import { markerOf, type Wish } from '../../../drivers/load-balancers/ovh-iplb/provisioning-plan.js';
 import { Provisioner, type Provisioned } from '../../../drivers/load-balancers/ovh-iplb/provisioning.js';
@@ -328,6 +331,87 @@ describe('what is not its own', () => {
     expect(taken.plan.refusals).toEqual([expect.stringMatching(/port 8889 is taken by tcp\/frontend\/\d+/)]);
     await provisioned();
     expect(await stored()).toContain('frontend 8890');
+  });
+});
+
+describe('what the configuration asks for beside two farms', () => {
+  const none = 2_000_000_000;
+  const equipped = (): Wish => {
+    const wish = aWish();
+    return {
+      ...wish,
+      settings: {
+        ...wish.settings,
+        mixed: { farm: none, stagingFrontend: none },
+        fallback: 'old-environment',
+        testers: { route: none, by: { kind: 'cookie', name: 'preview', value: 'please' } },
+      },
+      missing: { ...wish.missing, mixedFarm: true, mixedStagingFrontend: true, testersRoute: true },
+    };
+  };
+  const withLiveBlue = async (): Promise<void> => {
+    const { farms } = await provisioned();
+    await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
+      defaultFarmId: farms.blue,
+    });
+    await published();
+    emulator.journal.clear();
+  };
+
+  test('is created in one refresh, nothing of it gets traffic, and the driver finds it able', async () => {
+    await withLiveBlue();
+    const wish = equipped();
+    const made = await provisioned(wish);
+    expect(refreshes()).toHaveLength(1);
+    expect((await provisioned(wish)).created, 'the second time').toEqual([]);
+    expect(refreshes()).toHaveLength(1);
+
+    const { farms, stagingFrontend, mixed, testersRoute = 0 } = made;
+    const settings = {
+      ...wish.settings,
+      farms,
+      stagingFrontend,
+      ...(mixed ? { mixed } : {}),
+      testers: { ...wish.settings.testers!, route: testersRoute },
+    };
+    const servers = colors.flatMap((color) => wish.service.environments[color]);
+    const seen = await createOvhIplb({ api: aClient(), settings, servers }).observe(endless);
+    expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
+    expect(seen).toMatchObject({ division: { kind: 'possible' } });
+    expect([seen.backups, seen.testersReach, seen.unready, seen.diversions]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test('waits with the route for testers until somebody is live: it leads to where everybody is', async () => {
+    const { plan } = await new Provisioner(aClient(), equipped()).survey();
+    expect(plan.notes.join()).toContain('the route for testers leads to where everybody is');
+    expect(plan.steps.map(({ kind }) => kind)).not.toContain('testers route');
+  });
+
+  test('gives the route its rule where an earlier run was interrupted between the two', async () => {
+    await withLiveBlue();
+    const wish = equipped();
+    emulator.faults.add({ method: 'POST', path: '*/rule', action: '500' });
+    await expect(provisioned(wish)).rejects.toThrow();
+    emulator.faults.clear();
+    const made = await provisioned(wish, aClient(), true);
+    const route = await emulator.admin.editAsSomebodyElse('GET', `${root}/http/route/${made.testersRoute}`);
+    expect(route).toMatchObject({ rules: [{ field: 'cookie', subField: 'preview', pattern: 'please' }] });
+    expect(await emulator.admin.editAsSomebodyElse('GET', `${root}/http/route`)).toHaveLength(1);
+  });
+
+  test('is refused where it is named and not there', async () => {
+    const wish = equipped();
+    const { plan } = await new Provisioner(aClient(), { ...wish, missing: aWish().missing }).survey();
+    expect(plan.refusals).toEqual([
+      `there is no http farm ${none}, needs to be there: loadBalancer.mixed.farm`,
+      `there is no http frontend ${none}, needs to be there: loadBalancer.mixed.stagingFrontend`,
+      `there is no http route ${none}, needs to be there: loadBalancer.testers.route`,
+    ]);
   });
 });
 
