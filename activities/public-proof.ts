@@ -36,6 +36,9 @@ export const inARow = 10;
 /** Of those, from each process of the load balancer that was met: they change at different moments. */
 const perInstance = 3;
 
+/** A process that has not been met among so many answers is gone: it is not waited for. */
+const goneAfter = 200;
+
 const askAgainMs = 200;
 
 /**
@@ -93,27 +96,34 @@ async function proveAt(
 /** What each process of the load balancer has answered so far. */
 class InstancesMet {
   readonly #beganAtMs = Date.now();
-  readonly #met = new Map<string, { good: number; afterMs: number }>();
+  readonly #met = new Map<string, { good: number; afterMs: number; lastAt: number }>();
+  #answers = 0;
 
   note(sample: Sample, right: boolean): void {
+    this.#answers++;
     const instance = sample.kind === 'answered' ? sample.instance : undefined;
     if (instance === undefined) return;
-    const before = this.#met.get(instance) ?? { good: 0, afterMs: 0 };
+    const before = this.#met.get(instance) ?? { good: 0, afterMs: 0, lastAt: 0 };
     const isFirst = right && before.good === 0;
     this.#met.set(instance, {
       good: right ? before.good + 1 : 0,
       afterMs: isFirst ? Date.now() - this.#beganAtMs : before.afterMs,
+      lastAt: this.#answers,
     });
   }
 
   get unproved(): readonly string[] {
-    return [...this.#met].flatMap(([name, { good }]) => (good < perInstance ? [name] : []));
+    return this.#present.flatMap(([name, { good }]) => (good < perInstance ? [name] : []));
   }
 
   get instances(): readonly Instance[] {
-    return [...this.#met]
+    return this.#present
       .map(([name, { afterMs }]) => ({ name, afterMs }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get #present() {
+    return [...this.#met].filter(([, { lastAt }]) => this.#answers - lastAt < goneAfter);
   }
 }
 
