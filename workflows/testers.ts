@@ -4,7 +4,7 @@ import type { TestersMark } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
 import type { DeploymentRun } from './deployment-run.js';
 import { proofDeadlineMs, routeInTurn } from './moving-traffic.js';
-import { route } from './patience.js';
+import { look, route } from './patience.js';
 
 /**
  * Lets testers reach the new environment while everybody else stays where they are, and proves both from outside. The switch closes
@@ -18,6 +18,10 @@ export async function letTestersIn(run: DeploymentRun, plan: Plan): Promise<void
   const live = otherColor(idle);
   const change = { to: allTo(live), leaveOut: run.leftOutOfLive };
   run.undo.push(`close ${idle} to testers`, async () => {
+    // Closing it sends everybody to the old environment: whoever has moved the traffic by hand since is not overruled.
+    await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic but testers'` }, [
+      { service, color: idle, despiteTesters: true },
+    ]);
     await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => change);
   });
   await routeInTurn(run, `${idle} is open to testers`, 'forward', async () => ({

@@ -5,12 +5,15 @@ import type { LoadBalancerSettings, Service } from '../../domain/service.js';
 import { allTo } from '../../domain/split.js';
 import { test, type World } from '../support/world.js';
 
+let balancers = 0;
+
+/** Of its own for each deployment: those that share one take turns at it. */
 const balancer = (more: Partial<LoadBalancerSettings>): Partial<Service> => ({
-  loadBalancer: { driver: 'in-memory', world: 'any', ...more } as LoadBalancerSettings,
+  loadBalancer: { driver: 'in-memory', world: `standing-by-${++balancers}`, ...more } as LoadBalancerSettings,
 });
-const fallback = balancer({ fallback: 'old-environment' });
+const fallback = () => balancer({ fallback: 'old-environment' });
 const mark = { kind: 'header', name: 'X-Preview', value: 'please' } as const;
-const testers = balancer({ testers: { route: 1, by: mark } });
+const testers = () => balancer({ testers: { route: 1, by: mark } });
 const longBake = {
   durationMs: 60_000,
   maxErrorRate: 0.01,
@@ -30,7 +33,7 @@ describe.concurrent('a deployment with a fallback', () => {
   test('lets the old servers stand by during the bake, and leaves none when it is promoted', async ({
     aWorld,
   }) => {
-    const world = await aWorld({ ...fallback, bake: longBake });
+    const world = await aWorld({ ...fallback(), bake: longBake });
     await approved(world);
     await world.untilStage('bake');
     expect(world.loadBalancer.backups).toEqual(['blue-1', 'blue-2']);
@@ -47,7 +50,7 @@ describe.concurrent('a deployment with a fallback', () => {
   test('ends with all on the old environment, and no fallback, when all of the new one dies', async ({
     aWorld,
   }) => {
-    const world = await aWorld({ ...fallback, bake: longBake });
+    const world = await aWorld({ ...fallback(), bake: longBake });
     await approved(world);
     await world.untilStage('bake');
     for (const name of ['green-1', 'green-2']) world.server(name).crash();
@@ -59,7 +62,7 @@ describe.concurrent('a deployment with a fallback', () => {
   test('is not promoted before the old servers are taken out, and asks a person where that fails', async ({
     aWorld,
   }) => {
-    const world = await aWorld({ ...fallback, bake: longBake });
+    const world = await aWorld({ ...fallback(), bake: longBake });
     await approved(world);
     await world.untilStage('bake');
     world.loadBalancer.failNext(new Failure('CredentialRefused', 'Cannot publish: the key has expired'), {
@@ -75,7 +78,7 @@ describe.concurrent('a deployment with a fallback', () => {
   });
 
   test('is refused while an earlier fallback is left', async ({ aWorld }) => {
-    const world = await aWorld(fallback);
+    const world = await aWorld(fallback());
     world.loadBalancer.stageAsSomebodyElse('backup/green-1', { standsBy: true });
     await world.loadBalancer.publish();
     expect(await (await world.start('v2')).result()).toMatchObject({
@@ -93,7 +96,7 @@ describe.concurrent('a deployment with testers', () => {
   test('lets them reach the new environment before anybody else, and closes that with the switch', async ({
     aWorld,
   }) => {
-    const world = await aWorld(testers);
+    const world = await aWorld(testers());
     await world.start('v2');
     const { notes } = await world.untilStage('approve');
     expect(notes).toContain('Testers, told by header X-Preview, reach green; everybody else reaches blue');
@@ -105,12 +108,30 @@ describe.concurrent('a deployment with testers', () => {
   });
 
   test('closes it before anything on the new environment is undone', async ({ aWorld }) => {
-    const world = await aWorld(testers);
+    const world = await aWorld(testers());
     await world.start('v2');
     await world.untilStage('approve');
     await world.send('reject');
     expect(await world.handle().result()).toMatchObject({ kind: 'rejected', live: 'blue' });
     expect(world.loadBalancer.testersReach).toBeUndefined();
     expect(world.loadBalancer.split).toEqual(allTo('blue'));
+  });
+
+  test('is left open where somebody has moved the traffic by hand: a person is asked, and nothing moves', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld(testers());
+    await world.start('v2');
+    await world.untilStage('approve');
+    world.loadBalancer.moveInPanel(allTo('green'));
+    await world.untilStage('needs a person');
+    await world.signal('rollback');
+    await world.until(({ problem }) => problem?.failure === 'EnvironmentHasTraffic');
+    expect(world.loadBalancer.split).toEqual(allTo('green'));
+
+    world.loadBalancer.moveInPanel(allTo('blue'));
+    await world.send('retry');
+    expect(await world.handle().result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(world.loadBalancer.testersReach).toBeUndefined();
   });
 });
