@@ -14,9 +14,10 @@ export function leversFor(
   const which = leaveOut.length > 0 ? 'all' : 'inactive';
   const { testers, fallback } = settings;
   const farms = entries.flatMap((entry) => [
-    [entry.farm(color), which] as const,
+    // Where the servers of the other environment may be backups, and are to be none.
+    [entry.farm(color), fallback ? 'all' : which] as const,
     ...(entry.roles.includes('mixed') ? [[entry.farm('mixed'), which] as const] : []),
-    // Where the servers of this environment may be backups, and are to be none.
+    // The same of the servers of this environment.
     ...(fallback ? [[entry.farm(otherColor(color)), 'all'] as const] : []),
   ]);
   return {

@@ -383,6 +383,17 @@ export function keepsLoadBalancerPromises(
         expect(await world.backups?.()).toEqual([]);
         expect(await world.published()).toEqual(allTo('blue'));
       });
+
+      test.each(['forward', 'rollback'] as const)(
+        'takes it back where the traffic stays (%s), whatever is expected',
+        async (purpose) => {
+          await route('green', { fallback: true });
+          await route('green', { purpose });
+          expect(await world.backups?.()).toEqual([]);
+          expect((await observe()).backups ?? []).toEqual([]);
+          expect(await world.published()).toEqual(allTo('green'));
+        },
+      );
     });
 
     describe('that knows testers', () => {
