@@ -9,6 +9,7 @@ import { realTime, type Time } from '../../ovh/time.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { differences, expectingOfStaged, foreignDifferences, only, oursDiffer } from './expectation.js';
+import { inDoubt } from './in-doubt.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
 import type { Pending } from './ovh-iplb/documents.js';
@@ -157,12 +158,23 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const alongside = this.#alongside(moving, before);
     const storing: Storing = { edits, lastRefresh: last?.id, say };
     const stored = await this.#stored(moving, storing, before, signal);
-    await this.#published(storing);
-    const { slipped, torn } = await this.#proved(moving, stored, mayRepeat);
-    const published = [...alongside, ...this.#differences(before, stored), ...slipped];
-    if (torn.length === 0) return { changed: true, ...reported, tookMs: 0, published };
-    const mended = await this.#route(asked, nobodyGivesUp, say, false);
-    return { ...mended, changed: true, published: [...published, ...torn, ...mended.published] };
+    await this.#published(moving, storing);
+    return this.#behindPublishing(moving, async () => {
+      const { slipped, torn } = await this.#proved(moving, stored, mayRepeat);
+      const published = [...alongside, ...this.#differences(before, stored), ...slipped];
+      if (torn.length === 0) return { changed: true, ...reported, tookMs: 0, published };
+      const mended = await this.#route(asked, nobodyGivesUp, say, false);
+      return { ...mended, changed: true, published: [...published, ...torn, ...mended.published] };
+    });
+  }
+
+  /** What fails from here on leaves open what runs: a read without an answer follows a change that was made. */
+  async #behindPublishing<Result>({ change }: Moving, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw inDoubt(error instanceof OvhError ? ovhFailure(error, this.#actionOf(change)) : error);
+    }
   }
 
   #requireAble({ change, refuse }: Moving, { configuration }: Look): void {
@@ -279,13 +291,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
   }
 
-  async #published(storing: Storing): Promise<void> {
-    try {
-      await this.#refreshes.publish(storing.say);
-    } catch (error) {
-      const refused = error instanceof OvhError && error.method === 'POST' && !error.passing;
-      throw refused ? await this.#takenBack(storing, error) : error;
-    }
+  async #published(moving: Moving, storing: Storing): Promise<void> {
+    const refusal = await this.#behindPublishing(moving, () =>
+      this.#refreshes.publish(storing.say).catch(refusalOf),
+    );
+    if (refusal instanceof OvhError) throw await this.#takenBack(storing, refusal);
   }
 
   /**
@@ -425,6 +435,12 @@ interface Proof {
   readonly slipped: readonly string[];
   /** What of the traffic somebody else's edits left behind, in words. */
   readonly torn: readonly string[];
+}
+
+/** A refused order: nothing was ordered. Anything else is thrown again. */
+function refusalOf(error: unknown): OvhError {
+  if (error instanceof OvhError && error.method === 'POST' && !error.passing) return error;
+  throw error;
 }
 
 const valueWords = (value: Edit['value']): string =>

@@ -9,6 +9,7 @@ import { realTime, type Time } from '../../ovh/time.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { differences, oursDiffer } from './expectation.js';
+import { inDoubt } from './in-doubt.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-public-cloud/configuration.js';
 import { Lock, type Written } from './ovh-public-cloud/lock.js';
@@ -125,14 +126,25 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
     if (count(steps) === 0) return { changed: false, split: change.to, tookMs: 0, published: [] };
 
     await this.#moved(moving, steps);
-    for (const step of steps.settle) await this.#take(step, 'settling', say);
-    const after = await this.#proved(moving);
+    const after = await this.#behindMoving(moving, async () => {
+      for (const step of steps.settle) await this.#take(step, 'settling', say);
+      return this.#proved(moving);
+    });
     const tookMs = this.#time.nowMs() - startedAtMs;
     if (steps.move.length > 0) this.#remember(tookMs);
     const slipped = differences(this.#view.digests(before), this.#view.digests(after));
     const published = slipped.map((words) => `${words} by somebody else at the same time`);
     const shares = wholly(change.to) ? {} : ({ shares: 'of new connections' } as const);
     return { changed: true, split: change.to, ...shares, tookMs, published };
+  }
+
+  /** What fails from here on leaves open what runs: the listeners have been moved. */
+  async #behindMoving<Result>({ action }: Moving, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw inDoubt(failureOf(error, action) ?? error);
+    }
   }
 
   /** On the way back nothing is expected: there is nothing of anybody's that it could publish. */
@@ -180,7 +192,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
       if (moving.change.purpose === 'rollback') throw withState(error, moved);
       throw await this.#takenBack([...taken, ...this.#allListeners(moved)], error, say);
     }
-    await this.#together(moving, moved);
+    await this.#behindMoving(moving, () => this.#together(moving, moved));
   }
 
   #take(step: Step, verb: string, say: Say, signal?: AbortSignal): Promise<Written> {

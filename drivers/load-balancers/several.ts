@@ -11,6 +11,7 @@ import { describeSplit, sameSplit } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { oursDiffer } from './expectation.js';
+import { inDoubt } from './in-doubt.js';
 
 /** One of several load balancers of a service, under the name that its configuration gives it. */
 export interface NamedLoadBalancer {
@@ -70,7 +71,9 @@ class SeveralLoadBalancers implements LoadBalancerDriver {
     const members = await this.#prepared(change, patience);
     const moved =
       change.purpose === 'rollback' ? await moveAll(members, moving) : await moveAllOrNone(members, moving);
-    await this.#requireAll(change, patience);
+    await this.#requireAll(change, patience).catch((error: unknown) => {
+      throw inDoubt(error);
+    });
     return reportOf(change, moved, this.#nowMs() - startedAtMs);
   }
 
@@ -145,7 +148,7 @@ async function moveAll(members: readonly Member[], moving: Moving): Promise<read
       patience.progress(`${member.name} was not moved: ${String(error)}`);
     }
   }
-  if (failed.length > 0) throw failed[0];
+  if (failed.length > 0) throw moved.length > 0 ? inDoubt(failed[0]) : failed[0];
   return moved;
 }
 
@@ -169,12 +172,14 @@ async function sentBack(
     ...moved.filter(({ report }) => report.changed).toReversed(),
   ];
   const words: string[] = [];
+  let isLeft = false;
   for (const { name, driver, before } of back) {
     progress(`sending the traffic of ${name} back`);
     try {
       await driver.route(wayBackTo(before), { progress, signal: never });
       words.push(`${name} was sent back`);
     } catch (trouble) {
+      isLeft = true;
       words.push(
         `${name} could not be sent back (${trouble instanceof Error ? trouble.message : String(trouble)})`,
       );
@@ -183,7 +188,7 @@ async function sentBack(
   if (words.length === 0 || !(error instanceof Failure)) return error;
   return new Failure(error.failure, `${error.message}\n  ${words.join('; ')}`, {
     cause: error,
-    ambiguous: error.ambiguous,
+    ambiguous: error.ambiguous || isLeft,
   });
 }
 

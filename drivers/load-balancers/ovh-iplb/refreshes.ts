@@ -55,7 +55,7 @@ export class Refreshes {
       if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
-          `Cannot wait longer for refresh task ${open[0]} of "${this.#root}": it is still under way after ${seconds(this.#deadlineMs)}, needs to end`,
+          `Cannot wait longer for refresh task ${open[0]} of "${this.#root}": it is still under way after ${seconds(this.#deadlineMs)}, needs to end\n  OVHcloud's support can look the task up by its number; once it has ended, try again`,
         );
       }
       say(`waiting for refresh task ${open[0]}, which is under way`);

@@ -58,7 +58,7 @@ export class Lock {
       if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
-          `Cannot wait longer for load balancer "${this.#name}": it is still "${status}" after ${seconds(this.#deadlineMs)}, needs to be active`,
+          `Cannot wait longer for load balancer "${this.#name}": it is still "${status}" after ${seconds(this.#deadlineMs)}, needs to be active\n  nothing of ours was changed by this wait; once it is active, or support has helped, try again`,
         );
       }
       say(`waiting for load balancer ${this.#name}, which is ${status}`);

@@ -408,6 +408,32 @@ describe('an OVHcloud Load Balancer on its API', () => {
       },
     );
 
+    test('never says that nothing was published when the API is silent behind the refresh', async () => {
+      const { frontends } = world.settings;
+      // Once for the look before, and once when it is stored.
+      const frontend = `${world.root}/http/frontend/${frontends[0]}`;
+      world.emulator.faults.add({ method: 'GET', path: frontend, after: 2, action: '500' });
+      const failure = await failureOf(
+        world.driverOver(world.api({ readDeadlineMs: 300 })).route(change(), endless),
+      );
+      expect(failure).toMatchObject({ failure: 'LoadBalancerUnreachable', ambiguous: true });
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test('never says that nothing was published when the answer to the order is lost and nothing else comes', async () => {
+      const api = world.api({ readDeadlineMs: 300 });
+      world.emulator.faults.add({
+        method: 'POST',
+        path: `${world.root}/refresh`,
+        times: 1,
+        action: 'drop-after',
+      });
+      // Two for what is under way, one for the history, one before the order.
+      world.emulator.faults.add({ method: 'GET', path: `${world.root}/task`, after: 4, action: '500' });
+      const failure = await failureOf(world.driverOver(api).route(change(), endless));
+      expect(failure).toMatchObject({ failure: 'LoadBalancerUnreachable', ambiguous: true });
+    });
+
     test('says in words that the service has expired', async () => {
       world.emulator.faults.add({ path: '*defined*', action: '460' });
       const failure = await failureOf(observe());

@@ -409,6 +409,17 @@ describe('a Public Cloud Load Balancer on its API', () => {
   });
 
   describe('an API that answers badly', () => {
+    test('never says that nothing was moved when it is silent behind the move', async () => {
+      const { listeners, stagingListener } = world.settings;
+      const staging = `*/listener/${stagingListener}`;
+      world.emulator.faults.add({ method: 'GET', path: staging, action: '500' });
+      const failure = await failureOf(route({}, world.driverOver(world.api({ readDeadlineMs: 300 }))));
+      expect(failure).toMatchObject({ failure: 'LoadBalancerUnreachable', ambiguous: true });
+      expect(listeners.map((_, index) => poolOf(index))).toEqual(
+        listeners.map(() => world.settings.pools.green),
+      );
+    });
+
     test.each<Fault>([
       { path: '*', times: 3, after: 2, action: '429' },
       { path: '*', times: 2, after: 2, action: '500' },

@@ -158,6 +158,7 @@ describe('several load balancers', () => {
     };
     const failure = await failureOf(severalLoadBalancers(named).route(change(), endless));
     expect(failure.message).toMatch(/gra could not be sent back \(Cannot publish: not granted\)/);
+    expect(failure.ambiguous, 'what runs is not as it was').toBe(true);
     expect((await severalLoadBalancers(named).observe(endless)).traffic).toEqual({
       kind: 'torn',
       detail:
@@ -182,6 +183,7 @@ describe('several load balancers', () => {
     const back = change({ to: allTo('blue'), purpose: 'rollback' });
     await expect(severalLoadBalancers(named).route(back, endless)).rejects.toMatchObject({
       failure: 'LoadBalancerUnreachable',
+      ambiguous: true,
     });
     expect(worlds.map(({ split }) => split.blue)).toEqual([0, 100, 100]);
     await severalLoadBalancers(named).route(back, endless);
