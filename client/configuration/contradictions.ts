@@ -107,7 +107,40 @@ function inRegions({ sections: { regions }, servers }: ReadableParts): readonly 
     ...servers
       .filter(({ entry }) => !reached.has(entry.name))
       .map((server) => complain(pathOf(server, 'name'), 'is in no region, needs to be in one at least')),
+    ...amongRegions(regions),
   ];
+}
+
+/** What a deployment asks of all its load balancers in one change, each of them has to know. */
+function amongRegions(regions: readonly RegionSection[]): readonly ConfigurationComplaint[] {
+  const alike = (key: 'fallback' | 'testers', of: (region: RegionSection) => string) =>
+    regions.flatMap((region, index) => {
+      const [first, its] = [regions[0] && of(regions[0]), of(region)];
+      return its === first
+        ? []
+        : [
+            complain(
+              ['regions', index, 'loadBalancer', key],
+              `is ${its}, and ${first} in regions[0], needs the same in every region`,
+            ),
+          ];
+    });
+  return [
+    ...alike('fallback', ({ loadBalancer }) =>
+      loadBalancer.driver === 'ovh-iplb' ? loadBalancer.fallback : 'none',
+    ),
+    ...alike('testers', ({ loadBalancer }) => testersWords(loadBalancer)),
+  ];
+}
+
+function testersWords(loadBalancer: RegionSection['loadBalancer']): string {
+  const testers = loadBalancer.driver === 'ovh-iplb' ? loadBalancer.testers : undefined;
+  const marks = (['header', 'cookie'] as const).flatMap((kind) => {
+    const mark = testers?.[kind];
+    return mark ? [`${kind} ${mark.name}: ${mark.value}`] : [];
+  });
+  const source = testers?.source === undefined ? [] : [`source ${testers.source}`];
+  return [...marks, ...source].join(' and ') || 'nobody';
 }
 
 /** What no two servers may share. A server that lacks it is complained of elsewhere. */
@@ -352,15 +385,17 @@ function acrossEntries(
   entries: readonly (readonly [KeyPath, EntrySection])[],
 ): readonly ConfigurationComplaint[] {
   const [first, ...further] = entries;
-  return further.flatMap(([path, { protocol, frontends = [], mixed }], index) => {
+  return further.flatMap(([path, entry], index) => {
+    const { protocol, mixed } = entry;
     const earlier = entries
       .slice(0, index + 1)
-      .flatMap(([, entry]) => (entry.protocol === protocol ? (entry.frontends ?? []) : []));
+      .flatMap(([, other]) => (other.protocol === protocol ? frontendsOf(other) : []))
+      .map(([, frontend]) => frontend);
     const isMixedElsewhere = first?.[1].mixed !== undefined;
     return [
-      ...frontends
-        .filter((frontend) => earlier.includes(frontend))
-        .map((frontend) => complain([...path, 'frontends'], `is ${frontend} again, needs each once`)),
+      ...frontendsOf(entry)
+        .filter(([, frontend]) => earlier.includes(frontend))
+        .map(([keys, frontend]) => complain([...path, ...keys], `is ${frontend} again, needs each once`)),
       ...((mixed !== undefined) === isMixedElsewhere
         ? []
         : [
@@ -372,6 +407,13 @@ function acrossEntries(
     ];
   });
 }
+
+/** Every frontend of an entry, and where it stands: none can point at two farms. */
+const frontendsOf = ({ frontends = [], stagingFrontend, mixed }: EntrySection) => [
+  ...frontends.map((frontend) => [['frontends'], frontend] as const),
+  ...(stagingFrontend === undefined ? [] : [[['stagingFrontend'], stagingFrontend] as const]),
+  ...(mixed ? [[['mixed', 'stagingFrontend'], mixed.stagingFrontend] as const] : []),
+];
 
 function inTesters(
   path: KeyPath,

@@ -610,6 +610,12 @@ describe('the complaint names the place, what is and what is needed', () => {
       'loadBalancer.also[0].frontends: is 70089 again, needs each once',
     ],
     [
+      'a production frontend that is to be for probes in another entry',
+      ['loadBalancer', 'also'],
+      [{ frontends: [70095], stagingFrontend: 70089, farms: { blue: 1, green: 2 } }],
+      'loadBalancer.also[0].stagingFrontend: is 70089 again, needs each once',
+    ],
+    [
       'traffic that is divided in one place only',
       ['loadBalancer', 'also'],
       [
@@ -801,6 +807,23 @@ describe('several load balancers', () => {
         }),
       ),
       ['regions[1].loadBalancer.farms.green: is 1', 'regions[1].publicAddress.url: ends in the path /shop'],
+    ],
+    [
+      'of which one has a fallback and testers that the other has not',
+      regional(
+        entrance(1, {
+          loadBalancer: {
+            ...entrance(1).loadBalancer,
+            fallback: 'old-environment',
+            testers: { route: 5, header: { name: 'X-Preview', value: 'yes' } },
+          },
+        }),
+        entrance(2),
+      ),
+      [
+        'regions[1].loadBalancer.fallback: is none, and old-environment in regions[0], needs the same in every region',
+        'regions[1].loadBalancer.testers: is nobody, and header X-Preview: yes in regions[0], needs the same',
+      ],
     ],
   ])('%s are refused', (_what, text, expected) => {
     const complaints = complaintsAbout(text).map((each) => each.replace(/^verdigris\.yaml:\d+:\d+: /, ''));
