@@ -6,8 +6,8 @@ import { SilentDataPlane } from '../../sandbox/ovh-api/silent-data-plane.js';
 import { anOvhFolder, type OvhFolder } from './support/ovh-folder.js';
 
 /** A load balancer with nothing but a frontend of the world, which the configuration names. */
-async function aBareLoadBalancer(): Promise<OvhFolder> {
-  const folder = await anOvhFolder(() => 'frontends: [70001]');
+async function aBareLoadBalancer(named = 'frontends: [70001]'): Promise<OvhFolder> {
+  const folder = await anOvhFolder(() => named);
   await folder.secret('consumer-key', folder.api.credentials.consumerKey);
   const frontends = `/ipLoadbalancing/${folder.api.serviceName}/http/frontend`;
   const made = await folder.api.admin.editAsSomebodyElse('POST', frontends, { port: '80', zone: 'all' });
@@ -57,6 +57,36 @@ test('provision shows what it would create, creates nothing, and then does', asy
 
   const again = await folder.run('provision --apply --json');
   expect(JSON.parse(again.stdout)).toMatchObject({ created: [], farms: { blue: 80_001, green: 80_002 } });
+});
+
+test('provision keeps what it does not create in what it prints, and says so', async () => {
+  const also = 'also: [{ protocol: tcp, frontends: [7], stagingFrontend: 8, farms: { blue: 9, green: 10 } }]';
+  const folder = await aBareLoadBalancer(`frontends: [70001]\n${also}`);
+  expect((await folder.run('provision --plan')).stdout).toContain('nothing is created for loadBalancer.also');
+  const applied = await folder.run('provision --apply');
+  const section = sectionIn(applied.stdout);
+  expect(section).toContain(`endpoint: ${folder.api.url}`);
+  expect((await configuredWith(folder, section)).loadBalancer).toMatchObject({
+    also: [{ protocol: 'tcp', frontends: [7], farms: { blue: 9, green: 10 } }],
+  });
+});
+
+test('provision does not take the first of several load balancers for all of them', async () => {
+  const folder = await aBareLoadBalancer();
+  const text = await folder.read('verdigris.yaml');
+  const region = (name: string, serviceName: string): string =>
+    `  - name: ${name}
+    loadBalancer: { driver: ovh-iplb, serviceName: ${serviceName}, frontends: [1], stagingFrontend: 2, farms: { blue: 3, green: 4 } }
+    publicAddress: { url: http://203.0.113.1, identify: { header: X-Greeter-Version } }
+`;
+  const rest = text.replace(/(loadBalancer|publicAddress):.*\n( .*\n)*/g, '');
+  await folder.write(
+    'verdigris.yaml',
+    `${rest}regions:\n${region('gra', 'loadbalancer-1')}${region('sbg', 'loadbalancer-2')}`,
+  );
+  const refused = await folder.run('provision --apply');
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain('the service has 2 regions, needs one load balancer');
 });
 
 test('discover shows what there is and proposes a section that can be used', async () => {

@@ -87,7 +87,11 @@ const progress = (output: Output, what: string): void => {
   if (output.interactive) output.notice(`  ${what}`);
 };
 
-function iplbOf({ loadBalancer }: Service): OvhIplbSettings {
+function iplbOf({ loadBalancer, regions }: Service): OvhIplbSettings {
+  if (regions)
+    throw new Refusal(
+      `Cannot provision: the service has ${count(regions.length, 'region')}, needs one load balancer\n  give each region a file of its own, with its loadBalancer and its servers, and one after the other: verdigris ovh provision --config FILE`,
+    );
   if (loadBalancer.driver === 'ovh-iplb') return loadBalancer;
   throw new Refusal(
     `Cannot provision: the load balancer is ${loadBalancer.driver}, needs ovh-iplb\n  what a Public Cloud Load Balancer needs is in docs/public-cloud-load-balancer.md`,
@@ -146,13 +150,16 @@ const closing = (
   created.length === 0 ? 'Nothing was created.' : `Created and published: ${created.join(', ')}.`,
   'In verdigris.yaml:',
   '',
-  ...sectionOf({
-    ...settings,
-    farms,
-    stagingFrontend,
-    ...(mixed ? { mixed } : {}),
-    ...(settings.testers && testersRoute !== undefined
-      ? { testers: { ...settings.testers, route: testersRoute } }
-      : {}),
-  }),
+  ...sectionOf(
+    {
+      ...settings,
+      farms,
+      stagingFrontend,
+      ...(mixed ? { mixed } : {}),
+      ...(settings.testers && testersRoute !== undefined
+        ? { testers: { ...settings.testers, route: testersRoute } }
+        : {}),
+    },
+    settings.api.endpoint,
+  ),
 ];

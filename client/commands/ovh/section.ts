@@ -4,12 +4,15 @@ import type { OvhIplbSettings, OvhPublicCloudSettings, TestersMark } from '../..
 /** As far as it is known. */
 export type Section = Pick<OvhIplbSettings, 'serviceName' | 'protocol'> &
   Partial<
-    Pick<OvhIplbSettings, 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'fallback' | 'testers'>
+    Pick<
+      OvhIplbSettings,
+      'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'fallback' | 'testers'
+    >
   >;
 
 /** The part `loadBalancer:` of verdigris.yaml. */
 export function sectionOf(
-  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, fallback, testers }: Section,
+  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, also, fallback, testers }: Section,
   endpoint?: string,
 ): readonly string[] {
   return written({
@@ -20,6 +23,7 @@ export function sectionOf(
     ...(stagingFrontend === undefined ? {} : { stagingFrontend }),
     ...(farms === undefined ? {} : { farms: { blue: farms.blue, green: farms.green } }),
     ...(mixed ? { mixed } : {}),
+    ...(also && also.length > 0 ? { also } : {}),
     ...(fallback ? { fallback } : {}),
     ...(testers ? { testers: { route: testers.route, ...markOf(testers.by) } } : {}),
     ...atEndpoint(endpoint),

@@ -82,6 +82,8 @@ class Planner {
     const stagingFrontend = this.#stagingFrontend();
     if (stagingFrontend === undefined && this.#wish.missing.stagingFrontend) this.#newStaging(farms, zone);
     const equipment = this.#equipment(zone, farms);
+    if ((this.#wish.settings.also ?? []).length > 0)
+      this.#notes.push('nothing is created for loadBalancer.also: what it needs, add yourself');
     return {
       steps: this.#refusals.length > 0 ? [] : this.#steps,
       farms,
