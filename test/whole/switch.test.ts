@@ -388,6 +388,49 @@ describe('verdigris switch at a terminal', () => {
   });
 });
 
+describe('verdigris switch whose words reach nobody', () => {
+  /** Begins it at a terminal that is gone once it has shown this, and waits for what its record says. */
+  async function abandoned(text: RegExp): Promise<void> {
+    const line = [process.execPath, commandFile, ...words('green', ['--yes'])].join(' ');
+    const terminal = execa('script', ['-qefc', line, '/dev/null'], {
+      reject: false,
+      env: { ...environment(), TERM: 'xterm' },
+    });
+    onTestFinished(() => void terminal.kill('SIGKILL'));
+    let screen = '';
+    terminal.stdout.on('data', (chunk: Buffer) => (screen += chunk.toString()));
+    await expect.poll(() => screen, { timeout: 60_000 }).toMatch(text);
+    terminal.kill('SIGKILL');
+    await expect.poll(async () => (await recorded()).endedAt, { timeout: 60_000 }).toBeDefined();
+  }
+
+  test('puts back what it had stored when its terminal is gone', async () => {
+    sandbox.api.faults.add({ method: 'PUT', path: '*', after: 1, action: 'latency', latencyMs: 500 });
+    await abandoned(new RegExp(`storing http/frontend/${sandbox.loadBalancer.stagingFrontend}`));
+    expect(await recorded()).toMatchObject({ state: 'not moved' });
+    expect(await storedFarm()).toMatchObject({ defaultFarmId: sandbox.loadBalancer.farms.blue });
+    expect([refreshes(), await servedBy()]).toEqual([0, 'blue']);
+  });
+
+  test('sees through what is being published when its terminal is gone', async () => {
+    sandbox.api.admin.behave({ doingMs: 2_000 });
+    await abandoned(/refresh task \d+ is/);
+    expect(await recorded()).toMatchObject({ state: 'proved' });
+    expect([refreshes(), await servedBy()]).toEqual([1, 'green']);
+  });
+
+  test('moves the traffic though the disk of its log is full, and says so at the end', async () => {
+    const line = [process.execPath, commandFile, ...words('green', ['--yes']), '>/dev/full'].join(' ');
+    const command = execa('sh', ['-c', line], { reject: false, stdin: 'ignore', env: environment() });
+    expect(await command).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^Cannot write what it says: .*ENOSPC/m),
+    });
+    expect(await recorded()).toMatchObject({ state: 'proved' });
+    expect(await servedBy()).toBe('green');
+  });
+});
+
 test('verdigris switch does not write over a file that is no record', async () => {
   const file = join(sandbox.directory, 'precious.txt');
   await writeFile(file, 'precious');
