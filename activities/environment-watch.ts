@@ -9,6 +9,7 @@ import type { Unwatched } from '../domain/unwatched.js';
 import type { Drivers } from '../drivers/drivers.js';
 import type { Patience } from '../drivers/patience.js';
 import { healthQuestion, serversBut } from './comparison.js';
+import { beats, lostMsSince, type Beat } from './lost-time.js';
 import { patiently, pause, wasEndedByWorkflow } from './patience.js';
 import { ProcessWatch, type ProcessWatchOrder } from './process-watch.js';
 
@@ -34,10 +35,9 @@ export interface EnvironmentReport {
 }
 
 /** What a heartbeat carries, so that the next attempt knows what was not watched. */
-interface Carried {
+interface Carried extends Beat {
   readonly now: string;
   readonly unwatched: readonly Unwatched[];
-  readonly atMs: number;
 }
 
 /** Watches until servers are ill, or well, as `until` says, or until the workflow ends it. */
@@ -46,6 +46,7 @@ export async function watchEnvironment(
   input: EnvironmentWatch,
 ): Promise<EnvironmentReport> {
   const before = activityInfo().heartbeatDetails as Carried | undefined;
+  const beat = beats();
   const watches: ProcessWatch[] = [];
   const unwatched = () => watches.map((watch) => watch.unwatched).filter(({ ms }) => ms > 0);
   return patiently(
@@ -64,7 +65,7 @@ export async function watchEnvironment(
         await Promise.all(watches.map((watch) => watch.end()));
       }
     },
-    (now) => ({ now, unwatched: unwatched(), atMs: Date.now() }) satisfies Carried,
+    (now) => ({ now, unwatched: unwatched(), ...beat() }) satisfies Carried,
   );
 }
 
@@ -102,7 +103,7 @@ function orderFor(
     before: {
       ms: gap?.ms ?? 0,
       because: gap?.because ?? (before ? 'the worker that watched was lost' : 'it has not answered yet'),
-      seenAtMs: before?.atMs ?? Date.now(),
+      seenAtMs: Date.now() - (before ? lostMsSince(before) : 0),
     },
   };
 }

@@ -17,6 +17,7 @@ import {
 import type { Drivers } from '../drivers/drivers.js';
 import type { RouteReport } from '../drivers/load-balancers/driver.js';
 import type { RunningProber } from '../drivers/traffic/driver.js';
+import { beats, lostMsSince, type Beat } from './lost-time.js';
 import { endedByWorkflow, patiently } from './patience.js';
 import { proveTraffic, type TrafficProof, type TrafficProved } from './public-proof.js';
 
@@ -67,10 +68,9 @@ export const createTrafficActivities = (drivers: Drivers) => ({
 const keptWindows = 60;
 
 /** What a heartbeat carries, so that the next attempt goes on from it. */
-interface Carried {
+interface Carried extends Beat {
   readonly tally: Tally;
   readonly windows: readonly TrafficWindow[];
-  readonly atMs: number;
 }
 
 async function probeTraffic(
@@ -84,7 +84,8 @@ async function probeTraffic(
   let verdict = { kind: 'undecided' } as Verdict;
   let decided: () => void = () => undefined;
   const decision = new Promise<void>((resolve) => (decided = resolve));
-  const beat = () => heartbeat({ tally, windows, atMs: Date.now() } satisfies Carried);
+  const now = beats();
+  const beat = () => heartbeat({ tally, windows, ...now() } satisfies Carried);
 
   const running = startProbers(drivers, service, (window, sum) => {
     windows = [...windows, window].slice(-keptWindows);
@@ -130,6 +131,6 @@ function startProbers(
 /** What an earlier attempt had seen; the time since then is unobserved. */
 function resumed(carried: Carried | undefined): Pick<Carried, 'tally' | 'windows'> {
   if (!carried) return { tally: emptyTally, windows: [] };
-  const unobservedMs = carried.tally.unobservedMs + Math.max(0, Date.now() - carried.atMs);
+  const unobservedMs = carried.tally.unobservedMs + lostMsSince(carried);
   return { tally: { ...carried.tally, unobservedMs }, windows: carried.windows };
 }

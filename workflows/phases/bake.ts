@@ -149,9 +149,13 @@ async function stretch(
     report,
     trouble: found.trouble,
     lastedMs,
-    unwatched: watchers.unwatched() ?? nobody(run, lastedMs),
+    unwatched: within(lastedMs, watchers.unwatched() ?? nobody(run, lastedMs)),
   };
 }
+
+/** Workers tell it by clocks of their own, which may differ by hours: nothing was out of sight for longer than was to be seen. */
+const within = (lastedMs: number, unwatched: readonly Unwatched[]): readonly Unwatched[] =>
+  lastedMs === 0 ? unwatched : unwatched.map((each) => ({ ...each, ms: Math.min(each.ms, lastedMs) }));
 
 /** Where no watch has told anything at its end. */
 const nobody = ({ fleet }: DeploymentRun, ms: number): readonly Unwatched[] =>

@@ -1,0 +1,59 @@
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { expect, test } from 'vitest';
+import type { EnvironmentReport } from '../../activities/environment-watch.js';
+import { createHealthActivities } from '../../activities/health.js';
+import { ServerName, ServiceId } from '../../domain/names.js';
+import type { Service } from '../../domain/service.js';
+import type { Drivers } from '../../drivers/drivers.js';
+import type { Patience } from '../../drivers/patience.js';
+
+const service = {
+  id: ServiceId('shop', 'test'),
+  environments: { blue: [], green: [{ name: ServerName('green-1'), color: 'green' }] },
+  health: { path: '/health', status: 200, timeoutMs: 500 },
+  bake: { watchEveryMs: 1_000 },
+} as unknown as Service;
+
+/** Answers badly, so that the watch ends, and shows no process until then. */
+const drivers = {
+  server: () => ({
+    server: { name: ServerName('green-1') },
+    probe: () => Promise.resolve({ kind: 'answered', status: 503, tookMs: 1 }),
+    // oxlint-disable-next-line require-yield -- nothing is seen
+    async *watch(_everyMs: number, { signal }: Patience) {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      signal.throwIfAborted();
+    },
+  }),
+} as unknown as Drivers;
+
+/** When Temporal asked for the first attempt and for the one that goes on after it. */
+const [first, second] = [1_000_000, 1_065_000];
+
+/** For how long green-1 was out of sight, as a worker finds that goes on 60 s after the last heartbeat of one whose clock differs. */
+async function unwatchedMs(differsByMs: number): Promise<number> {
+  const heartbeatDetails = {
+    now: 'green is well',
+    unwatched: [],
+    atMs: Date.now() - 60_000 + differsByMs,
+    askedForAtMs: first,
+    workedMs: 5_000,
+  };
+  const { unwatched } = (await new MockActivityEnvironment({
+    attempt: 2,
+    currentAttemptScheduledTimestampMs: second,
+    heartbeatDetails,
+  }).run(() =>
+    createHealthActivities(drivers).watchEnvironment({ service, color: 'green', until: 'ill', except: [] }),
+  )) as EnvironmentReport;
+  return unwatched.find(({ server }) => server === 'green-1')?.ms ?? 0;
+}
+
+test.each([
+  ['as ours', 0],
+  ['an hour ahead', 3_600_000],
+])('counts what nobody watched after a worker was lost whose clock is %s', async (_, differsByMs) => {
+  const ms = await unwatchedMs(differsByMs);
+  expect(ms).toBeGreaterThanOrEqual(60_000);
+  expect(ms).toBeLessThan(3_600_000);
+});
