@@ -224,6 +224,29 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     expect(await lastedMs(world)).toBeGreaterThanOrEqual(13 * hourMs);
   });
 
+  test('a way back that comes and goes all the time is told, and does not fill the history', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld(
+      { bake: { ...bake, durationMs: 6 * hourMs } },
+      {
+        watchEnvironment: async ({ color, until }) =>
+          color === 'blue' && until === 'ill'
+            ? { because: 'blue-1: it is gone', unwatched: [] }
+            : wellWatched,
+      },
+    );
+    await toApproval(world);
+    await world.send('approve');
+
+    const outcome = await outcomeOf(world);
+    expect(outcome).toMatchObject({ kind: 'promoted', live: 'green' });
+    expect(outcome.kind === 'promoted' && outcome.notes).toEqual(
+      expect.arrayContaining(['The way back decays: blue-1: it is gone', 'The way back is well again: blue']),
+    );
+    expect((await world.handle().fetchHistory()).events?.length).toBeLessThan(2_000);
+  });
+
   test('an undo that fails is tried again by itself, for hours, until it succeeds', async ({ aWorld }) => {
     const world = await aWorld();
     await toApproval(world);

@@ -1,4 +1,4 @@
-import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
 import { otherColor, type Color } from '../../domain/color.js';
 import type { Complaint } from '../../domain/failures.js';
 import { oursOf, type Plan } from '../../domain/plan.js';
@@ -207,10 +207,13 @@ const watchUntil = (
     { service: run.service, color, until, except: run.leftOut, ...(proved ? { proved } : {}) },
   ]);
 
-/** A way back that decays is told at once, and so is its recovery. */
+/**
+ * A way back that decays is told at once, and so is its recovery. One that comes and goes is looked at less and less often: each turn
+ * costs events, and a history has an end.
+ */
 async function watchWayBack(run: DeploymentRun, color: Color): Promise<void> {
   const isOver = () => CancellationScope.current().consideredCancelled;
-  for (;;) {
+  for (let timesWell = 0; ;) {
     const { because, unwatched } = await watchUntil(run, color, 'ill');
     tellUnwatched(run, unwatched);
     if (because === '') return;
@@ -219,6 +222,7 @@ async function watchWayBack(run: DeploymentRun, color: Color): Promise<void> {
     await watchUntil(run, color, 'well');
     if (isOver()) return;
     run.board.note(`The way back is well again: ${color}`);
+    await sleep(restMs(++timesWell), { summary: `${color} is well again` });
   }
 }
 
