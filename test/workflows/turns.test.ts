@@ -196,6 +196,32 @@ describe.concurrent('services that share a load balancer', () => {
   });
 });
 
+describe.concurrent('a server that fails while its service waits for its turn', () => {
+  test('is not gone on without, however many may fail: it was approved with it', async ({
+    aWorld,
+    expect,
+  }) => {
+    const shared = sharedLoadBalancer();
+    const fleet = { mayFail: 1, minCapacity: 1, serverDeadlineMs: 60_000, progressDeadlineMs: 60_000 };
+    const [holding, waiting] = [await aWorld(shared), await aWorld({ ...shared, fleet })];
+    await toApproval(holding);
+    const handle = await toApproval(waiting);
+    const turn = await holdTurn(holding);
+    await waiting.send('approve');
+    await untilItWaitsForItsTurn(waiting);
+    waiting.server('green-1').crash();
+    await turn.giveBack();
+
+    expect(await handle.result()).toMatchObject({
+      kind: 'rolled back',
+      during: 'switch',
+      because: { failure: 'PlanDrifted', message: expect.stringContaining('green-1') },
+      live: 'blue',
+    });
+    expect(waiting.servedBy()).toBe('v1');
+  });
+});
+
 describe.concurrent('what one service has stored and not published yet', () => {
   test('does not stop another one that only looks: it looks again', async ({ aWorld, expect }) => {
     const shared = sharedLoadBalancer();

@@ -67,15 +67,16 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
 export async function confirmStillProved(run: DeploymentRun, plan: Plan): Promise<void> {
   const before = run.verified;
   const proved = await proveServers(run, plan, shortMs(run));
-  const others = proved.filter(({ server, process }) => {
-    const known = before[server];
-    return known?.pid !== process.pid || known.startedAtUs !== process.startedAtUs;
-  });
+  const isAsApproved = (server: string): boolean => {
+    const process = proved.find((each) => each.server === server)?.process;
+    return process?.pid === before[server]?.pid && process?.startedAtUs === before[server]?.startedAtUs;
+  };
+  // One that is left behind only now counts, too: it was approved with it, and nobody has stopped it.
+  const others = Object.keys(before).filter((server) => !isAsApproved(server));
   if (others.length === 0) return;
-  const names = others.map(({ server }) => server).join(', ');
   throw asFailure({
     failure: 'PlanDrifted',
-    message: `Cannot switch "${run.service.id}": ${names} was started again while it waited for its turn at the load balancer, needs what was approved\n  look why, and deploy again: verdigris deploy`,
+    message: `Cannot switch "${run.service.id}": ${others.join(', ')} was started again, or failed, while it waited for its turn at the load balancer, needs what was approved\n  look why, and deploy again: verdigris deploy`,
   });
 }
 
