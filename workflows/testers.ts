@@ -22,7 +22,11 @@ export async function letTestersIn(run: DeploymentRun, plan: Plan): Promise<void
     await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic but testers'` }, [
       { service, color: idle, despiteTesters: true },
     ]);
-    await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => change);
+    const expected = run.rollback?.force ? {} : { expected: run.objects ?? plan.objects };
+    await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => ({
+      ...change,
+      ...expected,
+    }));
   });
   await routeInTurn(run, `${idle} is open to testers`, 'forward', async () => ({
     ...change,

@@ -134,4 +134,20 @@ describe.concurrent('a deployment with testers', () => {
     expect(await world.handle().result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
     expect(world.loadBalancer.testersReach).toBeUndefined();
   });
+
+  test("does not publish somebody's edit of the farm when it closes it: a person decides", async ({
+    aWorld,
+  }) => {
+    const world = await aWorld(testers());
+    await world.start('v2');
+    await world.untilStage('approve');
+    world.loadBalancer.stageAsSomebodyElse('farm/blue'); // which ends the wait for an approval
+    const { problem } = await world.untilStage('needs a person', 'ended');
+    expect(problem?.message).toMatch(/^Cannot close green to testers: [\s\S]*farm\/blue/);
+    expect(world.loadBalancer.calls.filter(({ operation }) => operation === 'publish')).toHaveLength(1);
+
+    await world.send('rollback', { by: 'ann', force: true });
+    expect(await world.handle().result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(world.loadBalancer.testersReach).toBeUndefined();
+  });
 });
