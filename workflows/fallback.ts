@@ -1,10 +1,11 @@
 import { otherColor } from '../domain/color.js';
+import { liveColor } from '../domain/observation.js';
 import type { Plan } from '../domain/plan.js';
 import { allTo } from '../domain/split.js';
-import { complaintOf, isPassing, isTakenOver } from './complaint.js';
+import { asFailure, complaintOf, isPassing, isTakenOver } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
 import { routeInTurn } from './moving-traffic.js';
-import { restMs } from './patience.js';
+import { look, restMs } from './patience.js';
 
 /** Whether the old servers stand by while the new environment is watched. */
 export const hasFallback = ({ service }: DeploymentRun, plan: Plan): boolean =>
@@ -21,8 +22,12 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
   if (!hasFallback(run, plan)) return;
   const old = otherColor(plan.idle);
   let expected = run.objects;
-  for (let timesFailed = 0; ;) {
+  for (let timesFailed = 0; ; timesFailed++) {
     try {
+      if (timesFailed > 0) {
+        const found = await objectsWhileNewServes(run, plan);
+        expected ??= found;
+      }
       const asked = expected ? { expected } : {};
       await routeInTurn(run, `${old} no longer stands by`, 'forward', async () => ({
         to: allTo(plan.idle),
@@ -34,9 +39,21 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
     } catch (error) {
       const complaint = complaintOf(error);
       if (complaint.failure === 'Cancelled' || isTakenOver(error)) throw error;
-      await run.askPerson(complaint, isPassing(complaint) ? restMs(++timesFailed) : undefined);
+      await run.askPerson(complaint, isPassing(complaint) ? restMs(timesFailed + 1) : undefined);
       // A person let it go on: with the load balancer as it is now.
       if (!isPassing(complaint)) expected = undefined;
     }
   }
+}
+
+/** Hours may have passed: whoever has moved the traffic meanwhile is not overruled. */
+async function objectsWhileNewServes({ service }: DeploymentRun, { idle }: Plan): Promise<Plan['objects']> {
+  const { loadBalancer } = await look.observe.executeWithOptions({ summary: `does ${idle} serve still` }, [
+    { service },
+  ]);
+  if (liveColor(loadBalancer) === idle) return loadBalancer.objects;
+  throw asFailure({
+    failure: 'TrafficMoved',
+    message: `Cannot promote "${service.id}": somebody moved the traffic away from ${idle} before the fallback was ended, needs all of it there\n  nothing was touched since; move it back and go on: verdigris retry; go back: verdigris rollback`,
+  });
 }

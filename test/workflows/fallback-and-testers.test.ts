@@ -77,6 +77,26 @@ describe.concurrent('a deployment with a fallback', () => {
     expect(world.loadBalancer.backups).toEqual([]);
   });
 
+  test('does not send the traffic forward again where somebody has moved it meanwhile', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ ...fallback(), bake: longBake });
+    await approved(world);
+    await world.untilStage('bake');
+    world.loadBalancer.failNext(new Failure('CredentialRefused', 'Cannot publish: the key has expired'), {
+      operation: 'publish',
+    });
+    await world.send('advance');
+    await world.untilStage('needs a person');
+    world.loadBalancer.moveInPanel(allTo('blue'));
+    await world.send('retry');
+    await world.until(({ problem }) => problem?.failure === 'TrafficMoved');
+    expect(world.loadBalancer.split).toEqual(allTo('blue'));
+    await world.send('rollback');
+    expect(await world.handle().result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(world.loadBalancer.backups).toEqual([]);
+  });
+
   test('is refused while an earlier fallback is left', async ({ aWorld }) => {
     const world = await aWorld(fallback());
     world.loadBalancer.stageAsSomebodyElse('backup/green-1', { standsBy: true });
