@@ -42,6 +42,8 @@ export interface LoadBalancerObservation {
   readonly testersReach?: Color;
   /** What the configuration asks of it and it cannot do, in words. */
   readonly unready?: readonly string[];
+  /** Why it does not look at the idle environment, in words. */
+  readonly unprobed?: readonly string[];
   /** What a deployment would need and the credential may not do, each as it has to be granted. Absent when nothing is known to lack. */
   readonly lacking?: readonly string[];
 }

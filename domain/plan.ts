@@ -108,7 +108,7 @@ export function complaintsAbout(service: Service, observation: Observation): rea
 
 /** What the configuration asks of the load balancer, and what an interrupted deployment would have left there. */
 function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation): readonly Complaint[] {
-  const { unready = [], backups = [], testersReach } = loadBalancer;
+  const { unready = [], unprobed = [], backups = [], testersReach } = loadBalancer;
   const missing = unready.map((what): Complaint => ({
     failure: 'StateUnclear',
     message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan`,
@@ -121,6 +121,10 @@ function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation
   ];
   return [
     ...missing,
+    ...unprobed.map((what): Complaint => ({
+      failure: 'StateUnclear',
+      message: `Cannot deploy "${id}": ${what}\n  point it there: verdigris repair`,
+    })),
     ...left.map((what): Complaint => ({
       failure: 'StateUnclear',
       message: `Cannot deploy "${id}": ${what}, needs an idle environment without traffic\n  settle it: verdigris repair`,

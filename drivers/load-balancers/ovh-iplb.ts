@@ -99,17 +99,20 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const backups = standingBy(view.entries, configuration, this.#servers).map(({ name }) => name);
     const testersReach = view.testersReach(configuration);
     const unready = view.unready(configuration);
+    const backends = backendsOf(view.entries, this.#servers, configuration);
+    const unprobed = view.unprobed(configuration, backends);
     return {
       traffic: view.traffic(configuration),
       targets: view.targets(configuration),
       objects: view.digests(configuration),
       ours: view.ours(configuration),
-      backends: backendsOf(view.entries, this.#servers, configuration),
+      backends,
       division: view.division(configuration),
       ...(diversions.length > 0 ? { diversions } : {}),
       ...(backups.length > 0 ? { backups } : {}),
       ...(testersReach ? { testersReach } : {}),
       ...(unready.length > 0 ? { unready } : {}),
+      ...(unprobed.length > 0 ? { unprobed } : {}),
     };
   }
 

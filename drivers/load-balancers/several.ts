@@ -282,14 +282,14 @@ function together(members: readonly Member[]): LoadBalancerObservation {
 
 type Abilities = Pick<
   LoadBalancerObservation,
-  'division' | 'diversions' | 'backups' | 'testersReach' | 'unready'
+  'division' | 'diversions' | 'backups' | 'testersReach' | 'unready' | 'unprobed'
 >;
 
 /** All of them can what each of them can. */
 function abilitiesOf(members: readonly Member[]): Abilities {
-  const inWords = (of: 'diversions' | 'unready'): readonly string[] =>
+  const inWords = (of: 'diversions' | 'unready' | 'unprobed'): readonly string[] =>
     members.flatMap(({ name, before }) => (before[of] ?? []).map((words) => `${name}: ${words}`));
-  const [diversions, unready] = [inWords('diversions'), inWords('unready')];
+  const [diversions, unready, unprobed] = [inWords('diversions'), inWords('unready'), inWords('unprobed')];
   const backups = [...new Set(members.flatMap(({ before }) => before.backups ?? []))];
   const [testersReach, ...others] = new Set(members.map(({ before }) => before.testersReach));
   const division = divisionOf(members);
@@ -297,6 +297,7 @@ function abilitiesOf(members: readonly Member[]): Abilities {
     ...(division ? { division } : {}),
     ...(diversions.length > 0 ? { diversions } : {}),
     ...(unready.length > 0 ? { unready } : {}),
+    ...(unprobed.length > 0 ? { unprobed } : {}),
     ...(backups.length > 0 ? { backups } : {}),
     ...(testersReach && others.length === 0 ? { testersReach } : {}),
   };

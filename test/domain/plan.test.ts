@@ -249,6 +249,19 @@ describe('a state that no deployment may start from', () => {
     );
   });
 
+  test('is that the load balancer does not look at the idle environment', () => {
+    const { loadBalancer, ...rest } = observed();
+    const unprobed = [
+      'frontend 2 -> farm 10 (blue), for probes only, needs farm 11 (green): nobody probes green',
+    ];
+    expect(complaintsAbout(service, { ...rest, loadBalancer: { ...loadBalancer, unprobed } })).toEqual([
+      {
+        failure: 'StateUnclear',
+        message: `Cannot deploy "${service.id}": ${unprobed[0]}\n  point it there: verdigris repair`,
+      },
+    ]);
+  });
+
   test('gives no plan, whatever it is', () => {
     const spoilers: fc.Arbitrary<Seen> = fc.constantFrom<Seen>(
       { staged: ['an edit'] },

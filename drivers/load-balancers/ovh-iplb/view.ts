@@ -1,9 +1,9 @@
-import type { Color } from '../../../domain/color.js';
+import { otherColor, type Color } from '../../../domain/color.js';
 import { hashOf } from '../../../domain/hash.js';
 import type { ServerName } from '../../../domain/names.js';
-import type { Division, Traffic } from '../../../domain/observation.js';
+import type { BackendObservation, Division, Traffic } from '../../../domain/observation.js';
 import { entriesOf, type OvhIplbSettings, type Server } from '../../../domain/service.js';
-import { allTo, describeSplit, sameSplit, type Split } from '../../../domain/split.js';
+import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../../domain/split.js';
 import { backupHindrances, intruders } from './backups.js';
 import type { Configuration } from './configuration.js';
 import { dividedBy, divisionBy, strangersIn } from './division.js';
@@ -76,6 +76,21 @@ export class View {
         : []),
       ...(testers ? testersHindrances(first, configuration, testers) : []),
     ];
+  }
+
+  /** Why nobody looks at the idle environment: a farm is probed where a frontend references it, and another one may. */
+  unprobed(configuration: Configuration, backends: readonly BackendObservation[]): readonly string[] {
+    const traffic = this.traffic(configuration);
+    const live = traffic.kind === 'split' ? wholly(traffic.split) : undefined;
+    if (live === undefined) return [];
+    const idle = otherColor(live);
+    if (!backends.some(({ color, state }) => color === idle && state === 'unchecked')) return [];
+    return this.entries
+      .filter((entry) => entry.pointsAt(entry.staging, configuration) !== idle)
+      .map(
+        (entry) =>
+          `${this.#targetWords(entry, entry.staging, configuration)}, for probes only, needs farm ${entry.farmId(idle)} (${idle}): nobody probes ${idle}`,
+      );
   }
 
   /** What this service's traffic depends on: its frontends, its farms with their servers, and routes on its frontends. */

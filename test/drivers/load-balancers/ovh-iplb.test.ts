@@ -94,6 +94,18 @@ describe('an OVHcloud Load Balancer on its API', () => {
       expect(await world.published()).toEqual(allTo('green'));
     });
 
+    test('says why nobody probes the idle environment, and mends it without moving traffic', async () => {
+      const { farms, stagingFrontend } = world.settings;
+      await edit('PUT', `http/frontend/${stagingFrontend}`, { defaultFarmId: farms.blue });
+      await world.emulator.admin.refreshAsSomebodyElse();
+      expect((await observe()).unprobed).toEqual([
+        `frontend ${stagingFrontend} -> farm ${farms.blue} (blue), for probes only, needs farm ${farms.green} (green): nobody probes green`,
+      ]);
+      expect(await route({ to: allTo('blue'), purpose: 'rollback' })).toMatchObject({ changed: true });
+      expect(await world.published()).toEqual(allTo('blue'));
+      expect((await observe()).unprobed).toBeUndefined();
+    });
+
     test('sees a frontend that is disabled, redirects or points at nothing', async () => {
       for (const [made, unmade] of [
         [{ disabled: true }, { disabled: false }],
