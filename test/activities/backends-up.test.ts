@@ -10,9 +10,10 @@ const server = ServerName('green-1');
 
 /** Waits for the one server, which the load balancer describes like this whenever it is asked. */
 async function awaited(backend: Partial<BackendObservation>, loadBalancerDeadlineMs: number) {
-  const looksAtMs: number[] = [];
+  const beganAtMs = Date.now();
+  let lastLookAtMs = beganAtMs;
   const observe = () => {
-    looksAtMs.push(Date.now());
+    lastLookAtMs = Date.now();
     return Promise.resolve({ backends: [{ server, color: 'green', state: 'up', ...backend }] });
   };
   const drivers = { loadBalancer: () => Promise.resolve({ observe }) } as unknown as Drivers;
@@ -25,13 +26,13 @@ async function awaited(backend: Partial<BackendObservation>, loadBalancerDeadlin
   const missing = await new MockActivityEnvironment().run(() =>
     activities.awaitBackendsUp({ service, servers: [server], mayMiss: 0 }),
   );
-  return { missing, looksAtMs };
+  return { missing, lookedForMs: lastLookAtMs - beganAtMs };
 }
 
 test('where nobody tells when a check was made, a server is up once every check from before is too old', async () => {
-  const { missing, looksAtMs } = await awaited({ checkedWithinMs: 60 }, 60_000);
+  const { missing, lookedForMs } = await awaited({ checkedWithinMs: 60 }, 60_000);
   expect(missing).toEqual([]);
-  expect((looksAtMs.at(-1) ?? 0) - (looksAtMs[0] ?? 0)).toBeGreaterThanOrEqual(60);
+  expect(lookedForMs).toBeGreaterThan(60);
 });
 
 test.each([
