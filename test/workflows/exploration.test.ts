@@ -269,7 +269,7 @@ const hasEnded = async (world: World): Promise<boolean> =>
 /** More often than a story has failures: what asks still has no end of its own. */
 const patience = 12;
 
-/** What people do who are asked: they approve or reject, try again, force the way back, and take over in the end. */
+/** What people do: they approve or reject, end what takes too long, try again, force the way back, and take over in the end. */
 async function attend(world: World, witness: Witness, { answer }: Story): Promise<void> {
   let asked = 0;
   while (!(await hasEnded(world))) {
@@ -281,6 +281,9 @@ async function attend(world: World, witness: Witness, { answer }: Story): Promis
       await sleep(250);
       await enact(world, witness, { kind: 'update', name: answer, input: { by: 'ann' } });
     }
+    // A bare `extend` is for minutes.
+    if (status.stage === 'bake' && (status.deadline ?? 0) > Date.now() + 60_000)
+      await enact(world, witness, { kind: 'update', name: 'advance', input: undefined });
     if (status.stage === 'needs a person') {
       for (const name of ['green-1', 'green-2']) world.server(name).link = 'up';
       asked += 1;

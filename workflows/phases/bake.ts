@@ -109,6 +109,8 @@ const isForPeople = ({ failure }: Complaint): boolean =>
 interface Seen {
   readonly report: TrafficReport | undefined;
   readonly unwatched: readonly Unwatched[];
+  /** Whether the watch over the servers has told what it saw: it does not when its worker was lost. */
+  readonly isTold: boolean;
   readonly lastedMs: number;
 }
 
@@ -145,11 +147,13 @@ async function stretch(
   }
   const report = await traffic.next('after the bake', { baseline: run.baseline, policy: run.service.bake });
   board.tell({ tally: traffic.tally });
+  const told = watchers.unwatched();
   return {
     report,
     trouble: found.trouble,
     lastedMs,
-    unwatched: within(lastedMs, watchers.unwatched() ?? nobody(run, lastedMs)),
+    unwatched: within(lastedMs, told ?? nobody(run, lastedMs)),
+    isTold: told !== undefined,
   };
 }
 
@@ -239,7 +243,7 @@ const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint => ({
 async function judge(
   run: DeploymentRun,
   plan: Plan,
-  { report, unwatched, lastedMs }: Seen,
+  { report, unwatched, isTold, lastedMs }: Seen,
   clock: Clock,
 ): Promise<void> {
   const { board, service, baseline } = run;
@@ -261,7 +265,8 @@ async function judge(
   const watchedMs = Math.min(clock.seen.observedMs, clock.bakedMs - (longest?.ms ?? 0));
   const missingMs = Math.ceil(neededMs - watchedMs);
   if (clock.leftMs > 0) return; // made longer while it ended
-  const isOutOfSight = longest && msOf(unwatched, longest.server) >= lastedMs * neededCoverage;
+  // A worker that was lost has a successor, or nobody would be here: what it did not see is baked once more.
+  const isOutOfSight = isTold && longest && msOf(unwatched, longest.server) >= lastedMs * neededCoverage;
   if (missingMs > 0 && isOutOfSight) {
     await askWhetherToPromote(run, describeUnwatched(longest));
     beginAgain(run, clock);
