@@ -57,7 +57,6 @@ export async function aWorldInMemory(): Promise<LoadBalancerWorld> {
     get writes() {
       return writes;
     },
-    offers: ['division', 'fallback', 'testers'],
     published: async () => balancer.split,
     backups: async () => balancer.backups,
     testersReach: async () => balancer.testersReach,

@@ -7,9 +7,9 @@ import {
 } from '../../../drivers/load-balancers/in-memory.js';
 import { endless } from '../../../drivers/patience.js';
 import { aWorldInMemory } from './in-memory-world.js';
-import { keepsLoadBalancerPromises } from './load-balancer.contract.js';
+import { everyOffer, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 
-keepsLoadBalancerPromises('a load balancer in memory', aWorldInMemory);
+keepsLoadBalancerPromises('a load balancer in memory', aWorldInMemory, { offers: everyOffer });
 
 describe('a load balancer in memory, for tests', () => {
   const to = allTo('green');

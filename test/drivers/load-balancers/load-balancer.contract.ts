@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test, type TestContext } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Color } from '../../../domain/color.js';
 import type { Failure } from '../../../domain/failures.js';
 import type { ServerName } from '../../../domain/names.js';
@@ -28,8 +28,6 @@ export interface LoadBalancerWorld {
   /** The answer to the n-th write from now (1 is the next) is lost; `after` it was carried out or before. */
   loseAnswer(nth: number, moment: 'before' | 'after'): void;
   setBackend(server: ServerName, state: Exclude<BackendState, 'absent'>): Promise<void>;
-  /** What it can do beside moving all traffic; what it cannot it refuses. Left out, neither is looked at. */
-  readonly offers?: readonly ('division' | 'fallback' | 'testers')[];
   /** Servers that really are backups of the other environment. */
   backups?(): Promise<readonly ServerName[]>;
   /** The environment that testers really reach while everybody else does not. */
@@ -54,13 +52,20 @@ export interface ContractOptions {
   readonly crashesBehindEvery?: number;
   /** Whether edits are stored first and published later. Where they are not, one that is `stored` is in effect at once. */
   readonly stages?: boolean;
+  /** What it can do beside moving all traffic; what it cannot it refuses. */
+  readonly offers?: readonly Offer[];
 }
+
+type Offer = 'division' | 'fallback' | 'testers';
+
+/** All that a load balancer can have. */
+export const everyOffer: readonly Offer[] = ['division', 'fallback', 'testers'];
 
 /** What every load balancer driver promises, whatever it is made of. */
 export function keepsLoadBalancerPromises(
   name: string,
   aWorld: () => Promise<LoadBalancerWorld>,
-  { inTurns = false, crashesBehindEvery = 1, stages = true }: ContractOptions = {},
+  { inTurns = false, crashesBehindEvery = 1, stages = true, offers = [] }: ContractOptions = {},
 ): void {
   describe(name, () => {
     let world: LoadBalancerWorld;
@@ -158,33 +163,35 @@ export function keepsLoadBalancerPromises(
       expect(await world.published()).toEqual(allTo('green'));
     });
 
-    test.runIf(stages)('says that somebody has stored edits', async () => {
-      await world.edit('theirs', 'stored');
-      expect((await observe()).staged.length).toBeGreaterThan(0);
-    });
+    if (stages)
+      test('says that somebody has stored edits', async () => {
+        await world.edit('theirs', 'stored');
+        expect((await observe()).staged.length).toBeGreaterThan(0);
+      });
 
-    test.runIf(stages)('refuses to publish stored edits of somebody else on the way forward', async () => {
-      const expected = await expectation();
-      await world.edit('theirs', 'stored');
-      const before = world.writes;
-      const failure = await failureOf(route('green', { expected }));
-      expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
-      expect(world.writes).toBe(before);
-      expect(await world.published()).toEqual(allTo('blue'));
-    });
+    if (stages)
+      test('refuses to publish stored edits of somebody else on the way forward', async () => {
+        const expected = await expectation();
+        await world.edit('theirs', 'stored');
+        const before = world.writes;
+        const failure = await failureOf(route('green', { expected }));
+        expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
+        expect(world.writes).toBe(before);
+        expect(await world.published()).toEqual(allTo('blue'));
+      });
 
-    test.runIf(stages)('goes back although somebody has stored edits elsewhere, and lists them', async () => {
-      await route('green');
-      const expected = (await observe()).objects;
-      const object = await world.edit('theirs', 'stored');
-      const report = await route('blue', { expected, purpose: 'rollback' });
-      expect(report.published.join()).toContain(object);
-      expect(await world.published()).toEqual(allTo('blue'));
-    });
+    if (stages)
+      test('goes back although somebody has stored edits elsewhere, and lists them', async () => {
+        await route('green');
+        const expected = (await observe()).objects;
+        const object = await world.edit('theirs', 'stored');
+        const report = await route('blue', { expected, purpose: 'rollback' });
+        expect(report.published.join()).toContain(object);
+        expect(await world.published()).toEqual(allTo('blue'));
+      });
 
-    test.runIf(stages)(
-      'does not go back over stored edits of our objects, and says what either way means',
-      async () => {
+    if (stages)
+      test('does not go back over stored edits of our objects, and says what either way means', async () => {
         await route('green');
         const expected = await expectation();
         const object = await world.edit('ours', 'stored');
@@ -193,8 +200,7 @@ export function keepsLoadBalancerPromises(
         expect(failure.message).toContain(object);
         expect(failure.message).toContain('not going back');
         expect(await world.published()).toEqual(allTo('green'));
-      },
-    );
+      });
 
     test('goes back although an object of ours was changed, once that is published', async () => {
       await route('green');
@@ -296,12 +302,7 @@ export function keepsLoadBalancerPromises(
         endless,
       );
 
-    const only = (offer: 'division' | 'fallback' | 'testers') => (context: TestContext) =>
-      context.skip(!(world.offers ?? []).includes(offer), `does not offer ${offer}`);
-
     test('refuses what it cannot', async () => {
-      const { offers } = world;
-      if (!offers) return;
       const before = world.writes;
       const asked = {
         division: () => divide(10),
@@ -315,111 +316,107 @@ export function keepsLoadBalancerPromises(
       expect(world.writes).toBe(before);
     });
 
-    describe('that divides traffic', () => {
-      beforeEach(only('division'));
-
-      test('divides new traffic, step by step, and says so', async () => {
-        const before = await expectation();
-        for (const green of [10, 50]) {
-          const { objects } = await observe();
-          const split = { blue: 100 - green, green };
-          expect(await divide(green, { expected: objects })).toMatchObject({ changed: true, split });
-          expect(await world.published()).toEqual(split);
-          expect((await observe()).traffic).toEqual({ kind: 'split', split });
-          expect(await expectation(), 'no edit of an object of ours').toEqual(before);
-          const writes = world.writes;
-          expect(await divide(green)).toMatchObject({ changed: false });
-          expect(world.writes).toBe(writes);
-        }
-        await route('green', { expected: (await observe()).objects });
-        expect(await world.published()).toEqual(allTo('green'));
-      });
-
-      test('divides between the servers that are not left out', async () => {
-        const leaveOut = world.servers.green.slice(0, 1);
-        await divide(25, { leaveOut });
-        expect(await world.published()).toEqual({ blue: 75, green: 25 });
-        expect(await world.inactive()).toEqual(leaveOut);
-      });
-
-      test('goes back from a divided split to one environment', async () => {
-        await divide(10);
-        await route('blue', { purpose: 'rollback' });
-        expect(await world.published()).toEqual(allTo('blue'));
-        expect((await observe()).staged).toEqual([]);
-      });
-
-      test('ends in the asked division when another worker goes on after a crash behind any call', async () => {
-        const { objects: expected } = await observe();
-        const act = (by: LoadBalancerDriver) => divide(10, { expected }, by);
-        await crashBehindEveryCall(act, async (moment) => {
-          await act(world.driver());
-          expect(await world.published(), moment).toEqual({ blue: 90, green: 10 });
-          expect((await observe()).staged, moment).toEqual([]);
+    if (offers.includes('division'))
+      describe('that divides traffic', () => {
+        test('divides new traffic, step by step, and says so', async () => {
+          const before = await expectation();
+          for (const green of [10, 50]) {
+            const { objects } = await observe();
+            const split = { blue: 100 - green, green };
+            expect(await divide(green, { expected: objects })).toMatchObject({ changed: true, split });
+            expect(await world.published()).toEqual(split);
+            expect((await observe()).traffic).toEqual({ kind: 'split', split });
+            expect(await expectation(), 'no edit of an object of ours').toEqual(before);
+            const writes = world.writes;
+            expect(await divide(green)).toMatchObject({ changed: false });
+            expect(world.writes).toBe(writes);
+          }
+          await route('green', { expected: (await observe()).objects });
+          expect(await world.published()).toEqual(allTo('green'));
         });
-      }, 180_000);
-    });
 
-    describe('that has a fallback', () => {
-      beforeEach(only('fallback'));
+        test('divides between the servers that are not left out', async () => {
+          const leaveOut = world.servers.green.slice(0, 1);
+          await divide(25, { leaveOut });
+          expect(await world.published()).toEqual({ blue: 75, green: 25 });
+          expect(await world.inactive()).toEqual(leaveOut);
+        });
 
-      test('lets the old servers stand by, those that are left out apart, until a change says nothing of it', async () => {
-        const before = await expectation();
-        const [left = never(), other = never()] = world.servers.blue;
-        await route('green', { expected: before, fallback: true, leaveOut: [left] });
-        expect(await world.backups?.()).toEqual([other]);
-        expect((await observe()).backups).toEqual([other]);
-        expect(await expectation()).toEqual(before);
-        await route('green', { expected: before, takeIn: [left] });
-        expect(await world.backups?.()).toEqual([]);
-        expect((await observe()).backups ?? []).toEqual([]);
-        expect(await world.published()).toEqual(allTo('green'));
+        test('goes back from a divided split to one environment', async () => {
+          await divide(10);
+          await route('blue', { purpose: 'rollback' });
+          expect(await world.published()).toEqual(allTo('blue'));
+          expect((await observe()).staged).toEqual([]);
+        });
+
+        test('ends in the asked division when another worker goes on after a crash behind any call', async () => {
+          const { objects: expected } = await observe();
+          const act = (by: LoadBalancerDriver) => divide(10, { expected }, by);
+          await crashBehindEveryCall(act, async (moment) => {
+            await act(world.driver());
+            expect(await world.published(), moment).toEqual({ blue: 90, green: 10 });
+            expect((await observe()).staged, moment).toEqual([]);
+          });
+        }, 180_000);
       });
 
-      test('takes the standing by back on the way back', async () => {
-        await route('green', { fallback: true });
-        expect([...((await world.backups?.()) ?? [])].sort()).toEqual([...world.servers.blue].sort());
-        await route('blue', { purpose: 'rollback' });
-        expect(await world.backups?.()).toEqual([]);
-        expect(await world.published()).toEqual(allTo('blue'));
-      });
-
-      test.each(['forward', 'rollback'] as const)(
-        'takes it back where the traffic stays (%s), whatever is expected',
-        async (purpose) => {
-          await route('green', { fallback: true });
-          await route('green', { purpose });
+    if (offers.includes('fallback'))
+      describe('that has a fallback', () => {
+        test('lets the old servers stand by, those that are left out apart, until a change says nothing of it', async () => {
+          const before = await expectation();
+          const [left = never(), other = never()] = world.servers.blue;
+          await route('green', { expected: before, fallback: true, leaveOut: [left] });
+          expect(await world.backups?.()).toEqual([other]);
+          expect((await observe()).backups).toEqual([other]);
+          expect(await expectation()).toEqual(before);
+          await route('green', { expected: before, takeIn: [left] });
           expect(await world.backups?.()).toEqual([]);
           expect((await observe()).backups ?? []).toEqual([]);
           expect(await world.published()).toEqual(allTo('green'));
-        },
-      );
-    });
+        });
 
-    describe('that knows testers', () => {
-      beforeEach(only('testers'));
+        test('takes the standing by back on the way back', async () => {
+          await route('green', { fallback: true });
+          expect([...((await world.backups?.()) ?? [])].sort()).toEqual([...world.servers.blue].sort());
+          await route('blue', { purpose: 'rollback' });
+          expect(await world.backups?.()).toEqual([]);
+          expect(await world.published()).toEqual(allTo('blue'));
+        });
 
-      test('lets testers reach the other environment before anybody else, until the next change', async () => {
-        const before = await expectation();
-        await route('blue', { expected: before, testers: true });
-        expect(await world.testersReach?.()).toBe('green');
-        const seen = await observe();
-        expect(seen.testersReach).toBe('green');
-        expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
-        expect(await expectation()).toEqual(before);
-        await route('green', { expected: before });
-        expect(await world.testersReach?.()).toBeUndefined();
-        await route('green', { testers: true });
-        expect(await world.testersReach?.()).toBe('blue');
-        await route('green', { purpose: 'rollback' });
-        expect(await world.testersReach?.()).toBeUndefined();
-        expect((await observe()).testersReach).toBeUndefined();
+        test.each(['forward', 'rollback'] as const)(
+          'takes it back where the traffic stays (%s), whatever is expected',
+          async (purpose) => {
+            await route('green', { fallback: true });
+            await route('green', { purpose });
+            expect(await world.backups?.()).toEqual([]);
+            expect((await observe()).backups ?? []).toEqual([]);
+            expect(await world.published()).toEqual(allTo('green'));
+          },
+        );
       });
-    });
 
-    test.runIf(!inTurns)(
-      'ends in one of two asked splits when two workers ask at once',
-      async () => {
+    if (offers.includes('testers'))
+      describe('that knows testers', () => {
+        test('lets testers reach the other environment before anybody else, until the next change', async () => {
+          const before = await expectation();
+          await route('blue', { expected: before, testers: true });
+          expect(await world.testersReach?.()).toBe('green');
+          const seen = await observe();
+          expect(seen.testersReach).toBe('green');
+          expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
+          expect(await expectation()).toEqual(before);
+          await route('green', { expected: before });
+          expect(await world.testersReach?.()).toBeUndefined();
+          await route('green', { testers: true });
+          expect(await world.testersReach?.()).toBe('blue');
+          await route('green', { purpose: 'rollback' });
+          expect(await world.testersReach?.()).toBeUndefined();
+          expect((await observe()).testersReach).toBeUndefined();
+        });
+      });
+
+    if (!inTurns)
+      test('ends in one of two asked splits when two workers ask at once', async () => {
         for (let round = 0; round < 5; round++) {
           await reset();
           await route('green');
@@ -434,9 +431,7 @@ export function keepsLoadBalancerPromises(
             ended === 'torn' ? ended : sameSplit(ended, allTo('blue')) || sameSplit(ended, allTo('green')),
           ).toBe(true);
         }
-      },
-      120_000,
-    );
+      }, 120_000);
 
     test('takes back what it stored when the caller gives up before publishing', async () => {
       const gone = new AbortController();

@@ -283,7 +283,6 @@ export async function anIplb(
       return writes;
     },
     quiet,
-    ...(equipped ? { offers: ['division', 'fallback', 'testers'] } : { offers: [] }),
     async published() {
       await quiet();
       const splits = dataPlane.instances.map(({ instanceId }) => {

@@ -6,11 +6,13 @@ import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
 import { endless } from '../../../drivers/patience.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import type { Fault } from '../../../sandbox/ovh-api/faults.js';
-import { failureOf, keepsLoadBalancerPromises } from './load-balancer.contract.js';
+import { failureOf, everyOffer, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 import { anIplb, aSlowIplb, type IplbWorld } from './ovh-iplb-world.js';
 
-keepsLoadBalancerPromises('an OVHcloud Load Balancer, as slow as the real one', () =>
-  aSlowIplb('http', { equipped: true }),
+keepsLoadBalancerPromises(
+  'an OVHcloud Load Balancer, as slow as the real one',
+  () => aSlowIplb('http', { equipped: true }),
+  { offers: everyOffer },
 );
 
 describe('an OVHcloud Load Balancer on its API', () => {

@@ -236,7 +236,6 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
     driverOver,
     call,
     aMixedPool,
-    offers: isDivisible ? ['division'] : [],
     written: () =>
       emulator.journal.entries
         .filter(({ by, method }) => by === 'client' && method !== 'GET')

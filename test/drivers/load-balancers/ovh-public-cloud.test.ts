@@ -10,7 +10,7 @@ import { aCarryingPublicCloud, aPublicCloud, type PublicCloudWorld } from './ovh
 keepsLoadBalancerPromises(
   'a Public Cloud Load Balancer, as slow as the real one',
   () => aPublicCloud({ isVirtual: true, isDivisible: true }),
-  { stages: false },
+  { stages: false, offers: ['division'] },
 );
 
 keepsLoadBalancerPromises(

@@ -13,6 +13,7 @@ import { severalLoadBalancers } from '../../../drivers/load-balancers/several.js
 import { endless } from '../../../drivers/patience.js';
 import {
   failureOf,
+  everyOffer,
   keepsLoadBalancerPromises,
   lifeOf,
   type LoadBalancerWorld,
@@ -32,7 +33,6 @@ async function twoOf(
   ];
   return {
     servers: first.servers,
-    ...(first.offers ? { offers: first.offers } : {}),
     backups: async () => (await first.backups?.()) ?? [],
     testersReach: async () => first.testersReach?.(),
     driver(callsToLive = Infinity) {
@@ -66,7 +66,10 @@ async function twoOf(
   };
 }
 
-keepsLoadBalancerPromises('two load balancers in memory', () => twoOf(aWorldInMemory, 2), { inTurns: true });
+keepsLoadBalancerPromises('two load balancers in memory', () => twoOf(aWorldInMemory, 2), {
+  inTurns: true,
+  offers: everyOffer,
+});
 
 /** Three writes for the frontends, one for the refresh. */
 keepsLoadBalancerPromises('two OVHcloud Load Balancers', () => twoOf(() => aSlowIplb('http'), 4), {
