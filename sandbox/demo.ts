@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Connection, Client } from '@temporalio/client';
@@ -14,6 +13,7 @@ import { startPlayground, type Playground } from './playground.js';
 import type { BuiltGreeter, GreeterVariant } from './programs.js';
 import { removeSandbox } from './sandbox.js';
 import { writeShellFile } from './shell-file.js';
+import { temporaryDirectory } from './temporary-directory.js';
 import { commandFile } from './worker-process.js';
 
 export interface DemoOptions {
@@ -27,7 +27,7 @@ const visitorsPerSecond = 240;
 /** Shows a whole life under load: a release by hand is followed, an ill one taken back, a broken one never let in. */
 export async function demo({ keep = false }: DemoOptions): Promise<number> {
   const startedAt = Date.now();
-  const directory = await mkdtemp(join(tmpdir(), 'verdigris-demo-'));
+  const directory = await temporaryDirectory('verdigris-demo-');
   const say = sayer(startedAt);
   const playground = await startPlayground({
     directory,

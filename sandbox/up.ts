@@ -1,10 +1,11 @@
-import { copyFile, mkdtemp } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildDirectory, untilInterrupted } from './demo.js';
 import { startPlayground, type Playground } from './playground.js';
 import { removeSandbox, type SandboxOptions } from './sandbox.js';
 import { writeShellFile } from './shell-file.js';
+import { temporaryDirectory } from './temporary-directory.js';
 
 export interface SandboxUpOptions {
   /** Where it keeps its state, and goes on from what it finds; a temporary place, removed at the end, when left out. */
@@ -14,8 +15,7 @@ export interface SandboxUpOptions {
 
 /** Starts everything and keeps it running until Ctrl-C, with releases to play with. */
 export async function sandboxUp({ directory: asked, product = 'ovh-iplb' }: SandboxUpOptions): Promise<void> {
-  const directory =
-    asked === undefined ? await mkdtemp(join(tmpdir(), 'verdigris-sandbox-')) : resolve(asked);
+  const directory = asked === undefined ? await temporaryDirectory('verdigris-sandbox-') : resolve(asked);
   const say = (line: string): void => console.log(line);
   const playground = await startPlayground({
     directory,
