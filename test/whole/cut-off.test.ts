@@ -3,7 +3,8 @@ import { startRelay } from './support/relay.js';
 import { lost, test, underLoad } from './support/running-sandbox.js';
 import { takeTurns } from './support/turns.js';
 
-vi.setConfig({ testTimeout: 180_000 });
+// Machines that say nothing are given up by their time limits, one after the other.
+vi.setConfig({ testTimeout: 420_000 });
 takeTurns();
 
 describe('a worker whose own network is cut during the bake', () => {

@@ -208,7 +208,7 @@ export class RunningService {
     );
   }
 
-  async until(test: (status: Status) => boolean, patienceMs = 90_000, everyMs = 50): Promise<Status> {
+  async until(test: (status: Status) => boolean, patienceMs = 240_000, everyMs = 50): Promise<Status> {
     const deadlineAtMs = Date.now() + patienceMs;
     let last: unknown;
     for (;;) {
