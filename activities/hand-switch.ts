@@ -18,12 +18,11 @@ export async function handSwitchSince(
   if (!made) return undefined;
   const { client } = Context.current();
   const runs = client.workflow.list({
-    query: `WorkflowId = "${workflowIdOf(service.id)}" AND ExecutionStatus = "Completed"`,
+    query: `WorkflowId = "${workflowIdOf(service.id)}" AND ExecutionStatus = "Completed" AND CloseTime >= "${made.beganAt}"`,
     pageSize: 20,
   });
   for await (const run of runs) {
     signal.throwIfAborted();
-    if ((run.closeTime ?? run.startTime).getTime() < Date.parse(made.beganAt)) continue;
     const { kind } = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
     if (kind !== 'refused') return undefined;
   }

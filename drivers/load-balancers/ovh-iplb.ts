@@ -10,6 +10,7 @@ import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { differences, expectingOfStaged, foreignDifferences, only, oursDiffer } from './expectation.js';
 import { inDoubt } from './in-doubt.js';
+import { acting } from './ovh-action.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
 import type { Pending } from './ovh-iplb/documents.js';
@@ -21,7 +22,6 @@ import { leversFor } from './ovh-iplb/levers.js';
 import { hindranceOf } from './ovh-iplb/requirements.js';
 import { backendsOf } from './ovh-iplb/servers.js';
 import { pendingWords, View } from './ovh-iplb/view.js';
-import { tellingProgress } from './progress.js';
 
 export interface OvhIplb {
   readonly api: OvhApi;
@@ -77,7 +77,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
 
   async observe(patience: Patience): Promise<LoadBalancerObservation> {
     const { serviceName } = this.#settings;
-    return this.#doing(`read load balancer "${serviceName}"`, patience, async (say) => {
+    return acting(`read load balancer "${serviceName}"`, patience, async (say) => {
       const { signal } = patience;
       await this.#refreshes.settled(say, signal);
       const [history, configuration] = await Promise.all([
@@ -118,7 +118,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
 
   async prepare(change: RouteChange, patience: Patience): Promise<void> {
     const action = this.#actionOf(change);
-    await this.#doing(action, patience, async (say) => {
+    await acting(action, patience, async (say) => {
       await this.#refreshes.settled(say, patience.signal);
       const asked: Moving = { change, refuse: refusing(action) };
       const before = await this.#look(asked, patience.signal);
@@ -135,7 +135,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
     const action = this.#actionOf(change);
-    return this.#doing(action, patience, async (say) => {
+    return acting(action, patience, async (say) => {
       const startedAtMs = this.#time.nowMs();
       const report = await this.#route({ change, refuse: refusing(action) }, patience.signal, say);
       return report.changed ? { ...report, tookMs: this.#time.nowMs() - startedAtMs } : report;
@@ -403,21 +403,6 @@ class OvhIplbDriver implements LoadBalancerDriver {
       ? await this.#reader.everything(signal)
       : await this.#reader.levers(leversFor(color, change, this.#view, known), signal);
     return { configuration, pending: await this.#reader.pending(signal), isWhole };
-  }
-
-  async #doing<Result>(
-    action: string,
-    patience: Patience,
-    work: (say: Say) => Promise<Result>,
-  ): Promise<Result> {
-    patience.signal.throwIfAborted();
-    // Many calls at once listen to it, and each stops when it ends.
-    setMaxListeners(0, patience.signal);
-    try {
-      return await tellingProgress(patience, action, work);
-    } catch (error) {
-      throw error instanceof OvhError ? ovhFailure(error, action) : error;
-    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { Failure, type FailureName } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhPublicCloudSettings, Server } from '../../domain/service.js';
@@ -10,13 +9,13 @@ import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { differences, oursDiffer } from './expectation.js';
 import { inDoubt } from './in-doubt.js';
+import { acting } from './ovh-action.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-public-cloud/configuration.js';
 import { Lock, type Written } from './ovh-public-cloud/lock.js';
 import { divisionBy } from './ovh-public-cloud/mixed.js';
 import { count, reversed, stepsFor, writeOf, type Step, type Steps } from './ovh-public-cloud/steps.js';
 import { View } from './ovh-public-cloud/view.js';
-import { tellingProgress } from './progress.js';
 
 export interface OvhPublicCloud {
   readonly api: OvhApi;
@@ -73,7 +72,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
   }
 
   async observe(patience: Patience): Promise<LoadBalancerObservation> {
-    return this.#doing(`read load balancer "${this.#settings.id}"`, patience, async (say) => {
+    return acting(`read load balancer "${this.#settings.id}"`, patience, async (say) => {
       // While something is applied, what is read is not what runs.
       await this.#lock.free(say, { signal: patience.signal });
       const configuration = await this.#reader.everything(patience.signal);
@@ -95,14 +94,12 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
     const action = this.#actionOf(change);
-    return this.#doing(action, patience, (say) =>
-      this.#route({ change, action, say, signal: patience.signal }),
-    );
+    return acting(action, patience, (say) => this.#route({ change, action, say, signal: patience.signal }));
   }
 
   async prepare(change: RouteChange, patience: Patience): Promise<void> {
     const action = this.#actionOf(change);
-    await this.#doing(action, patience, (say) =>
+    await acting(action, patience, (say) =>
       this.#considered({ change, action, say, signal: patience.signal }),
     );
   }
@@ -303,21 +300,6 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
     const { id } = this.#settings;
     known.set(id, [tookMs, ...(known.get(id) ?? [])].slice(0, rememberedSwitches));
     durations.set(this.#api, known);
-  }
-
-  async #doing<Result>(
-    action: string,
-    patience: Patience,
-    work: (say: Say) => Promise<Result>,
-  ): Promise<Result> {
-    patience.signal.throwIfAborted();
-    // Many calls at once listen to it, and each stops when it ends.
-    setMaxListeners(0, patience.signal);
-    try {
-      return await tellingProgress(patience, action, work);
-    } catch (error) {
-      throw error instanceof OvhError ? ovhFailure(error, action) : error;
-    }
   }
 }
 
