@@ -1,4 +1,4 @@
-# A Verdigris worker. Debian, because the Temporal SDK's native part needs glibc.
+# The command verdigris, which runs a worker unless it is told otherwise. Debian, because the Temporal SDK's native part needs glibc.
 FROM node:20-bookworm-slim AS build
 WORKDIR /verdigris
 COPY package.json package-lock.json .npmrc ./
@@ -18,7 +18,8 @@ WORKDIR /verdigris
 COPY --from=build /verdigris/package.json ./
 COPY --from=build /verdigris/node_modules node_modules
 COPY --from=build /verdigris/dist dist
-ENV NODE_ENV=production XDG_CACHE_HOME=/var/cache
+RUN chmod 755 dist/client/main.js && ln -s /verdigris/dist/client/main.js /usr/local/bin/verdigris
+ENV NODE_ENV=production NODE_OPTIONS=--enable-source-maps XDG_CACHE_HOME=/var/cache
 USER 10001:10001
-ENTRYPOINT ["node", "--enable-source-maps", "dist/worker/main.js"]
-CMD ["--config", "/etc/verdigris/worker.yaml"]
+ENTRYPOINT ["verdigris"]
+CMD ["worker", "--config", "/etc/verdigris/worker.yaml"]

@@ -19,7 +19,7 @@ interface Service {
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
   readonly environment?: Readonly<Record<string, string>>;
   readonly configs?: readonly { readonly source: string; readonly target: string }[];
-  readonly volumes?: readonly (string | { readonly type: string; readonly read_only: boolean })[];
+  readonly volumes?: readonly (string | { readonly target: string; readonly read_only: boolean })[];
   readonly ports?: readonly string[];
   readonly entrypoint?: readonly string[];
   readonly command?: readonly string[];
@@ -208,6 +208,25 @@ describe('Dockerfile', () => {
       'FROM node:20-bookworm-slim',
     ]);
     expect(dockerfile).toMatch(/^USER 10001:10001$/m);
+  });
+
+  test('runs a worker with the configuration that the compose file mounts', async () => {
+    const words = (name: string, text: string) =>
+      JSON.parse(new RegExp(`^${name} (\\[.*\\])$`, 'm').exec(text)?.[1] ?? '[]') as readonly string[];
+    const dockerfile = await read('Dockerfile');
+    const [link, program] = words('ENTRYPOINT', dockerfile).map((word) => `/usr/local/bin/${word}`);
+    expect(program).toBeUndefined();
+    const target = new RegExp(`ln -s /verdigris/(\\S+) ${link}$`, 'm').exec(dockerfile)?.[1] ?? 'nothing';
+    const mounted = (service('worker').volumes ?? []).map((volume) =>
+      typeof volume === 'string' ? volume : volume.target,
+    );
+    const command = words('CMD', dockerfile);
+    expect(mounted).toContain(command.at(-1));
+    // Without such a file it says so: it got as far as a worker does.
+    const elsewhere = [target, ...command.slice(0, -1), '/nowhere/worker.yaml'];
+    const { exitCode, stderr } = await execa(process.execPath, elsewhere, { cwd: root, reject: false });
+    expect(stderr).toMatch(/^Cannot read "\/nowhere\/worker\.yaml"/);
+    expect(exitCode).toBe(2);
   });
 
   test('is sent everything that the build reads, and no keys', async () => {
