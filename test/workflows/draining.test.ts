@@ -158,6 +158,24 @@ describe.concurrent('the old environment that is to stop', () => {
         expect(notes).toContain('Incident: systemd had to kill (SIGKILL) what ran on green-2');
     },
   );
+
+  test('taken over while a person is asked: it ends so, and nothing is stopped', async ({ aWorld }) => {
+    const world = await aWorld(stopping('ask'));
+    await world.deploy('v2'); // to green; blue is foreign, and stays
+    await adoptBlue(world);
+    world.release('v3');
+    const handle = await world.start('v3'); // to blue
+    await world.untilStage('approve');
+    world.server('green-1').connections = 2;
+    await world.send('approve');
+    await world.until(({ problem }) => problem?.failure === 'ConnectionsLinger');
+
+    await world.send('take-over', { by: 'bob' });
+
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'TakenOver' } });
+    expect(world.servedBy()).toBe('v3');
+    expect(world.server('green-1').look().active).toBe(true);
+  });
 });
 
 test('a server that cannot be reached keeps nobody else from being stopped, and is told by name', async ({

@@ -60,7 +60,7 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
     }
   } catch (error) {
     const { failure, message } = complaintOf(error);
-    if (failure === 'Cancelled') throw error;
+    if (failure === 'Cancelled' || failure === 'TakenOver') throw error;
     board.note(`${old} was not stopped: ${message}`);
   }
 }
