@@ -11,6 +11,7 @@ import type { Complaint } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 import type { Stage } from '../domain/phase.js';
 import type { Service } from '../domain/service.js';
+import { complaintOf } from './complaint.js';
 import { Inbox, type Said } from './inbox.js';
 import { StatusBoard } from './status-board.js';
 import { TrafficWatch } from './traffic-watch.js';
@@ -73,6 +74,9 @@ export class Run {
   async forward<T>(steps: () => Promise<T>): Promise<T> {
     const scope = new CancellationScope();
     this.#forward = scope;
+    scope.cancelRequested.catch((error: unknown) => {
+      if (this.#forward && !this.rollback) this.#tellTurningBack(complaintOf(error));
+    });
     if (this.rollback) scope.cancel();
     try {
       const result = await scope.run(steps);
@@ -106,14 +110,19 @@ export class Run {
     this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
   }
 
-  /** Ends the forward steps. Shown at once: the one in flight may take minutes to end. */
+  /** Ends the forward steps. */
   #turnBack(said: Said): void {
     this.rollback = said;
     this.cutsLingering ||= said.force;
     if (!this.#forward) return;
-    this.board.awaitNothing('the step in flight ends, then everything is put back, traffic first');
-    this.board.tell({ problem: { failure: 'RollbackAsked', message: askedFor(said) } });
+    this.#tellTurningBack({ failure: 'RollbackAsked', message: askedFor(said) });
     this.#forward.cancel();
+  }
+
+  /** Shown at once: the step in flight may take minutes to end. */
+  #tellTurningBack(problem: Complaint): void {
+    this.board.awaitNothing('the step in flight ends, then everything is put back, traffic first');
+    this.board.tell({ problem });
   }
 
   /** Between steps: a person who took over is not kept waiting for the rest. */

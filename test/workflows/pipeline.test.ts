@@ -369,22 +369,31 @@ describe.concurrent('a rollback asked for', () => {
 });
 
 describe.concurrent('a rollback that was asked for', () => {
-  test('is shown at once, and the step in flight is waited for', async ({ aWorld }) => {
-    const world = await aWorld();
-    const { held, release } = world.loadBalancer.hold();
-    const handle = await world.start('v2');
-    await reach(world, 'switch');
-    await held;
-    await world.send('rollback', { by: 'ann', reason: 'the wrong day' });
+  test.for([
+    ['a message', { failure: 'RollbackAsked', message: 'Rollback asked for by ann: the wrong day' }],
+    ['a cancelled workflow', { failure: 'Cancelled', message: 'It was cancelled in Temporal' }],
+  ] as const)(
+    'by %s is shown at once, and the step in flight is waited for',
+    async ([how, problem], { aWorld }) => {
+      const world = await aWorld();
+      const { held, release } = world.loadBalancer.hold();
+      const handle = await world.start('v2');
+      await reach(world, 'switch');
+      await held;
 
-    expect(await world.status()).toMatchObject({
-      stage: 'switch',
-      problem: { failure: 'RollbackAsked', message: 'Rollback asked for by ann: the wrong day' },
-      next: expect.stringMatching(/^the step in flight ends/),
-    });
-    release();
-    expect(await handle.result()).toMatchObject({ kind: 'rolled back', during: 'switch', live: 'blue' });
-  });
+      if (how === 'a message') await world.send('rollback', { by: 'ann', reason: 'the wrong day' });
+      else await handle.cancel();
+
+      const shown = await world.until((status) => status.problem !== undefined);
+      expect(shown).toMatchObject({
+        stage: 'switch',
+        problem,
+        next: expect.stringMatching(/^the step in flight ends/),
+      });
+      release();
+      expect(await handle.result()).toMatchObject({ kind: 'rolled back', during: 'switch', live: 'blue' });
+    },
+  );
 });
 
 describe.concurrent('what was verified is what is baked', () => {
