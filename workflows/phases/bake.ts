@@ -94,9 +94,13 @@ interface Clock {
 
 const nothingSeen = { bakedMs: 0, seen: emptyTally, unwatched: [] } as const;
 
-/** A person let it go on: what was seen before that does not count, and what they started anew meanwhile is no illness. */
+/**
+ * A person let it go on: what was seen before that does not count, and what they started anew meanwhile is no illness. Whoever has ended
+ * it early at the same moment did not know what was found.
+ */
 function beginAgain(run: DeploymentRun, clock: Clock): void {
   clock.leftMs = run.service.bake.durationMs;
+  clock.early = false;
   Object.assign(clock, nothingSeen);
   run.verified = {};
 }
