@@ -66,26 +66,26 @@ export class Deadlines {
 
   async #watch(): Promise<void> {
     const { serverMs, progressMs } = this.#limits;
-    // A timer that has fired tells the time: the clock may show another one when this is replayed after a lost task.
+    // Only a timer that has fired tells that a deadline has come: the clock may show another time when this is replayed after a
+    // lost task.
     let reached = 0;
-    const now = () => Math.max(Date.now(), reached);
     while (!this.#isOver) {
       const onTime = [...this.#working].filter(({ late }) => late === undefined);
       const progressBy = this.#progressAt + progressMs;
       const next = Math.min(progressBy, ...onTime.map(({ endsAt }) => endsAt));
-      if (next > now()) {
-        // Whatever is begun meanwhile ends no sooner than this.
-        const pauseMs = Math.min(next - now(), serverMs);
-        const due = now() + pauseMs;
-        if (!(await condition(() => this.#isOver, pauseMs, { summary: 'deadline of servers' })))
-          reached = due;
-      } else if (progressBy <= now()) {
-        this.#progressAt = now();
+      if (next > reached) {
+        const leftMs = next - Date.now();
+        // Whatever is begun meanwhile ends no sooner than after `serverMs`.
+        const pauseMs = Math.max(1, Math.min(leftMs, serverMs));
+        const hasCome = !(await condition(() => this.#isOver, pauseMs, { summary: 'deadline of servers' }));
+        if (hasCome && leftMs <= serverMs) reached = next;
+      } else if (progressBy <= reached) {
+        this.#progressAt = reached;
         const late = `no server has got anywhere for ${progressMs / 1000} s, needs progress`;
         for (const work of onTime) end(work, late);
       } else {
         const late = `it has taken ${serverMs / 1000} s, needs to be done by then`;
-        for (const work of onTime.filter(({ endsAt }) => endsAt <= now())) end(work, late);
+        for (const work of onTime.filter(({ endsAt }) => endsAt <= reached)) end(work, late);
       }
     }
   }
