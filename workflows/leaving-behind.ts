@@ -7,7 +7,7 @@ import type { DeploymentRun } from './deployment-run.js';
 import { lingeringBack, noteStop } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import { routeInTurn } from './moving-traffic.js';
-import { step } from './patience.js';
+import { look, step } from './patience.js';
 import { undoOnServers } from './server-undo.js';
 
 /**
@@ -19,7 +19,8 @@ export async function stopLeftBehind(run: DeploymentRun, plan: Plan): Promise<vo
   const left = fleet.leftBehind.map(({ server }) => server);
   if (left.length === 0) return;
   const servers = service.environments[plan.idle].filter(({ name }) => left.includes(name));
-  run.undo.push(`start ${left.join(', ')} again`, () =>
+  run.undo.push(
+    `start ${left.join(', ')} again`,
     undoOnServers(run, plan.idle, servers, async ({ name }) => {
       const before = plan.servers.find(({ server }) => server === name)?.restores;
       if (before === undefined) {
@@ -31,6 +32,9 @@ export async function stopLeftBehind(run: DeploymentRun, plan: Plan): Promise<vo
       ]);
     }),
   );
+  await look.confirmIdle.executeWithOptions({ summary: `${plan.idle} gets no traffic` }, [
+    { service, color: plan.idle, despiteTesters: true },
+  ]);
   await fanOut(servers, lanes, async ({ name }) => {
     try {
       const report = await step.stopServer.executeWithOptions({ summary: `${name}, left behind` }, [

@@ -5,25 +5,33 @@ import { look } from './patience.js';
 import type { DeploymentRun } from './deployment-run.js';
 
 /**
- * Undoes something on servers of an environment, each batch only after another look that the environment gets no traffic.
- * One server that fails does not keep the others from being tried, and one that was left behind keeps nobody waiting.
+ * How something is undone on servers of an environment, each batch only after another look that the environment gets no traffic.
+ * One server that fails does not keep the others from being tried, and one that was left behind keeps nobody waiting. Tried again it
+ * goes on with those that are left: each step costs events, and a history has an end.
  */
-export async function undoOnServers(
+export function undoOnServers(
   { service, fleet }: DeploymentRun,
   color: Color,
   servers: readonly Server[],
   undo: (server: Server) => Promise<void>,
-): Promise<void> {
-  const failures: unknown[] = [];
-  for (const batch of batches(servers, lanes)) {
-    await look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic` }, [{ service, color }]);
-    await fanOut(batch, lanes, async (server) => {
-      try {
-        await undo(server).catch((error: unknown) => fleet.leaveAsItIs(server.name, error));
-      } catch (error) {
-        failures.push(error);
-      }
-    });
-  }
-  if (failures.length > 0) throw failures[0];
+): () => Promise<void> {
+  let left = servers;
+  return async () => {
+    const failures = new Map<Server, unknown>();
+    for (const batch of batches(left, lanes)) {
+      await look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic` }, [
+        { service, color },
+      ]);
+      await fanOut(batch, lanes, async (server) => {
+        try {
+          await undo(server).catch((error: unknown) => fleet.leaveAsItIs(server.name, error));
+        } catch (error) {
+          failures.set(server, error);
+        }
+      });
+      left = left.filter((server) => failures.has(server) || !batch.includes(server));
+    }
+    const [first] = failures.values();
+    if (failures.size > 0) throw first;
+  };
 }

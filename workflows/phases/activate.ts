@@ -18,17 +18,18 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
   const { release, idle } = plan;
   board.enter('activate', `${idle} is stopped, switched to the release and started; ${plan.live} serves`);
   const { going } = fleet;
+  const putBack = undoOnServers(run, idle, going, async ({ name }) => {
+    const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
+    const report = await step.restoreRelease.executeWithOptions(
+      { summary: `${previous} on ${name}`, ...beside(service.drain.atMostMs) },
+      [{ service, server: name, release: previous, lingering: lingeringBack(run), token: run.token() }],
+    );
+    noteStop(run, name, report);
+    board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
+  });
   run.undo.push(`put back what ran on ${idle}`, async () => {
     await leaveRunning(run, idle);
-    await undoOnServers(run, idle, going, async ({ name }) => {
-      const previous = plan.servers.find(({ server }) => server === name)?.restores ?? 'nothing';
-      const report = await step.restoreRelease.executeWithOptions(
-        { summary: `${previous} on ${name}`, ...beside(service.drain.atMostMs) },
-        [{ service, server: name, release: previous, lingering: lingeringBack(run), token: run.token() }],
-      );
-      noteStop(run, name, report);
-      board.tellServer(name, previous === 'nothing' ? 'stopped' : 'restored', previous);
-    });
+    await putBack();
   });
   for (const batch of batches(going, lanes)) {
     await askingAboutLingering(run, batch, async (servers, onLinger) => {

@@ -15,7 +15,8 @@ export async function install(run: DeploymentRun, plan: Plan, observation: Obser
   const fresh = fleet.going.filter(
     ({ name }) => !factsOf(observation, name)?.installedReleases.includes(release.id),
   );
-  run.undo.push(`remove ${release.id} from ${idle}`, () =>
+  run.undo.push(
+    `remove ${release.id} from ${idle}`,
     undoOnServers(run, idle, service.environments[idle], async (server) => {
       const { name } = server;
       await markIfIll(run, release, name);
