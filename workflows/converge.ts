@@ -154,7 +154,7 @@ function liveRelease(
 /** Templates, values and secrets may have changed since: then it would be another release. */
 async function confirmArtifact({ service }: Run, release: Release): Promise<void> {
   const facts = await step.fetchArtifact.executeWithOptions(
-    { summary: `artifact ${release.artifact.sha256.slice(0, 12)}` },
+    { summary: `artifact ${release.artifact.sha256.slice(0, 12)}`, ...beside(service.artifact.timeoutMs) },
     [{ service, artifact: release.artifact }],
   );
   const now = releaseIdOf(release.artifact.sha256, facts.settings);

@@ -3,7 +3,7 @@ import type { DeploymentRequest } from '../domain/deployment.js';
 import { complaintsAbout, computePlan } from '../domain/plan.js';
 import type { Service } from '../domain/service.js';
 import type { Inspection, PlanningResult } from './messages.js';
-import { look, step } from './patience.js';
+import { beside, look, step } from './patience.js';
 
 /** Tells what is and what stands in the way of a deployment. Reads only. */
 export async function inspectService(service: Service): Promise<Inspection> {
@@ -24,8 +24,9 @@ export async function planDeployment(request: DeploymentRequest): Promise<Planni
   const inspection = await inspectService(request.service);
   if (inspection.complaints.length > 0) return inspection;
   const { service, artifact } = request;
-  const facts = await step.fetchArtifact.executeWithOptions({ summary: artifact.url }, [
-    { service, artifact },
-  ]);
+  const facts = await step.fetchArtifact.executeWithOptions(
+    { summary: artifact.url, ...beside(service.artifact.timeoutMs) },
+    [{ service, artifact }],
+  );
   return { ...inspection, planning: computePlan(request, facts, inspection.observation) };
 }
