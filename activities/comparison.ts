@@ -56,20 +56,38 @@ async function askEnvironment(
   patience: Patience,
 ): Promise<readonly Sample[]> {
   const question = { ...healthQuestion(service), path: service.prober.path };
-  const asked = Array.from(
-    { length: questionsPerEnvironment },
-    (_, index) => servers[index % servers.length]!,
-  );
-  return pMap(asked, ({ name }) => askOnce(drivers.server(service, name), question, patience), {
-    concurrency: questionsAtOnce,
-  });
+  const asking = servers.map(({ name }) => new Asking(drivers.server(service, name), question));
+  const asked = Array.from({ length: questionsPerEnvironment }, (_, index) => asking[index % asking.length]!);
+  return pMap(asked, (server) => server.ask(patience), { concurrency: questionsAtOnce });
 }
 
-async function askOnce(driver: ServerDriver, question: HealthQuestion, patience: Patience): Promise<Sample> {
-  try {
-    return await driver.probe(question, patience);
-  } catch (error) {
-    if (error instanceof Failure) return { kind: 'silent', because: error.message };
-    throw error;
+/**
+ * Puts the same question to one server again and again. One that cannot be asked, and cannot be asked again after that either, is
+ * not waited for any more: each try takes as long as a connection may, and a person waits for the comparison.
+ */
+class Asking {
+  readonly #driver: ServerDriver;
+  readonly #question: HealthQuestion;
+  #timesLost = 0;
+  #lost: Sample | undefined;
+
+  constructor(driver: ServerDriver, question: HealthQuestion) {
+    this.#driver = driver;
+    this.#question = question;
+  }
+
+  async ask(patience: Patience): Promise<Sample> {
+    if (this.#lost) return this.#lost;
+    const lostBefore = this.#timesLost;
+    try {
+      return await this.#driver.probe(this.#question, patience);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      const silent = { kind: 'silent', because: error.message } as const;
+      // Those asked at the same moment have shared one try.
+      if (lostBefore > 0) this.#lost = silent;
+      this.#timesLost++;
+      return silent;
+    }
   }
 }
