@@ -3,29 +3,35 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { Failure } from '../domain/failures.js';
 import type { Agents } from '../drivers/agents.js';
-import { grantedTo, nameNeeds, namePattern, refusedBy } from './grants.js';
+import { grantedTo, mapNeeds, nameNeeds, namePattern, refusedBy } from './grants.js';
 
 const AgentSchema = z
-  .strictObject({
-    /** Where the agent listens, relative to this file. */
-    socket: z.string({ error: 'needs the path of a socket' }).min(1, 'needs the path of a socket').optional(),
-    /** Name of an environment variable of the worker that holds that path, for example `SSH_AUTH_SOCK`. */
-    env: z
-      .string({ error: 'needs the name of an environment variable' })
-      .min(1, 'needs the name of an environment variable')
-      .optional(),
-    /** Fingerprints of the keys that may be used, as `ssh-add -l` prints them; all that the agent holds when left out. */
-    keys: z
-      .array(
-        z
-          .string()
-          .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'needs a fingerprint as ssh-add -l prints it, SHA256:...'),
-        { error: 'needs a list of fingerprints' },
-      )
-      .min(1, 'is empty, needs a fingerprint')
-      .optional(),
-    ...grantedTo,
-  })
+  .strictObject(
+    {
+      /** Where the agent listens, relative to this file. */
+      socket: z
+        .string({ error: 'needs the path of a socket' })
+        .min(1, 'needs the path of a socket')
+        .optional(),
+      /** Name of an environment variable of the worker that holds that path, for example `SSH_AUTH_SOCK`. */
+      env: z
+        .string({ error: 'needs the name of an environment variable' })
+        .min(1, 'needs the name of an environment variable')
+        .optional(),
+      /** Fingerprints of the keys that may be used, as `ssh-add -l` prints them; all that the agent holds when left out. */
+      keys: z
+        .array(
+          z
+            .string()
+            .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'needs a fingerprint as ssh-add -l prints it, SHA256:...'),
+          { error: 'needs a list of fingerprints' },
+        )
+        .min(1, 'is empty, needs a fingerprint')
+        .optional(),
+      ...grantedTo,
+    },
+    { error: mapNeeds('where it listens (socket or env), services and hosts') },
+  )
   .refine(({ socket, env }) => (socket === undefined) !== (env === undefined), {
     error: 'needs exactly one of socket and env',
   });

@@ -8,6 +8,12 @@ const hostPattern = /^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?$/i;
 export const namePattern = /^[a-z][a-z0-9-]{0,62}$/;
 export const nameNeeds = 'needs lower-case letters, digits and dashes, starting with a letter';
 
+/** What is said of anything but a map; a key too many has words of its own. */
+export const mapNeeds =
+  (content: string) =>
+  ({ code }: { readonly code: string }): string | undefined =>
+    code === 'invalid_type' ? `needs a map: ${content}` : undefined;
+
 /** To whom something of the worker is given: nobody, and for no host, unless listed. */
 export const grantedTo = {
   /** Services that may have it: `greeter@production`, `greeter@*`, `*`. */

@@ -68,11 +68,17 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 
 async function connect(options: WorkerOptions): Promise<{ connection: NativeConnection; namespace: string }> {
   const { address, namespace, tls, apiKeyFile, profile } = options;
-  const known = loadClientConnectConfig(profile === undefined ? {} : { profile });
+  const known = readAs('the Temporal profile', () =>
+    loadClientConnectConfig(profile === undefined ? {} : { profile }),
+  );
+  const apiKey =
+    apiKeyFile === undefined
+      ? {}
+      : { apiKey: readAs(`the API key "${apiKeyFile}"`, () => readFileSync(apiKeyFile, 'utf8').trim()) };
   const connectionOptions = {
     ...known.connectionOptions,
     ...(address === undefined ? {} : { address }),
-    ...(apiKeyFile === undefined ? {} : { apiKey: readFileSync(apiKeyFile, 'utf8').trim() }),
+    ...apiKey,
     ...(tls === undefined ? {} : { tls }),
   } as NativeConnectionOptions;
   try {
@@ -86,5 +92,14 @@ async function connect(options: WorkerOptions): Promise<{ connection: NativeConn
       `Cannot reach Temporal at ${connectionOptions.address ?? 'localhost:7233'}: ${(cause as Error).message}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
       { cause },
     );
+  }
+}
+
+/** What cannot be read is bad input, and no fault of ours. */
+function readAs<Value>(what: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (cause) {
+    throw new Failure('RequestInvalid', `Cannot read ${what}: ${(cause as Error).message}`, { cause });
   }
 }

@@ -6,27 +6,32 @@ import { z } from 'zod';
 import { Failure } from '../domain/failures.js';
 import { Secret, type SecretReference } from '../domain/secret.js';
 import type { Secrets } from '../drivers/secrets.js';
-import { grantedTo, nameNeeds, namePattern, refusedBy } from './grants.js';
+import { grantedTo, mapNeeds, nameNeeds, namePattern, refusedBy } from './grants.js';
 
 const text = (needs: string) => z.string({ error: needs }).min(1, needs);
 
+const milliseconds = 'needs a number of milliseconds above 0';
+
 const SecretSchema = z
-  .strictObject({
-    /** Name of an environment variable of the worker. */
-    env: text('needs the name of an environment variable').optional(),
-    /** Path of a file that only the worker can read, relative to this file. */
-    file: text('needs the path of a file').optional(),
-    /** Program and arguments that print the value; no shell in between. */
-    exec: z
-      .array(text('needs text'), { error: 'needs a list: a program and its arguments' })
-      .min(1, 'is empty, needs a program')
-      .optional(),
-    /** How long `exec` may take. */
-    timeoutMs: z.int({ error: 'needs a number of milliseconds' }).positive().default(10_000),
-    /** Put before the value, for example `Bearer `. */
-    prefix: z.string({ error: 'needs text' }).default(''),
-    ...grantedTo,
-  })
+  .strictObject(
+    {
+      /** Name of an environment variable of the worker. */
+      env: text('needs the name of an environment variable').optional(),
+      /** Path of a file that only the worker can read, relative to this file. */
+      file: text('needs the path of a file').optional(),
+      /** Program and arguments that print the value; no shell in between. */
+      exec: z
+        .array(text('needs text'), { error: 'needs a list: a program and its arguments' })
+        .min(1, 'is empty, needs a program')
+        .optional(),
+      /** How long `exec` may take. */
+      timeoutMs: z.int({ error: milliseconds }).positive(milliseconds).default(10_000),
+      /** Put before the value, for example `Bearer `. */
+      prefix: z.string({ error: 'needs text' }).default(''),
+      ...grantedTo,
+    },
+    { error: mapNeeds('where it comes from (file, env or exec), services and hosts') },
+  )
   .refine(({ env, file, exec }) => [env, file, exec].filter((source) => source !== undefined).length === 1, {
     error: 'needs exactly one of env, file and exec',
   });

@@ -10,8 +10,8 @@ import {
   describeComplaint,
   describeError,
   type ConfigurationComplaint,
-  type KnownKeys,
 } from '../../configuration/complaints.js';
+import { knownKeysIn } from '../../configuration/known-keys.js';
 import { contradictionsIn, type PlacedServer, type ReadableParts } from './contradictions.js';
 import { parseKnownHosts, type KnownHosts } from './known-hosts.js';
 import {
@@ -29,7 +29,7 @@ export const defaultDestination = 'production';
 
 /** Everything that a configuration has wrong, each with file, line and column. */
 export class ConfigurationError extends Refusal {
-  readonly complaints: readonly string[];
+  override readonly complaints: readonly string[];
 
   constructor(heading: string, complaints: readonly string[]) {
     super([heading, ...complaints.map((complaint) => `  ${complaint}`)].join('\n'));
@@ -122,7 +122,7 @@ function serviceIn(configPath: string, destination: string, fill: (value: unknow
   // Nothing is to be said of values where the YAML itself is not understood.
   if (files.every((file) => file.value !== undefined)) {
     if (!configuration.success)
-      complaints.push(...complaintsOf(configuration.error.issues, knownKeysFor(value)));
+      complaints.push(...complaintsOf(configuration.error.issues, knownKeysIn(jsonSchema(), value)));
     complaints.push(...entranceComplaints(value));
     complaints.push(...contradictionsIn(readableParts(value, knownHosts)));
   }
@@ -288,33 +288,4 @@ function meant(union: z.ZodDiscriminatedUnion, raw: unknown): unknown {
   const isIt = (option: z.ZodType): boolean =>
     option instanceof z.ZodObject && (option.shape['driver'] as z.ZodType).safeParse(driver).success;
   return options.find(isIt) ?? options[0];
-}
-
-/** Where one of several kinds of map may stand, the keys of the kind that was meant. */
-const knownKeysFor =
-  (value: unknown): KnownKeys =>
-  (path) => {
-    let schema: unknown = jsonSchema();
-    let raw = value;
-    for (const step of path) {
-      schema = meantSchema(schema, raw);
-      if (!isRecord(schema)) return undefined;
-      if (typeof step === 'number') schema = schema['items'];
-      else schema = isRecord(schema['properties']) ? schema['properties'][String(step)] : undefined;
-      raw = isRecord(raw) || Array.isArray(raw) ? (raw as Record<PropertyKey, unknown>)[step] : undefined;
-    }
-    schema = meantSchema(schema, raw);
-    if (!isRecord(schema)) return undefined;
-    const { properties, propertyNames } = schema;
-    if (isRecord(properties)) return Object.keys(properties);
-    return isRecord(propertyNames) ? (propertyNames['enum'] as readonly string[] | undefined) : undefined;
-  };
-
-function meantSchema(schema: unknown, raw: unknown): unknown {
-  if (!isRecord(schema) || 'properties' in schema || !Array.isArray(schema['oneOf'])) return schema;
-  const options = schema['oneOf'].filter(isRecord);
-  const driverOf = ({ properties }: Readonly<Record<string, unknown>>): unknown =>
-    isRecord(properties) && isRecord(properties['driver']) ? properties['driver']['const'] : undefined;
-  const driver = isRecord(raw) ? raw['driver'] : undefined;
-  return options.find((option) => driverOf(option) === driver) ?? options[0];
 }
