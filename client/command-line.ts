@@ -60,39 +60,50 @@ function versionOf(): string {
   return 'unknown';
 }
 
-/** Says what went wrong and gives the exit code for it. */
-function explain(error: unknown, words: readonly string[]): number {
-  if (error instanceof CommanderError) return explainUsage(error, words);
-  if (error instanceof Refusal) {
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
-  if (error instanceof Failure) {
-    process.stderr.write(`${error.message}\n`);
-    return badInput;
-  }
-  const fault = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(
-    `Verdigris itself broke; what it had started with Temporal goes on.\n  look: verdigris status\n\n${fault}\n`,
-  );
-  return broken;
+/** Why a command did not come to its end, in words. */
+interface Explanation {
+  readonly message: string;
+  readonly exitCode: number;
+  /** Each by itself, where there are several. */
+  readonly complaints?: readonly string[];
 }
 
-function explainUsage({ exitCode, message }: CommanderError, words: readonly string[]): number {
-  if (exitCode === 0) return 0;
-  const why = message.replace(/^error: /, '').trim();
-  if (why !== '' && why !== '(outputHelp)') {
-    const [first = '', ...hints] = why.split('\n');
-    const named = ['verdigris', asked(words)].filter((word) => word !== undefined).join(' ');
-    const known = commands.some(({ name }) => name === asked(words));
-    process.stderr.write(
-      [
-        `Cannot run "${named}": ${first.replace(/\.$/, '')}`,
-        ...hints.map((hint) => `  ${hint.replace(/^\((.*)\)$/, '$1')}`),
-        `  see: ${known ? named : 'verdigris'} --help`,
-        '',
-      ].join('\n'),
-    );
+/** Says what went wrong and gives the exit code for it. Machines that asked for JSON are told in JSON, too. */
+function explain(error: unknown, words: readonly string[]): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { message, ...facts } = explanationOf(error, words);
+  if (message === '') return facts.exitCode; // the help was shown instead
+  process.stderr.write(`${message}\n`);
+  if (words.includes('--json')) {
+    const event = facts.exitCode === broken ? 'broken' : 'refused';
+    process.stdout.write(`${JSON.stringify({ event, message, ...facts })}\n`);
   }
-  return badInput;
+  return facts.exitCode;
+}
+
+function explanationOf(error: unknown, words: readonly string[]): Explanation {
+  if (error instanceof CommanderError) return { message: usageWords(error, words), exitCode: badInput };
+  if (error instanceof Refusal) {
+    const { message, exitCode, complaints } = error;
+    return { message, exitCode, ...(complaints.length === 0 ? {} : { complaints }) };
+  }
+  if (error instanceof Failure) return { message: error.message, exitCode: badInput };
+  const fault = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return {
+    message: `Verdigris itself broke; what it had started with Temporal goes on.\n  look: verdigris status\n\n${fault}`,
+    exitCode: broken,
+  };
+}
+
+function usageWords({ message }: CommanderError, words: readonly string[]): string {
+  const why = message.replace(/^error: /, '').trim();
+  if (why === '' || why === '(outputHelp)') return '';
+  const [first = '', ...hints] = why.split('\n');
+  const named = ['verdigris', asked(words)].filter((word) => word !== undefined).join(' ');
+  const known = commands.some(({ name }) => name === asked(words));
+  return [
+    `Cannot run "${named}": ${first.replace(/\.$/, '')}`,
+    ...hints.map((hint) => `  ${hint.replace(/^\((.*)\)$/, '$1')}`),
+    `  see: ${known ? named : 'verdigris'} --help`,
+  ].join('\n');
 }

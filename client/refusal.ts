@@ -6,6 +6,8 @@ import { exitCodes } from '../domain/deployment.js';
  */
 export class Refusal extends Error {
   readonly exitCode: number;
+  /** What is wrong, each by itself, where that is several things. */
+  readonly complaints: readonly string[] = [];
 
   constructor(message: string, options: { readonly exitCode?: number; readonly cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

@@ -58,6 +58,23 @@ describe('bad input ends with 2 and says why on stderr', () => {
   });
 });
 
+describe('with --json, bad input is one document on stdout as well', () => {
+  test.each([
+    [['deploy', '--artifcat', 'x', '--json'], []],
+    [['check', '--json', '-c', 'nowhere.yaml'], []],
+    [['check', '--json', '-c', 'package.json'], [expect.stringMatching(/^package\.json:\d+:\d+: /)]],
+  ])('%j', async (words, complaints) => {
+    const { exitCode, stdout, stderr } = await run(...words);
+    const document = JSON.parse(stdout) as {
+      readonly message: string;
+      readonly complaints?: readonly string[];
+    };
+    expect(document).toMatchObject({ event: 'refused', exitCode: 2 });
+    expect([exitCode, document.message]).toEqual([2, stderr]);
+    expect(document.complaints ?? []).toEqual(expect.arrayContaining(complaints));
+  });
+});
+
 describe('without Temporal', () => {
   test('it says so in words, with how to start one', async () => {
     const { exitCode, stderr } = await run('status', ...example, '--address', '127.0.0.1:1');
