@@ -85,10 +85,18 @@ export function factOf(stage: Stage, status: Status): string {
         ? 'watched'
         : `${grouped(tally.failed)} of ${count(tally.sent, 'request')} failed, p99 ${Math.round(tally.p99Ms)} ms`;
     case 'retire':
-      return 'the old environment is the way back';
+      return retiredWords(status);
     default:
       return '';
   }
+}
+
+function retiredWords({ plan, servers }: Status): string {
+  if (plan?.live === 'nothing') return 'there was no old environment';
+  const stopped = servers.filter(({ color, state }) => color === plan?.live && state === 'stopped').length;
+  return stopped === 0
+    ? 'the old environment is the way back'
+    : `stopped on ${count(stopped, 'server')} of ${plan?.live}`;
 }
 
 /** Turns that people must not miss: it goes back, it needs somebody, it waits for approval. */

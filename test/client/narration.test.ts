@@ -45,6 +45,22 @@ describe('a phase that is over', () => {
     ]);
   });
 
+  test.each([
+    ['nothing', [], 'there was no old environment'],
+    ['blue', [], 'the old environment is the way back'],
+    ['blue', ['stopped', 'not stopped'], 'stopped on 1 server of blue'],
+  ] as const)('retire tells what became of the old environment: %s, %j', (live, states, fact) => {
+    const servers = states.map((state, index) => ({
+      server: ServerName(`blue-${index + 1}`),
+      color: 'blue' as const,
+      state,
+    }));
+    const outcome = { kind: 'promoted' } as Status['outcome'] & object;
+    const plan = { live, idle: 'green' } as Status['plan'] & object;
+    const ended = at('ended', 12, { phase: 'retire', outcome, plan, servers });
+    expect(words(narrate(at('retire', 10), ended))).toEqual([`retire | ${fact} | 2 s`]);
+  });
+
   test('is not told twice, and nothing is said while nothing changes', () => {
     expect(narrate(at('install', 10), at('install', 10))).toEqual([]);
   });
