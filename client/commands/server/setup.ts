@@ -6,7 +6,7 @@ import type { ServerName } from '../../../domain/names.js';
 import { serversOf, type Server, type Service } from '../../../domain/service.js';
 import { HelperReply } from '../../../drivers/servers/helper-protocol.js';
 import { setupScript } from '../../../drivers/servers/setup-script.js';
-import { noHostKey, readServiceWithoutHostKeys } from '../../configuration/configuration.js';
+import { noHostKey, readServiceWithoutIds } from '../../configuration/configuration.js';
 import { describeEdit, writeEdits, type Edit } from '../../configuration/writing.js';
 import { createOutput, type Output } from '../../output.js';
 import { Refusal } from '../../refusal.js';
@@ -59,7 +59,7 @@ interface SetUp {
 }
 
 export async function setUp(options: SetupOptions, names: readonly string[]): Promise<number> {
-  const service = readServiceWithoutHostKeys(options.config, options.destination);
+  const service = readServiceWithoutIds(options.config, options.destination);
   const servers = chosen(service, names);
   if (options.script === true) return printScript(service, servers, options);
   const output = createOutput(options.json === true);
@@ -113,12 +113,27 @@ function scriptFor(service: Service, server: Server, options: SetupOptions): str
 }
 
 function publicKeyIn(file: string): string {
-  const text = readFileSync(file, 'utf8').trim();
+  const text = publicText(file);
   if (!/^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$/.test(text)) {
     throw new Refusal(`Cannot authorize "${file}": it is not one public key, needs a line as in deploy.pub`);
   }
   // What follows is a comment of whoever made the key.
   return text.split(' ').slice(0, 2).join(' ');
+}
+
+function publicText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new Refusal(
+      `Cannot authorize "${file}": ${why}, needs the public half of a key, as in deploy.pub`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 async function setUpOne(
