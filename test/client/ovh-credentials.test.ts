@@ -197,7 +197,7 @@ test('login takes keys from a file of variables, and prints the key only where t
   );
   let answer: Promise<number> | undefined;
   const { exitCode, stdout } = await folder.runWith(
-    `login --for discover --show --json --env-file ${folder.file('keys.env')} --trust ${folder.api.caFile}`,
+    `login --for discover --show --json --keys-file ${folder.file('keys.env')} --trust ${folder.api.caFile}`,
     (text) => {
       const [url] = /https:[^"]+validate\?token=[0-9a-f]+/.exec(text) ?? [];
       if (url !== undefined) answer ??= answerAt(folder.api, url, 'answer=validate');
@@ -215,7 +215,7 @@ test('without any keys every way to give some is named', async () => {
   const folder = await anOvhFolder(withIds);
   const { exitCode, stderr } = await folder.runWith('whoami');
   expect(exitCode).toBe(2);
-  for (const way of ['--worker-config FILE', '--env-file FILE', 'OVH_CLIENT_ID'])
+  for (const way of ['--worker-config FILE', '--keys-file FILE', 'OVH_CLIENT_ID'])
     expect(stderr).toContain(way);
 });
 

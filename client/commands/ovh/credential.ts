@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import type { Command } from 'commander';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
@@ -24,7 +24,7 @@ import type { Purpose } from './purpose.js';
 /** Where the keys come from, and what stands beside them. */
 export interface CredentialOptions {
   readonly workerConfig?: string;
-  readonly envFile?: string;
+  readonly keysFile?: string;
   readonly endpoint?: string;
   readonly trust?: string;
   readonly journal?: string;
@@ -32,9 +32,10 @@ export interface CredentialOptions {
 
 export const withCredential = (command: Command): Command =>
   command
-    .optionsGroup('OVHcloud (keys: --worker-config, --env-file, else OVH_* variables, else ./worker.yaml):')
+    .optionsGroup('OVHcloud (keys: --worker-config, --keys-file, else OVH_* variables, else ./worker.yaml):')
     .option('--worker-config <file>', "a worker's worker.yaml: the service's secrets as that worker has them")
-    .option('--env-file <file>', 'file of OVH_APPLICATION_KEY=... and so on, one a line')
+    // Not --env-file: Node takes that for its own, wherever it stands.
+    .option('--keys-file <file>', 'file of OVH_APPLICATION_KEY=... and so on, one a line')
     .option(
       '--endpoint <name>',
       'ovh-eu, ovh-ca, ovh-us or a URL (default: as the configuration has it, OVH_ENDPOINT)',
@@ -59,19 +60,49 @@ export interface FoundCredential {
   readonly rate?: Rate;
 }
 
-/** Finds out which credential is meant. Throws a `Refusal` that names every way to give one. */
+/** Finds out which credential is meant. Throws a `Refusal` that names every way to give one, or says what of it cannot be used. */
 export function foundCredential(options: CredentialOptions, service: Service | undefined): FoundCredential {
-  const fromFile = options.envFile === undefined ? undefined : variablesIn(options.envFile);
+  const found = credentialFrom(options, service);
+  checkEndpoint(found);
+  if (found.caFile !== undefined) checkTrust(found.caFile);
+  return found;
+}
+
+function checkEndpoint({ endpoint, tokenUrl }: FoundCredential): void {
+  try {
+    ovhEndpoint(endpoint, tokenUrl);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Refusal(error.message, { cause: error });
+  }
+}
+
+function checkTrust(file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Refusal(
+      `Cannot trust "${file}": it cannot be read (${code}), needs a file of PEM certificates`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function credentialFrom(options: CredentialOptions, service: Service | undefined): FoundCredential {
+  const fromFile = options.keysFile === undefined ? undefined : variablesIn(options.keysFile);
   const variables = fromFile ?? process.env;
   const isInEnvironment = fromFile !== undefined || names.some((name) => Boolean(process.env[name]));
   const workerConfig =
     options.workerConfig ?? (!isInEnvironment && existsSync('worker.yaml') ? 'worker.yaml' : undefined);
-  if (workerConfig !== undefined && options.envFile === undefined) {
+  if (workerConfig !== undefined && options.keysFile === undefined) {
     return ofWorker(workerConfig, options, service);
   }
   if (isInEnvironment) return ofVariables(variables, options, service);
   throw new Refusal(
-    `Cannot call OVHcloud: there are no keys, needs one of\n  --worker-config FILE, a worker's worker.yaml\n  --env-file FILE with OVH_APPLICATION_KEY, OVH_APPLICATION_SECRET, OVH_CONSUMER_KEY\n  the same as variables, or OVH_CLIENT_ID and OVH_CLIENT_SECRET`,
+    `Cannot call OVHcloud: there are no keys, needs one of\n  --worker-config FILE, a worker's worker.yaml\n  --keys-file FILE with OVH_APPLICATION_KEY, OVH_APPLICATION_SECRET, OVH_CONSUMER_KEY\n  the same as variables, or OVH_CLIENT_ID and OVH_CLIENT_SECRET`,
   );
 }
 
@@ -81,7 +112,7 @@ function ofWorker(path: string, options: CredentialOptions, service: Service | u
   const api = apiOf(service);
   if (!service || !api) {
     throw new Refusal(
-      `Cannot use the keys of ${path}: it gives them to services, needs a configuration (--config FILE), or the keys from elsewhere (--env-file FILE)`,
+      `Cannot use the keys of ${path}: it gives them to services, needs a configuration (--config FILE), or the keys from elsewhere (--keys-file FILE)`,
     );
   }
   const configuration = readWorkerConfiguration(path);
@@ -118,7 +149,7 @@ function ofVariables(
   const secret = (name: string): Secret => {
     const value = variables[name];
     if (value === undefined || value === '') {
-      const where = options.envFile ?? 'the environment';
+      const where = options.keysFile ?? 'the environment';
       throw new Refusal(`Cannot call OVHcloud: ${where} has no ${name}, needs it beside the others`);
     }
     return new Secret(value);

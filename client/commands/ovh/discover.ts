@@ -39,7 +39,7 @@ export function defineDiscover(command: Command): void {
     .addOption(jsonOption());
   teach(
     withCredential(command),
-    'verdigris ovh discover --env-file keys.env',
+    'verdigris ovh discover --keys-file keys.env',
     'Farms are told apart by the servers in them where there is a verdigris.yaml that names them, else by blue and green in their names. What is missing is said: verdigris ovh provision creates it.',
   );
 }
