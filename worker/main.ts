@@ -89,11 +89,19 @@ async function connect(options: WorkerOptions): Promise<{ connection: NativeConn
   } catch (cause) {
     throw new Failure(
       'TemporalUnreachable',
-      `Cannot reach Temporal at ${connectionOptions.address ?? 'localhost:7233'}: ${(cause as Error).message}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
+      `Cannot reach Temporal at ${connectionOptions.address ?? 'localhost:7233'}: ${whyUnreached((cause as Error).message)}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
       { cause },
     );
   }
 }
+
+/** The native client words it for those who wrote it. */
+const whyUnreached = (message: string): string =>
+  /ConnectionRefused/.test(message)
+    ? 'it refuses connections'
+    : /dns error/.test(message)
+      ? 'there is no such host'
+      : message;
 
 /** What cannot be read is bad input, and no fault of ours. */
 function readAs<Value>(what: string, read: () => Value): Value {

@@ -3,10 +3,11 @@ import type { Command } from 'commander';
 import type { Message } from '../../domain/deployment.js';
 import { DeploymentId, shortId } from '../../domain/names.js';
 import { signals, workflowTypes, type RollbackRequest } from '../../workflows/messages.js';
+import { Refusal } from '../refusal.js';
 import { answerMs, answered, MessageRefused, NoWorker, openRun, withInput } from '../sending.js';
 import { kindOf } from '../report.js';
 import { exitCodeOf, lookAt, type End } from '../service-run.js';
-import { inSession, type ServiceOptions, type Session } from '../session.js';
+import { commandWith, inSession, whereabouts, type ServiceOptions, type Session } from '../session.js';
 import { refuseUnsettled, runSummary, startOptions, type RunToStart } from '../starting.js';
 import { TemporalUnreachable } from '../temporal.js';
 import { waitFor } from '../waiting.js';
@@ -51,6 +52,15 @@ export function define(command: Command): void {
 }
 
 export const run = (options: RollbackOptions): Promise<number> =>
+  goBack(options).catch((error: unknown) => {
+    if (!(error instanceof TemporalUnreachable)) throw error;
+    throw new Refusal(
+      `${error.message}\n  to move the traffic meanwhile: ${commandWith(whereabouts(options))('switch blue --without-temporal')} (or green)`,
+      { cause: error },
+    );
+  });
+
+const goBack = (options: RollbackOptions): Promise<number> =>
   inSession(options, async (session) => {
     const { output } = session;
     if (options.deployment !== undefined) await openRun(session, 'roll back', options.deployment);

@@ -189,12 +189,19 @@ function checkDestination(destination: string): void {
   }
 }
 
+const unreadable: Readonly<Record<string, string>> = {
+  EISDIR: 'it is a directory',
+  EACCES: 'you may not',
+};
+
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new Refusal(`Cannot read "${path}": ${(error as Error).message}`, { cause: error });
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    const why = unreadable[code] ?? message;
+    throw new Refusal(`Cannot read "${path}": ${why}, needs a file that may be read`, { cause: error });
   }
 }
 
