@@ -77,6 +77,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
       await this.#lock.free(say, { signal: patience.signal });
       const configuration = await this.#reader.everything(patience.signal);
       const backends = this.#view.backends(configuration);
+      const unprobed = this.#view.unprobed(configuration, backends);
       const leftOut = backends.flatMap(({ server, state }) => (state === 'inactive' ? [server] : []));
       return {
         traffic: this.#view.traffic(configuration),
@@ -88,6 +89,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
         division: divisionBy(configuration, this.#means, leftOut),
         diversions: this.#view.diversions(configuration),
         recentSwitchesMs: durations.get(this.#api)?.get(this.#settings.id) ?? [],
+        ...(unprobed.length > 0 ? { unprobed } : {}),
       };
     });
   }

@@ -23,6 +23,8 @@ export function ask(
     readonly body?: string | Buffer;
     readonly agent?: Agent;
     readonly headers?: Record<string, string>;
+    /** Where it comes from. */
+    readonly from?: string;
   } = {},
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
@@ -34,6 +36,7 @@ export function ask(
         method: options.method ?? 'GET',
         agent: options.agent ?? false,
         headers: options.headers ?? {},
+        ...(options.from === undefined ? {} : { localAddress: options.from }),
       },
       (answer) => {
         let body = '';

@@ -1,8 +1,8 @@
-import { colors, type Color } from '../../../domain/color.js';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
 import { hashOf } from '../../../domain/hash.js';
 import type { BackendObservation, Traffic } from '../../../domain/observation.js';
 import type { OvhPublicCloudSettings, Server } from '../../../domain/service.js';
-import { allTo, describeSplit, sameSplit, type Split } from '../../../domain/split.js';
+import { allTo, describeSplit, sameSplit, wholly, type Split } from '../../../domain/split.js';
 import { splitOf } from '../../../domain/weights.js';
 import type { Configuration } from './configuration.js';
 import { defaultWeight, weightOf, type Listener, type Member, type Monitor } from './documents.js';
@@ -50,6 +50,20 @@ export class View {
             `l7Policy ${id} of listener ${listener} (${action}${redirectPoolId ? ` ${redirectPoolId}` : ''})`,
         ),
     );
+  }
+
+  /** Why nobody looks at the idle environment: a pool is checked where a listener uses it, and another one may. */
+  unprobed(configuration: Configuration, backends: readonly BackendObservation[]): readonly string[] {
+    const { stagingListener, pools } = this.#settings;
+    const traffic = this.traffic(configuration);
+    const live = traffic.kind === 'split' ? wholly(traffic.split) : undefined;
+    if (stagingListener === undefined || live === undefined) return [];
+    const idle = otherColor(live);
+    const isLookedAt = !backends.some(({ color, state }) => color === idle && state === 'unchecked');
+    if (isLookedAt || configuration.listeners.get(stagingListener)?.defaultPoolId === pools[idle]) return [];
+    return [
+      `${this.#targetWords(stagingListener, configuration)}, for probes only, needs pool ${pools[idle]} (${idle}): nobody probes ${idle}`,
+    ];
   }
 
   /** What all servers of an environment are in, or both of them. */

@@ -316,7 +316,10 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
 }
 
 /** The same with programs that answer, so that what is published is what visitors meet. */
-export async function aCarryingPublicCloud(dataPlane: CarryingDataPlane): Promise<PublicCloudWorld> {
+export async function aCarryingPublicCloud(
+  dataPlane: CarryingDataPlane,
+  more: Pick<PublicCloudWorldOptions, 'isDivisible'> = {},
+): Promise<PublicCloudWorld> {
   const ill = new Set<string>();
   const started = await Promise.all(
     colors.flatMap((color) =>
@@ -332,7 +335,7 @@ export async function aCarryingPublicCloud(dataPlane: CarryingDataPlane): Promis
   const portsOf = (color: Color): readonly number[] =>
     started.filter(({ name }) => name.startsWith(color)).map(({ port }) => port);
   const ports = { blue: portsOf('blue'), green: portsOf('green') };
-  const world = await aPublicCloud({ dataPlane, ports, inProcess: true });
+  const world = await aPublicCloud({ dataPlane, ports, inProcess: true, ...more });
   const { balancer, settings } = world;
   const reached = async (): Promise<ReadonlySet<string>> => {
     const answers = settings.listeners.flatMap((id) =>

@@ -4,6 +4,7 @@ import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
 import { endless } from '../../../drivers/patience.js';
 import { startDataPlane } from '../../../sandbox/data-plane/embedded-data-plane.js';
 import type { Fault } from '../../../sandbox/ovh-api/faults.js';
+import { ask } from '../../sandbox/load.js';
 import { failureOf, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 import { aCarryingPublicCloud, aPublicCloud, type PublicCloudWorld } from './ovh-public-cloud-world.js';
 
@@ -177,6 +178,36 @@ describe('a Public Cloud Load Balancer on its API', () => {
       expect(JSON.stringify(traffic)).toContain(`pool ${world.otherPool}`);
       await route({ purpose: 'rollback' });
       expect(await world.published()).toEqual(allTo('green'));
+    });
+
+    test.each(['blue', 'other'] as const)(
+      'says why nobody probes the idle environment where the staging listener points at pool %s, and mends it without moving traffic',
+      async (where) => {
+        const { pools, stagingListener } = world.settings;
+        const listener = `listener/${stagingListener}`;
+        await world.call('PUT', listener, {
+          defaultPoolId: where === 'blue' ? pools.blue : world.otherPool,
+        });
+        const seen = await observe();
+        expect(seen.unprobed).toEqual([
+          expect.stringMatching(
+            `^listener "staging" ${stagingListener} -> pool .*, for probes only, needs pool ${pools.green} \\(green\\): nobody probes green$`,
+          ),
+        ]);
+        expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
+        world.emulator.journal.clear();
+        expect(await route({ to: allTo('blue'), purpose: 'rollback' })).toMatchObject({ changed: true });
+        expect(world.written()).toEqual([`PUT ${listener} 200`]);
+        expect((await observe()).unprobed).toBeUndefined();
+      },
+    );
+
+    test('minds no staging listener that points elsewhere where the idle environment is probed all the same', async () => {
+      world.emulator.admin.behave({ unreachedPools: 'monitored' });
+      await world.call('PUT', `listener/${world.settings.stagingListener}`, {
+        defaultPoolId: world.otherPool,
+      });
+      expect((await observe()).unprobed).toBeUndefined();
     });
 
     test('sees a policy that holds traffic on one environment, and refuses to switch under one that was added', async () => {
@@ -380,6 +411,27 @@ describe('a Public Cloud Load Balancer on its API', () => {
       const failure = await failureOf(driver.route(change({ to: split(25) }), endless));
       expect(failure).toMatchObject({ failure: 'RequestInvalid' });
       expect(failure.message).toContain(why);
+    });
+
+    test('reaches visitors in just these shares', async () => {
+      const dataPlane = startDataPlane();
+      const carrying = await aCarryingPublicCloud(dataPlane, { isDivisible: true });
+      try {
+        const [listener = ''] = carrying.settings.listeners;
+        const port = dataPlane.portOf(carrying.balancer.numberOf(listener));
+        for (const green of [10, 25, 50, 100]) {
+          const to = split(green);
+          const shares = green === 100 ? {} : { shares: 'of new connections' };
+          const report = await carrying.driver().route(change({ to, purpose: 'rollback' }), endless);
+          expect(report).toMatchObject({ split: to, ...shares });
+          await carrying.quiet();
+          const met = { blue: 0, green: 0 };
+          for (let asked = 0; asked < 200; asked++) met[(await ask(port)).body as 'blue' | 'green']++;
+          expect(Math.abs(met.green - 2 * green), JSON.stringify(met)).toBeLessThanOrEqual(2);
+        }
+      } finally {
+        await carrying.close();
+      }
     });
 
     test('is refused without a mixed pool', async () => {
