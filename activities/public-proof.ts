@@ -39,6 +39,12 @@ const perInstance = 3;
 /** A process that has not been met among so many answers is gone: it is not waited for. */
 const goneAfter = 200;
 
+/** For each process that was met, answers in which no further one was: then hardly any is left that was not. */
+const noneFurther = 5;
+
+/** Answers that tell which share of the world still meets something else. */
+const recent = 100;
+
 const askAgainMs = 200;
 
 /**
@@ -77,20 +83,47 @@ async function proveAt(
     ...(headers ? { headers } : {}),
   };
   const met = new InstancesMet();
-  for (let good = 0, last = 'no answer'; good < inARow || met.unproved.length > 0;) {
+  const answers = new RecentAnswers();
+  for (let good = 0, isProved = false; !isProved;) {
     const sample = await prober.ask(url, question, patience);
     const name = sample.kind === 'answered' ? sample.identity : undefined;
     const right = isServed(sample) && (!toldApart || identities.includes(name ?? ''));
     good = right ? good + 1 : 0;
     met.note(sample, right);
-    last = isServed(sample) ? `answered by "${name ?? 'nobody'}"` : describeSample(sample);
-    patience.progress(`${good} of ${inARow} answers from ${color}`);
-    if (Date.now() > deadlineAtMs && (!right || good >= inARow)) {
-      throw new Failure('TrafficNotMoved', unprovedWords({ url, color, identities, last, met }));
+    answers.note(
+      right ? undefined : isServed(sample) ? `from "${name ?? 'nobody'}"` : describeSample(sample),
+    );
+    const divided = [...answers.words, ...met.words];
+    patience.progress([`${good} of ${inARow} answers from ${color}`, ...divided].join('; '));
+    const isLate = Date.now() > deadlineAtMs;
+    isProved = good >= inARow && met.unproved.length === 0 && (met.areAll || isLate);
+    if (isLate && !isProved && (!right || good >= inARow)) {
+      throw new Failure('TrafficNotMoved', unprovedWords(url, color, identities, divided));
     }
     if (!right) await rest(askAgainMs, patience);
   }
   return { toldApart, ...(met.instances.length > 0 ? { instances: met.instances } : {}) };
+}
+
+/** What the last answers were: while a load balancer is divided, a share of the world meets the other environment. */
+class RecentAnswers {
+  /** What each was where it was not right, in words. */
+  #answers: readonly (string | undefined)[] = [];
+
+  note(wrong: string | undefined): void {
+    this.#answers = [...this.#answers, wrong].slice(-recent);
+  }
+
+  /** Which share of them was not right; none where all were. */
+  get words(): readonly string[] {
+    const wrong = this.#answers.filter((each) => each !== undefined);
+    if (wrong.length === 0) return [];
+    const counted = [...new Set(wrong)].map((each) => {
+      const count = wrong.filter((other) => other === each).length;
+      return `${count} (${Math.round((100 * count) / this.#answers.length)} %) ${each}`;
+    });
+    return [`of the last ${this.#answers.length} answers ${counted.join(', ')}`];
+  }
 }
 
 /** What each process of the load balancer has answered so far. */
@@ -98,11 +131,13 @@ class InstancesMet {
   readonly #beganAtMs = Date.now();
   readonly #met = new Map<string, { good: number; afterMs: number; lastAt: number }>();
   #answers = 0;
+  #lastMetAt = 0;
 
   note(sample: Sample, right: boolean): void {
     this.#answers++;
     const instance = sample.kind === 'answered' ? sample.instance : undefined;
     if (instance === undefined) return;
+    if (!this.#met.has(instance)) this.#lastMetAt = this.#answers;
     const before = this.#met.get(instance) ?? { good: 0, afterMs: 0, lastAt: 0 };
     const isFirst = right && before.good === 0;
     this.#met.set(instance, {
@@ -112,8 +147,19 @@ class InstancesMet {
     });
   }
 
+  /** Whether it is likely that no further one is there. */
+  get areAll(): boolean {
+    return this.#answers - this.#lastMetAt >= noneFurther * this.#present.length;
+  }
+
   get unproved(): readonly string[] {
     return this.#present.flatMap(([name, { good }]) => (good < perInstance ? [name] : []));
+  }
+
+  get words(): readonly string[] {
+    const { unproved } = this;
+    if (unproved.length === 0) return [];
+    return [`instance ${unproved.join(', ')} is behind (${unproved.length} of ${this.#present.length})`];
   }
 
   get instances(): readonly Instance[] {
@@ -127,19 +173,11 @@ class InstancesMet {
   }
 }
 
-function unprovedWords({
-  url,
-  color,
-  identities,
-  last,
-  met,
-}: {
-  readonly url: string;
-  readonly color: Color;
-  readonly identities: readonly string[];
-  readonly last: string;
-  readonly met: InstancesMet;
-}): string {
-  const behind = met.unproved.length === 0 ? '' : `; instance ${met.unproved.join(', ')} is behind`;
-  return `Cannot prove that ${url} is served by ${color}: the last answer was ${last}${behind}, needs ${inARow} in a row from ${identities.join(', ') || color}`;
-}
+const unprovedWords = (
+  url: string,
+  color: Color,
+  identities: readonly string[],
+  divided: readonly string[],
+): string =>
+  `Cannot prove that ${url} is served by ${color}: ${divided.join('; ')}, needs ${inARow} in a row from ${identities.join(', ') || color}
+  see who answers: curl -si ${url}; a load balancer that stays divided needs to be published once more, then its provider's support`;

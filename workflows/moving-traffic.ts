@@ -1,8 +1,10 @@
 import { otherColor, type Color } from '../domain/color.js';
 import type { ServerName } from '../domain/names.js';
 import type { LoadBalancerObservation } from '../domain/observation.js';
+import type { Plan } from '../domain/plan.js';
 import { allTo } from '../domain/split.js';
 import type { Activities } from '../activities/index.js';
+import type { DeploymentRun } from './deployment-run.js';
 import { route } from './patience.js';
 import type { Run } from './run.js';
 
@@ -14,6 +16,22 @@ export interface Names {
   readonly own: readonly string[];
   readonly others: readonly string[];
 }
+
+/** Proves from outside that everybody is answered by the new environment, whichever process of the load balancer they meet. */
+export const proveNew = (
+  { service, identities }: DeploymentRun,
+  { idle }: Plan,
+  summary: string,
+): ReturnType<Activities['proveTraffic']> =>
+  route.proveTraffic.executeWithOptions({ summary: `${summary} at ${service.publicAddress.url}` }, [
+    {
+      service,
+      color: idle,
+      identities: identities.idle,
+      others: identities.live,
+      deadlineMs: proofDeadlineMs,
+    },
+  ]);
 
 /** A change of the load balancer, as its driver is asked for it, and what it tells of it. */
 type Change = Omit<Parameters<Activities['routeTraffic']>[0], 'service'>;

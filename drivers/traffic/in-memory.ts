@@ -12,6 +12,8 @@ export interface PublicBehaviour {
   readonly status: number;
   /** Given to `ask` where the question names an identity header. */
   readonly identity?: string;
+  /** The process of the load balancer that `ask` meets. */
+  readonly instance?: string;
   /** Why `ask` gets no answer at all; wins over `status`. */
   readonly silentBecause?: string;
 }
@@ -62,7 +64,7 @@ export const createInMemoryProber = (
   ask(url, question, patience) {
     if (patience.signal.aborted) return Promise.reject(patience.signal.reason as Error);
     address.asked.add(url);
-    const { status, latencyMs, identity, silentBecause } = address.behaviour(question.headers);
+    const { status, latencyMs, identity, instance, silentBecause } = address.behaviour(question.headers);
     const sample: Sample =
       silentBecause === undefined
         ? {
@@ -70,6 +72,7 @@ export const createInMemoryProber = (
             status,
             tookMs: latencyMs,
             ...(question.identityHeader === undefined || identity === undefined ? {} : { identity }),
+            ...(instance === undefined ? {} : { instance }),
           }
         : { kind: 'silent', because: silentBecause };
     return Promise.resolve(sample);

@@ -26,11 +26,23 @@ export interface ServerState {
  */
 export type WhenReloaded = 'keep' | 'close idle' | 'cut';
 
+/**
+ * What an instance makes of a change, whatever the task says of it. `late`: it goes on as before for so long. `never`: it is not
+ * told. `falls back`: it runs the change, and after so long what it ran before, as one that was started again with an old file.
+ */
+export type Habit =
+  | { readonly applies: 'at once' }
+  | { readonly applies: 'late'; readonly afterMs: number }
+  | { readonly applies: 'never' }
+  | { readonly applies: 'falls back'; readonly afterMs: number };
+
 /** Habits of the real one that are not certain. */
 export interface DataPlaneBehaviour {
   readonly whenReloaded: WhenReloaded;
   /** Whether servers are probed that no frontend reaches. */
   readonly probeUnreferenced: boolean;
+  /** Of instances, by number; the others apply a change at once. */
+  readonly instances: Readonly<Record<number, Habit>>;
 }
 
 /** What carries the traffic. It knows nothing of what is edited, only of what was published to it. */

@@ -6,6 +6,7 @@ import {
   instancesIn,
   type DataPlane,
   type DataPlaneBehaviour,
+  type Habit,
   type Instance,
   type ServerState,
   type WhenReloaded,
@@ -33,7 +34,11 @@ export interface DataPlaneOptions {
   readonly listenOn?: (port: number) => number;
   /** Milliseconds since 1970, for `checkTime`. */
   readonly clock?: () => number;
+  /** Does something later, unless it is called off. Default: by real time. */
+  readonly after?: (ms: number, work: () => void) => CallOff;
 }
+
+type CallOff = () => void;
 
 export type { WhenReloaded } from './data-plane.js';
 
@@ -59,15 +64,22 @@ export function startDataPlane(options: DataPlaneOptions = {}): EmbeddedDataPlan
     probeSpeed: 60,
     whenReloaded: 'keep',
     probeUnreferenced: false,
+    habits: {},
     connectTimeoutMs: 5000,
     retryDelayMs: 1000,
     listenOn: () => 0,
     clock: Date.now,
+    after: (ms, work) => {
+      const timer = setTimeout(work, ms);
+      return () => clearTimeout(timer);
+    },
     ...options,
   });
 }
 
-type Settled = Required<Omit<DataPlaneOptions, 'zones' | 'instancesPerZone'>>;
+interface Settled extends Required<Omit<DataPlaneOptions, 'zones' | 'instancesPerZone'>> {
+  readonly habits: Readonly<Record<number, Habit>>;
+}
 
 class NodeDataPlane implements EmbeddedDataPlane {
   readonly instances: readonly Instance[];
@@ -76,6 +88,8 @@ class NodeDataPlane implements EmbeddedDataPlane {
   readonly #listeners = new Map<number, Listener>();
   /** Changes come one at a time, so that two instances never open the same listener. */
   #changes: Promise<void> = Promise.resolve();
+  /** What instances will do by themselves. */
+  readonly #ahead = new Map<RunningInstance, CallOff>();
   #turn = 0;
 
   constructor(instances: readonly Instance[], options: Settled) {
@@ -85,9 +99,7 @@ class NodeDataPlane implements EmbeddedDataPlane {
   }
 
   apply(instanceId: number, configuration: Configuration): Promise<void> {
-    const change = this.#changes.then(() => this.#change(instanceId, configuration));
-    this.#changes = change.catch(() => undefined);
-    return change;
+    return this.#inTurn(() => this.#told(this.#instance(instanceId), configuration));
   }
 
   serverStates(farmId: number, serverId: number): readonly ServerState[] {
@@ -98,8 +110,9 @@ class NodeDataPlane implements EmbeddedDataPlane {
     );
   }
 
-  behave(change: Partial<DataPlaneBehaviour>): void {
-    Object.assign(this.#options, change);
+  behave({ instances: habits = this.#options.habits, ...change }: Partial<DataPlaneBehaviour>): void {
+    for (const instanceId of Object.keys(habits)) this.#instance(Number(instanceId));
+    Object.assign(this.#options, { ...change, habits });
   }
 
   portOf(frontendId: number): number {
@@ -125,6 +138,8 @@ class NodeDataPlane implements EmbeddedDataPlane {
   }
 
   async close(): Promise<void> {
+    for (const callOff of this.#ahead.values()) callOff();
+    this.#ahead.clear();
     await this.#changes;
     for (const { current, clients } of this.#running) {
       current.retire();
@@ -134,12 +149,43 @@ class NodeDataPlane implements EmbeddedDataPlane {
     this.#listeners.clear();
   }
 
-  async #change(instanceId: number, configuration: Configuration): Promise<void> {
-    const instance = this.#running.find((one) => one.instanceId === instanceId);
-    if (instance === undefined) {
-      throw new Error(`Cannot apply a configuration to instance "${instanceId}": there is no such instance`);
-    }
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const change = this.#changes.then(work);
+    this.#changes = change.catch(() => undefined);
+    return change;
+  }
 
+  #instance(instanceId: number): RunningInstance {
+    const instance = this.#running.find((one) => one.instanceId === instanceId);
+    if (instance !== undefined) return instance;
+    const there = this.instances.map((one) => one.instanceId).join(', ');
+    throw new Error(
+      `Cannot reach instance "${instanceId}": there is no such instance, needs one of ${there}`,
+    );
+  }
+
+  /** Tells an instance of a change, which it takes as its habit is. */
+  async #told(instance: RunningInstance, configuration: Configuration): Promise<void> {
+    const habit = this.#options.habits[instance.instanceId] ?? { applies: 'at once' };
+    if (habit.applies === 'never') return;
+    this.#ahead.get(instance)?.();
+    if (habit.applies === 'late') return this.#later(instance, habit.afterMs, configuration);
+    const before = instance.configuration;
+    await this.#change(instance, configuration);
+    if (habit.applies === 'falls back') this.#later(instance, habit.afterMs, before);
+  }
+
+  #later(instance: RunningInstance, afterMs: number, configuration: Configuration): void {
+    const change = (): void => {
+      this.#ahead.delete(instance);
+      void this.#inTurn(() => this.#change(instance, configuration)).catch((error: unknown) =>
+        process.emitWarning(error instanceof Error ? error : String(error)),
+      );
+    };
+    this.#ahead.set(instance, this.#options.after(afterMs, change));
+  }
+
+  async #change(instance: RunningInstance, configuration: Configuration): Promise<void> {
     const next = new Generation(configuration);
     for (const { configuration: frontend } of next.frontends.values()) {
       await this.#listen(frontend.frontendId, frontend.protocol, Number(/\d+/.exec(frontend.port)?.[0] ?? 0));
@@ -221,6 +267,10 @@ class RunningInstance {
     this.#options = options;
     const { connectTimeoutMs, retryDelayMs } = options;
     this.exchangeOptions = { instanceId, connectTimeoutMs, retryDelayMs };
+  }
+
+  get configuration(): Configuration {
+    return this.current.configuration;
   }
 
   /** The current one, and those replaced that still carry something. */

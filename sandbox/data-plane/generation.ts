@@ -17,10 +17,12 @@ export interface RunningFrontend {
  * reload: servers presumed up, nothing pooled, nobody sticky. The old one carries what it began.
  */
 export class Generation {
+  readonly configuration: Configuration;
   readonly frontends: ReadonlyMap<number, RunningFrontend>;
   readonly #farms: ReadonlyMap<number, Farm>;
 
   constructor(configuration: Configuration) {
+    this.configuration = configuration;
     this.#farms = new Map(configuration.farms.map((farm) => [farm.farmId, new Farm(farm)]));
     this.frontends = new Map(
       configuration.frontends

@@ -24,9 +24,10 @@ export const controls: Readonly<Record<string, string>> = {
   'POST /sandbox/load-balancers/:serviceName/next-refresh':
     'how the next refresh ends: {"status":"error","afterInstances":1}; blocked, cancelled, error or stuck',
   'DELETE /sandbox/load-balancers/:serviceName/tasks/:id': 'makes a task vanish, as old ones do',
-  'GET /sandbox/load-balancers/:serviceName/applied': 'what each instance runs, whatever was edited since',
+  'GET /sandbox/load-balancers/:serviceName/applied':
+    'what each instance was told to run, whatever was edited since',
   'PUT /sandbox/load-balancers/:serviceName/data-plane':
-    'how its instances behave: {"whenReloaded":"cut","probeUnreferenced":true}',
+    'how its instances behave: {"whenReloaded":"cut","probeUnreferenced":true}, and what one makes of a change: {"instances":{"16301":{"applies":"never"}}}',
   'GET /sandbox/credentials': 'the consumer keys by number, with state and rules, and never a key',
   'PUT /sandbox/credentials/:id': 'changes one: {"state":"expired"}',
   'DELETE /sandbox/tokens': "makes every service account's token invalid",
@@ -41,9 +42,18 @@ const Ending = z.strictObject({
   afterInstances: z.int().min(0).optional(),
 });
 
+const afterMs = z.number().min(0);
+const Habit = z.discriminatedUnion('applies', [
+  z.strictObject({ applies: z.literal('at once') }),
+  z.strictObject({ applies: z.literal('late'), afterMs }),
+  z.strictObject({ applies: z.literal('never') }),
+  z.strictObject({ applies: z.literal('falls back'), afterMs }),
+]);
+
 const DataPlaneChange = z.strictObject({
   whenReloaded: z.enum(['keep', 'close idle', 'cut']).optional(),
   probeUnreferenced: z.boolean().optional(),
+  instances: z.record(z.string().regex(/^\d+$/), Habit).optional(),
 });
 
 /** What people and scripts steer a running sandbox with, unsigned, beside the API on the same loopback port. */

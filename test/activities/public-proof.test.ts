@@ -56,17 +56,24 @@ describe('that the traffic goes where it shall is proved', () => {
     expect(asked).toBe(2 + 2 * 21);
   });
 
+  test('not before a process has been met that is seldom met', async () => {
+    const both = [green('a'), green('b')];
+    const begin = [...both, ...both, ...both, ...both, ...both, blue('c')];
+    const { proof } = await proved(begin, [...both, green('c')]);
+    expect(namesOf(proof)).toEqual(['a', 'b', 'c']);
+  });
+
   test('although a process that was behind is gone', async () => {
     const { proof } = await proved([blue('old')], [green('a')]);
     expect(namesOf(proof)).toEqual(['a']);
   });
 
-  test('in time, or the process that is behind is named', async () => {
+  test('in time, or the share that is behind is told, and which process it comes from', async () => {
     const failure = proved([blue('b')], [...Array<Answer>(15).fill(green('a')), blue('b')], 300);
     await expect(failure).rejects.toMatchObject({
       failure: 'TrafficNotMoved',
       message: expect.stringMatching(
-        /served by green: .*instance b is behind, needs 10 in a row from 2\.0\.0/,
+        /served by green: of the last \d+ answers \d+ \(\d+ %\) from "1\.0\.0"; instance b is behind \(1 of 2\), needs 10 in a row from 2\.0\.0\n {2}see who answers: curl/,
       ),
     });
   });

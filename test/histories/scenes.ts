@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import { Failure } from '../../domain/failures.js';
 import type { Service } from '../../domain/service.js';
@@ -20,6 +21,16 @@ const longBake = {
   minRequests: 20,
   watchEveryMs: 100,
 } as const;
+
+/** A load balancer of its own, which lets testers in and keeps the old servers as a fallback. */
+const withTestersAndFallback = (): Pick<Service, 'loadBalancer'> => ({
+  loadBalancer: {
+    driver: 'in-memory',
+    world: `with-testers-${randomUUID().slice(0, 8)}`,
+    testers: { route: 1, by: { kind: 'header', name: 'X-Preview', value: 'please' } },
+    fallback: 'old-environment',
+  },
+});
 
 const fenced = () => new Failure('ExecutorFenced', 'Cannot restore "green-2": a newer executor was here');
 
@@ -170,6 +181,30 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
       return handle;
     },
   },
+  'promoted-after-testers-with-a-fallback': {
+    changes: withTestersAndFallback(),
+    bring: async (world) => {
+      const handle = await toApproval(world);
+      await world.send('approve', { by: 'ann' });
+      return handle;
+    },
+  },
+  'rejected-after-testers': {
+    changes: withTestersAndFallback(),
+    bring: async (world) => {
+      const handle = await toApproval(world);
+      await world.send('reject', { by: 'ann' });
+      return handle;
+    },
+  },
+  'rolled-back-to-a-fallback': {
+    changes: { ...withTestersAndFallback(), bake: longBake },
+    bring: async (world) => {
+      const handle = await toBake(world);
+      for (const { name } of world.service.environments.green) world.server(name).crash();
+      return handle;
+    },
+  },
   rollback: {
     bring: async (world) => {
       await world.deploy('v2');
@@ -253,6 +288,14 @@ export const openScenes: Readonly<Record<string, Scene>> = {
   },
   'waiting-for-approval': { bring: toApproval },
   'waiting-for-the-end-of-the-bake': { changes: { bake: longBake }, bring: toBake },
+  'waiting-for-approval-with-testers-inside': {
+    changes: withTestersAndFallback(),
+    bring: toApproval,
+  },
+  'waiting-for-the-end-of-the-bake-with-a-fallback': {
+    changes: { ...withTestersAndFallback(), bake: longBake },
+    bring: toBake,
+  },
   'waiting-for-a-person-before-the-switch': {
     bring: async (world) => {
       const handle = await toApproval(world);

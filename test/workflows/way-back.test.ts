@@ -1,6 +1,11 @@
 import { describe, expect } from 'vitest';
 import type { WorkflowHandle } from '@temporalio/client';
+import { failingByName } from '../../activities/fail.js';
+import type { TrafficProof } from '../../activities/public-proof.js';
+import { createTrafficActivities } from '../../activities/traffic.js';
 import { Failure } from '../../domain/failures.js';
+import type { Drivers } from '../../drivers/drivers.js';
+import { createInMemoryProber } from '../../drivers/traffic/in-memory.js';
 import { workflowTypes } from '../../workflows/messages.js';
 import { test, type World } from '../support/world.js';
 
@@ -66,6 +71,70 @@ describe.concurrent('a drain on the way back', () => {
     const { problem } = await world.untilStage('needs a person');
     expect(problem?.failure).toBe('EnvironmentHasTraffic');
     expect(world.fingerprint('green')).toEqual(before);
+  });
+});
+
+/** Four processes of a load balancer, which visitors meet in turn. `isBehind` tells whether one runs what was before. */
+function throughFourProcesses({ publicAddress }: World, isBehind: (instance: string) => boolean): void {
+  const published = publicAddress.current;
+  let turn = 0;
+  publicAddress.current = (headers) => {
+    const instance = String(16300 + (turn++ % 4));
+    return { ...published(headers), instance, ...(isBehind(instance) ? { identity: 'v1' } : {}) };
+  };
+}
+
+/** The proof of a switch gives up sooner: nobody wants to wait for minutes. */
+async function provingQuickly(world: World): Promise<void> {
+  await world.stopWorker();
+  const prober = createInMemoryProber(world.publicAddress);
+  const traffic = failingByName(createTrafficActivities({ prober } as unknown as Drivers));
+  await world.startWorker(undefined, {
+    proveTraffic: (input: TrafficProof) => traffic.proveTraffic({ ...input, deadlineMs: 300 }),
+  });
+}
+
+describe.concurrent('a load balancer of which one process does not follow', () => {
+  test('costs the switch: it is taken back, and says which process and which share', async ({ aWorld }) => {
+    const world = await aWorld();
+    await provingQuickly(world);
+    throughFourProcesses(world, (instance) => instance === '16302');
+
+    expect(await world.deploy('v2')).toMatchObject({
+      kind: 'rolled back',
+      during: 'switch',
+      live: 'blue',
+      because: {
+        failure: 'TrafficNotMoved',
+        message: expect.stringMatching(
+          /\(\d+ %\) from "v1"; instance [\d, ]*16302[\d, ]* is behind \(\d of 4\)/,
+        ),
+      },
+    });
+    expect(world.servedBy()).toBe('v1');
+  });
+
+  test('costs the promotion where it has fallen back by the end of the bake, and nobody is asked', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    await provingQuickly(world);
+    const hasFallen = { back: false };
+    throughFourProcesses(world, (instance) => hasFallen.back && instance === '16303');
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    await world.send('approve');
+    const { notes } = await world.untilStage('bake');
+    expect(notes.join()).toMatch(/green answers through instance 16300 .*, instance 16303 \(/);
+    hasFallen.back = true;
+
+    expect(await handle.result()).toMatchObject({
+      kind: 'rolled back',
+      during: 'bake',
+      live: 'blue',
+      because: { failure: 'TrafficNotMoved', message: expect.stringContaining('16303') },
+    });
+    expect(world.servedBy()).toBe('v1');
   });
 });
 

@@ -20,6 +20,7 @@ import { asFailure, complaintOf, isPassing } from '../complaint.js';
 import { confirmPlan, expectedColor } from '../confirmation.js';
 import type { EnvironmentReport, EnvironmentWatch } from '../../activities/environment-watch.js';
 import type { DeploymentRun } from '../deployment-run.js';
+import { proveNew } from '../moving-traffic.js';
 import { look, restMs, watch } from '../patience.js';
 
 /** Share of the bake that must have been watched: what nobody saw is not good. */
@@ -43,7 +44,10 @@ export async function bake(run: DeploymentRun, plan: Plan): Promise<void> {
     }
     if (trouble) throw asFailure(trouble);
     await judge(run, plan, seen, clock);
-    if (clock.leftMs <= 0 || clock.early) await lookOnceMore(run, plan, objects);
+    if (clock.leftMs > 0 && !clock.early) continue;
+    await lookOnceMore(run, plan, objects);
+    // The API tells what was published, and not that each process of the load balancer still runs it.
+    await proveNew(run, plan, `${plan.idle} still answers`);
   }
 }
 

@@ -6,8 +6,8 @@ import type { TrafficProved } from '../../activities/public-proof.js';
 import { expectedColor } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { hasFallback } from '../fallback.js';
-import { moveTraffic, proofDeadlineMs, routeInTurn } from '../moving-traffic.js';
-import { look, route } from '../patience.js';
+import { moveTraffic, proveNew, routeInTurn } from '../moving-traffic.js';
+import { look } from '../patience.js';
 import { confirmStillProved } from './verify.js';
 import { stopLeftBehind } from '../leaving-behind.js';
 import { baselineFrom } from '../traffic-watch.js';
@@ -15,7 +15,7 @@ import { confirmWayBack } from '../way-back.js';
 
 /** Gives all new traffic to the new environment, and proves it from outside. */
 export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Plan['objects']): Promise<void> {
-  const { service, board, identities, fleet } = run;
+  const { board, fleet } = run;
   const { idle } = plan;
   board.enter('switch', `all new traffic goes to ${idle}, and that is proved from outside`);
   run.objects = objects;
@@ -41,18 +41,8 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   run.lostTrafficAt[old] = Date.now();
   board.tell({ live: idle, idle: otherColor(idle), split: allTo(idle) });
   board.note(`The switch to ${idle} took ${(tookMs / 1000).toFixed(1)} s`);
-  const proof = {
-    service,
-    color: idle,
-    identities: identities.idle,
-    others: identities.live,
-    deadlineMs: proofDeadlineMs,
-  };
   if (stands) board.note(`${old} stands by: it gets all traffic when every server of ${idle} is down`);
-  const { toldApart, instances = [] } = await route.proveTraffic.executeWithOptions(
-    { summary: `${idle} answers at ${service.publicAddress.url}` },
-    [proof],
-  );
+  const { toldApart, instances = [] } = await proveNew(run, plan, `${idle} answers`);
   if (instances.length > 0) board.note(instanceWords(idle, instances));
   if (!toldApart)
     board.note(
@@ -85,9 +75,12 @@ const seeThatItCanServe = (run: DeploymentRun, old: Color): Promise<void> =>
     currentIsIll: run.newIsIll,
   }));
 
-/** What was lost while the traffic moved is found ill before the bake has begun. */
+/**
+ * What was lost while the traffic moved is found ill before the bake has begun. A load balancer that has left the new environment in
+ * part says nothing against it.
+ */
 const isFoundIll = ({ phase, problem }: Status): boolean =>
-  phase === 'bake' || problem?.failure === 'IllUnderTraffic';
+  (phase === 'bake' && problem?.failure !== 'TrafficNotMoved') || problem?.failure === 'IllUnderTraffic';
 
 async function sendBack(run: DeploymentRun, plan: Plan): Promise<void> {
   const { board, identities } = run;

@@ -3,165 +3,155 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { colors, otherColor, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName } from '../../../domain/names.js';
-import { Secret } from '../../../domain/secret.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
-import { allTo, type Split } from '../../../domain/split.js';
-import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
-import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
-import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
-import { endless } from '../../../drivers/patience.js';
-import { createOvhApi } from '../../../ovh/api.js';
+import type { TestersMark } from '../../../domain/service.js';
+import { allTo } from '../../../domain/split.js';
 import { startDataPlane } from '../../../sandbox/data-plane/embedded-data-plane.js';
 import { startHaproxy } from '../../../sandbox/data-plane/haproxy-data-plane.js';
-import type { JsonObject } from '../../../sandbox/ovh-api/json.js';
-import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
-import { ask } from '../../sandbox/load.js';
-import { program, until } from '../../sandbox/program.js';
+import { until } from '../../sandbox/program.js';
+import { aCarryingIplb, type CarryingIplb } from './carrying-iplb.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
-const mark = { kind: 'header', name: 'X-Preview', value: 'please' } as const;
-
-/** Real programs behind an emulated load balancer that really carries what is published, with all that it can be equipped with. */
-async function aService(dataPlane: CarryingDataPlane) {
-  const programs = { blue: await program('blue'), green: await program('green') };
-  const emulator = await startOvhApi({ dataPlane, behaviour: { todoMs: 2, doingMs: 10 } });
-  const create = async (path: string, body: JsonObject, idField: string): Promise<number> => {
-    const full = `/ipLoadbalancing/${emulator.serviceName}/http/${path}`;
-    const made = await emulator.admin.editAsSomebodyElse('POST', full, body);
-    return (made as Record<string, number>)[idField] ?? 0;
-  };
-  const probe = { type: 'http', method: 'GET', url: '/', interval: 30 };
-  const aFarm = () => create('farm', { zone: 'all', port: 80, balance: 'roundrobin', probe }, 'farmId');
-  const place = (color: Color, farm: number, more: JsonObject = {}) =>
-    create(
-      `farm/${farm}/server`,
-      { address: '127.0.0.1', port: programs[color].port, status: 'active', probe: true, ...more },
-      'serverId',
-    );
-  const aFrontend = (port: string, defaultFarmId: number) =>
-    create('frontend', { zone: 'all', port, defaultFarmId }, 'frontendId');
-
-  const farms = { blue: await aFarm(), green: await aFarm() };
-  const mixedFarm = await aFarm();
-  for (const color of colors) {
-    await place(color, farms[color]);
-    await place(color, mixedFarm);
-    await place(color, farms[otherColor(color)], { backup: true, status: 'inactive' });
-  }
-  const frontend = await aFrontend('80', farms.blue);
-  const action = { type: 'farm', target: String(farms.blue) };
-  const route = await create('route', { frontendId: frontend, action }, 'routeId');
-  await create(`route/${route}/rule`, { ...ruleFor(mark) }, 'ruleId');
-  const secret = { secret: SecretName('unused') };
-  const settings: OvhIplbSettings = {
-    driver: 'ovh-iplb',
-    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
-    serviceName: emulator.serviceName,
-    protocol: 'http',
-    frontends: [frontend],
-    stagingFrontend: await aFrontend('8888', farms.green),
-    farms,
-    mixed: { farm: mixedFarm, stagingFrontend: await aFrontend('8889', mixedFarm) },
-    fallback: 'old-environment',
-    testers: { route, by: mark },
-    refreshDeadlineMs: 30_000,
-  };
-  const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
-  const api = createOvhApi({
-    endpoint: emulator.url,
-    caFile: emulator.caFile,
-    keys: {
-      applicationKey: new Secret(applicationKey),
-      applicationSecret: new Secret(applicationSecret),
-      consumerKey: new Secret(consumerKey),
-    },
-    rate: { perSecond: 10_000, burst: 10_000 },
-  });
-  const driver = createOvhIplb({
-    api,
-    settings,
-    servers: colors.map((color) => serverOf(color, programs[color].port)),
-  });
-  onTestFinished(async () => {
-    api.close();
-    await emulator.close();
-    await dataPlane.close();
-    await Promise.all([programs.blue.stop(), programs.green.stop()]);
-  });
-  await emulator.admin.refreshAsSomebodyElse();
-  await driver.observe(endless);
-  return {
-    programs,
-    observe: () => driver.observe(endless),
-    ask: (headers: Record<string, string> = {}) => ask(dataPlane.portOf(frontend), { headers }),
-    async route(to: Split, more: Partial<RouteChange> = {}) {
-      const { objects } = await driver.observe(endless);
-      return driver.route({ to, expected: objects, purpose: 'forward', leaveOut: [], ...more }, endless);
-    },
-  };
+/** What was accepted before a reload may still be answered as before it. */
+async function expectOnly(service: CarryingIplb, name: string, as = {}): Promise<void> {
+  await until(async () => (await service.ask(as)).body === name);
+  expect(await service.answers(6, as)).toEqual({ [name]: 6 });
 }
 
-const serverOf = (color: Color, port: number): Server => ({
-  name: ServerName(`${color}-1`),
-  color,
-  address: '127.0.0.1',
-  port,
-  unit: 'program.service',
-  directory: '/srv/program',
-  probe: { address: '127.0.0.1', port },
-  connection: { driver: 'in-memory', world: 'programs' },
-});
-
 async function carriesWhatIsPublished(dataPlane: CarryingDataPlane): Promise<void> {
-  const service = await aService(dataPlane);
-  const bodies = async (count: number): Promise<Record<string, number>> => {
-    const seen: Record<string, number> = {};
-    for (let asked = 0; asked < count; asked++) {
-      const { body } = await service.ask();
-      seen[body] = (seen[body] ?? 0) + 1;
-    }
-    return seen;
-  };
-  const only = async (name: string): Promise<void> => {
-    // What was accepted before a reload may still be answered as before it.
-    await until(async () => (await service.ask()).body === name);
-    expect(await bodies(10)).toEqual({ [name]: 10 });
-  };
-
-  await only('blue');
-  await service.route(allTo('blue'), { testers: true });
-  await until(async () => (await service.ask({ [mark.name]: mark.value })).body === 'green');
-  await only('blue');
+  const service = await aCarryingIplb(dataPlane);
+  await expectOnly(service, 'blue');
 
   const report = await service.route({ blue: 90, green: 10 });
   expect(report).toMatchObject({ changed: true, shares: 'of new connections' });
   await until(async () => (await service.ask()).body === 'green');
-  const shares = await bodies(200);
-  expect(shares['green']).toBeGreaterThanOrEqual(15);
-  expect(shares['green']).toBeLessThanOrEqual(25);
+  const { green } = await service.answers(200);
+  expect(green).toBeGreaterThanOrEqual(15);
+  expect(green).toBeLessThanOrEqual(25);
 
   await service.route(allTo('green'), { fallback: true });
-  await only('green');
+  await expectOnly(service, 'green');
   // The load balancer itself goes back, without any call of ours, once its probes have failed twice.
   await service.programs.green.stop();
   await until(async () => (await service.ask()).body === 'blue');
   expect((await service.observe()).backups).toEqual(['blue-1']);
 
   await service.route(allTo('blue'), { purpose: 'rollback' });
-  await only('blue');
+  await expectOnly(service, 'blue');
   expect((await service.observe()).backups).toBeUndefined();
 }
 
-test('testers, shares and the fallback reach who they shall', () => carriesWhatIsPublished(startDataPlane()));
+/** Requests that a mark tells from others, and some that only look like it. */
+interface Marked {
+  readonly mark: TestersMark;
+  readonly testers: readonly Parameters<CarryingIplb['ask']>[0][];
+  readonly others: readonly Parameters<CarryingIplb['ask']>[0][];
+}
+
+const byHeader: Marked = {
+  mark: { kind: 'header', name: 'X-Preview', value: 'please' },
+  testers: [{ headers: { 'X-Preview': 'please' } }, { headers: { 'x-preview': 'please' } }],
+  others: [{}, { headers: { 'X-Preview': 'no' } }, { headers: { 'X-Previews': 'please' } }],
+};
+const byCookie: Marked = {
+  mark: { kind: 'cookie', name: 'preview', value: 'please' },
+  testers: [{ headers: { Cookie: 'preview=please' } }, { headers: { Cookie: 'a=1; preview=please; b=2' } }],
+  others: [
+    {},
+    { headers: { Cookie: 'preview=no' } },
+    { headers: { Cookie: 'xpreview=please' } },
+    { headers: { preview: 'please' } },
+  ],
+};
+const bySource: Marked = {
+  mark: { kind: 'source', address: '127.0.0.7' },
+  testers: [{ from: '127.0.0.7' }],
+  others: [{}, { from: '127.0.0.8' }, { headers: { 'X-Forwarded-For': '127.0.0.7' } }],
+};
+const byBlock: Marked = {
+  mark: { kind: 'source', address: '127.0.7.0/24' },
+  testers: [{ from: '127.0.7.1' }, { from: '127.0.7.254' }],
+  others: [{}, { from: '127.0.8.1' }],
+};
+
+/** Testers reach the new environment and nobody else does; afterwards nobody does, however it ended. */
+async function letsInTestersAlone(dataPlane: CarryingDataPlane, { mark, testers, others }: Marked) {
+  const service = await aCarryingIplb(dataPlane, { mark });
+  const open = async (): Promise<void> => {
+    await service.route(allTo('blue'), { testers: true });
+    for (const tester of testers) await expectOnly(service, 'green', tester);
+    for (const other of others) await expectOnly(service, 'blue', other);
+    expect((await service.observe()).testersReach).toBe('green');
+  };
+  const expectClosed = async (everybody: string): Promise<void> => {
+    for (const anybody of [...testers, ...others]) await expectOnly(service, everybody, anybody);
+    expect((await service.observe()).testersReach).toBeUndefined();
+  };
+
+  await open();
+  await service.route(allTo('blue'), { purpose: 'rollback' });
+  await expectClosed('blue');
+  await open();
+  await service.route(allTo('green'));
+  await expectClosed('green');
+}
+
+test('shares and the fallback reach who they shall', () => carriesWhatIsPublished(startDataPlane()));
+
+test.each([
+  ['a header', byHeader],
+  ['a cookie', byCookie],
+  ['an address', bySource],
+  ['a block of addresses', byBlock],
+])('testers told by %s are let in, others are not, and in the end nobody is', (_, marked) =>
+  letsInTestersAlone(startDataPlane(), marked),
+);
+
+describe('a share of a farm that is sticky is one of new clients', () => {
+  const split = { blue: 75, green: 25 };
+
+  test('by cookie: new ones are divided, and who comes back stays', async () => {
+    const service = await aCarryingIplb(startDataPlane(), { stickiness: 'cookie' });
+    expect(await service.route(split)).toMatchObject({ shares: 'of new clients' });
+    const met: Record<string, number> = {};
+    for (let client = 0; client < 40; client++) {
+      const { body, headers } = await service.ask();
+      met[body] = (met[body] ?? 0) + 1;
+      const [cookie = ''] = headers['set-cookie'] ?? [];
+      const back = { headers: { Cookie: cookie.split(';')[0] ?? '' } };
+      if (client < 8) expect(await service.answers(3, back)).toEqual({ [body]: 3 });
+    }
+    expect(met).toEqual({ blue: 30, green: 10 });
+  });
+
+  test('by address: new ones are divided, and who comes back stays', async () => {
+    const service = await aCarryingIplb(startDataPlane(), { stickiness: 'sourceIp' });
+    expect(await service.route(split)).toMatchObject({ shares: 'of new clients' });
+    const met: Record<string, number> = {};
+    for (let client = 1; client <= 40; client++) {
+      const from = `127.0.1.${client}`;
+      const { body } = await service.ask({ from });
+      met[body] = (met[body] ?? 0) + 1;
+      expect(await service.answers(2, { from })).toEqual({ [body]: 2 });
+    }
+    expect(met).toEqual({ blue: 30, green: 10 });
+  });
+});
 
 const isHere = spawnSync('haproxy', ['-v']).status === 0;
 
 describe.skipIf(!isHere && !process.env['VERDIGRIS_DEMAND_ALL'])('HAProxy', () => {
-  test('testers, shares and the fallback reach who they shall', async () => {
+  const haproxy = async (): Promise<CarryingDataPlane> => {
     const directory = await mkdtemp(join(tmpdir(), 'verdigris-traffic-'));
     onTestFinished(() => rm(directory, { recursive: true }));
-    await carriesWhatIsPublished(startHaproxy({ directory }));
-  });
+    return startHaproxy({ directory });
+  };
+
+  test('shares and the fallback reach who they shall', async () => carriesWhatIsPublished(await haproxy()));
+
+  test.each([
+    ['a cookie', byCookie],
+    ['an address', bySource],
+  ])('testers told by %s are let in, others are not, and in the end nobody is', async (_, marked) =>
+    letsInTestersAlone(await haproxy(), marked),
+  );
 });

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { startDataPlane } from '../../../sandbox/data-plane/embedded-data-plane.js';
 import { behaviourNames } from '../../../sandbox/ovh-api/behaviour.js';
 import { controls } from '../../../sandbox/ovh-api/control.js';
 import { startOvhApi, type OvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
@@ -151,6 +152,25 @@ test('probes what no frontend reaches where it is told to, and knows no other ha
   expect((await control('PUT', path, { probeUnreferenced: true, whenReloaded: 'cut' })).status).toBe(200);
   expect(await status()).toBe('UP');
   expect((await control('PUT', path, { whenReloaded: 'explode' })).status).toBe(400);
+});
+
+test('takes what single instances make of a change, where they are there, and refuses anything else', async () => {
+  const carrying = await startOvhApi({ dataPlane: startDataPlane({ instancesPerZone: 2 }) });
+  try {
+    const path = `/sandbox/load-balancers/${carrying.serviceName}/data-plane`;
+    const behaveAs = async (instances: object) =>
+      clientOf(carrying).plain('PUT', path, JSON.stringify({ instances }));
+    const habits = { 16300: { applies: 'late', afterMs: 1 }, 16301: { applies: 'never' } };
+    expect(await behaveAs(habits)).toMatchObject({ status: 200, body: { instances: habits } });
+    expect((await behaveAs({ 16300: { applies: 'falls back' } })).text).toContain('afterMs');
+    expect((await behaveAs({ first: { applies: 'never' } })).text).toContain('instances/first');
+    expect(await behaveAs({ 16302: { applies: 'never' } })).toMatchObject({
+      status: 404,
+      text: expect.stringContaining('needs one of 16300, 16301'),
+    });
+  } finally {
+    await carrying.close();
+  }
 });
 
 test('lets somebody else call at once, and between the calls that a rule names', async () => {

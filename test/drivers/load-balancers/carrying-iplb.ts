@@ -1,0 +1,178 @@
+import { onTestFinished } from 'vitest';
+import { proveTraffic, type TrafficProved } from '../../../activities/public-proof.js';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
+import { SecretName, ServerName } from '../../../domain/names.js';
+import type { LoadBalancerObservation } from '../../../domain/observation.js';
+import { Secret } from '../../../domain/secret.js';
+import type { OvhIplbSettings, Server, Service, TestersMark } from '../../../domain/service.js';
+import type { Split } from '../../../domain/split.js';
+import type { LoadBalancerDriver, RouteChange, RouteReport } from '../../../drivers/load-balancers/driver.js';
+import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
+import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
+import { endless } from '../../../drivers/patience.js';
+import { createHttpProber } from '../../../drivers/traffic/http.js';
+import { createOvhApi } from '../../../ovh/api.js';
+import type { JsonObject } from '../../../sandbox/ovh-api/json.js';
+import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
+import { ask, type HttpAnswer } from '../../sandbox/load.js';
+import { program, type Program } from '../../sandbox/program.js';
+import { transportTo } from '../../support/in-process.js';
+import type { CarryingDataPlane } from './switching-under-load.js';
+
+export interface CarryingIplb {
+  readonly programs: Readonly<Record<Color, Program>>;
+  readonly emulator: Emulator;
+  readonly driver: LoadBalancerDriver;
+  readonly settings: OvhIplbSettings;
+  /** Where the world comes in. */
+  readonly port: number;
+  observe(): Promise<LoadBalancerObservation>;
+  route(to: Split, more?: Partial<RouteChange>): Promise<RouteReport>;
+  /** One request from the world. */
+  ask(as?: Asking): Promise<HttpAnswer>;
+  /** Who answers so many requests, and how often. */
+  answers(count: number, as?: Asking): Promise<Readonly<Record<string, number>>>;
+  /** As a deployment proves a switch. */
+  prove(color: Color, deadlineMs: number, patience?: typeof endless): Promise<TrafficProved>;
+}
+
+type Asking = NonNullable<Parameters<typeof ask>[1]>;
+
+export interface Equipment {
+  readonly mark?: TestersMark;
+  /** How the mixed farm holds on to clients; as the farms of blue and green do. */
+  readonly stickiness?: 'cookie' | 'sourceIp';
+}
+
+/**
+ * Two real programs behind an emulated load balancer that really carries what is published, with a mixed farm, backups and a route
+ * for testers. Closed when the test ends.
+ */
+export async function aCarryingIplb(
+  dataPlane: CarryingDataPlane,
+  { mark = { kind: 'header', name: 'X-Preview', value: 'please' }, stickiness }: Equipment = {},
+): Promise<CarryingIplb> {
+  const programs = { blue: await named('blue'), green: await named('green') };
+  const emulator = await startOvhApi({ dataPlane, behaviour: { todoMs: 0, doingMs: 0 } });
+  const create = async (path: string, body: JsonObject, idField: string): Promise<number> => {
+    const full = `/ipLoadbalancing/${emulator.serviceName}/http/${path}`;
+    const made = await emulator.admin.editAsSomebodyElse('POST', full, body);
+    return (made as Record<string, number>)[idField] ?? 0;
+  };
+  const probe = { type: 'http', method: 'GET', url: '/', interval: 30 };
+  const farm = { zone: 'all', port: 80, balance: 'roundrobin', probe, ...(stickiness ? { stickiness } : {}) };
+  const aFarm = () => create('farm', farm, 'farmId');
+  const place = (color: Color, where: number, more: JsonObject = {}) =>
+    create(
+      `farm/${where}/server`,
+      { address: '127.0.0.1', port: programs[color].port, status: 'active', probe: true, ...more },
+      'serverId',
+    );
+  const aFrontend = (port: string, defaultFarmId: number) =>
+    create('frontend', { zone: 'all', port, defaultFarmId }, 'frontendId');
+
+  const farms = { blue: await aFarm(), green: await aFarm() };
+  const mixedFarm = await aFarm();
+  for (const color of colors) {
+    await place(color, farms[color]);
+    await place(color, mixedFarm);
+    await place(color, farms[otherColor(color)], { backup: true, status: 'inactive' });
+  }
+  const frontend = await aFrontend('80', farms.blue);
+  const action = { type: 'farm', target: String(farms.blue) };
+  const route = await create('route', { frontendId: frontend, action }, 'routeId');
+  await create(`route/${route}/rule`, { ...ruleFor(mark) }, 'ruleId');
+  const secret = { secret: SecretName('unused') };
+  const settings: OvhIplbSettings = {
+    driver: 'ovh-iplb',
+    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+    serviceName: emulator.serviceName,
+    protocol: 'http',
+    frontends: [frontend],
+    stagingFrontend: await aFrontend('8888', farms.green),
+    farms,
+    mixed: { farm: mixedFarm, stagingFrontend: await aFrontend('8889', mixedFarm) },
+    fallback: 'old-environment',
+    testers: { route, by: mark },
+    refreshDeadlineMs: 30_000,
+  };
+  const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
+  const api = createOvhApi({
+    endpoint: emulator.url,
+    caFile: emulator.caFile,
+    keys: {
+      applicationKey: new Secret(applicationKey),
+      applicationSecret: new Secret(applicationSecret),
+      consumerKey: new Secret(consumerKey),
+    },
+    rate: { perSecond: 10_000, burst: 10_000 },
+    transport: transportTo(emulator),
+  });
+  const servers = colors.map((color) => serverOf(color, programs[color].port));
+  const driver = createOvhIplb({ api, settings, servers });
+  onTestFinished(async () => {
+    api.close();
+    await emulator.close();
+    await dataPlane.close();
+    await Promise.all([programs.blue.stop(), programs.green.stop()]);
+  });
+  await emulator.admin.refreshAsSomebodyElse();
+  const observe = () => driver.observe(endless);
+  await observe();
+  const port = dataPlane.portOf(frontend);
+  return {
+    programs,
+    emulator,
+    driver,
+    settings,
+    port,
+    observe,
+    ask: (as) => ask(port, as),
+    async route(to, more) {
+      const { objects } = await observe();
+      return driver.route({ to, expected: objects, purpose: 'forward', leaveOut: [], ...more }, endless);
+    },
+    async answers(count, as) {
+      const seen: Record<string, number> = {};
+      for (let asked = 0; asked < count; asked++) {
+        const { body } = await ask(port, as);
+        seen[body] = (seen[body] ?? 0) + 1;
+      }
+      return seen;
+    },
+    prove: (color, deadlineMs, patience = endless) =>
+      proveTraffic(
+        { prober: createHttpProber() },
+        {
+          service: serviceAt(port),
+          color,
+          identities: [color],
+          others: [otherColor(color)],
+          deadlineMs,
+        },
+        patience,
+      ),
+  };
+}
+
+/** A program that tells its name as a body and, for the proof of a switch, as a header. */
+const named = (color: Color): Promise<Program> =>
+  program(color, (_request, response) => void response.setHeader('X-Version', color).end(color));
+
+const serviceAt = (port: number): Service =>
+  ({
+    publicAddress: { url: `http://127.0.0.1:${port}`, identify: { path: '/', header: 'x-version' } },
+    prober: { path: '/', timeoutMs: 5_000 },
+    health: { path: '/', status: 200, timeoutMs: 5_000 },
+  }) as unknown as Service;
+
+const serverOf = (color: Color, port: number): Server => ({
+  name: ServerName(`${color}-1`),
+  color,
+  address: '127.0.0.1',
+  port,
+  unit: 'program.service',
+  directory: '/srv/program',
+  probe: { address: '127.0.0.1', port },
+  connection: { driver: 'in-memory', world: 'programs' },
+});
