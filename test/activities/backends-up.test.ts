@@ -35,6 +35,22 @@ test('where nobody tells when a check was made, a server is up once every check 
   expect(lookedForMs).toBeGreaterThan(60);
 });
 
+test('where it is told when a check was made, one from before proves nothing, and a newer one does', async () => {
+  const failure = await awaited({ checkedAtMs: 1_000 }, 20).catch((error: unknown) => error as Error);
+  expect(failure).toMatchObject({
+    failure: 'IdleNotUp',
+    message: expect.stringContaining('green-1 is up by an old check'),
+  });
+  let looks = 0;
+  const checkedAgain = {
+    get checkedAtMs() {
+      return ++looks > 3 ? 2_000 : 1_000;
+    },
+  };
+  expect((await awaited(checkedAgain, 60_000)).missing).toEqual([]);
+  expect(looks).toBe(4);
+});
+
 test.each([
   ['whose check may be from before', { checkedWithinMs: 60_000 }, 'green-1 is up by an old check'],
   ['that nobody has checked', { state: 'unchecked' }, 'green-1 is unchecked'],

@@ -285,6 +285,33 @@ describe('an OVHcloud Load Balancer on its API', () => {
       });
     }
 
+    test('are not ordered again by the next worker where one dies while its task runs: the task is adopted', async () => {
+      world.emulator.admin.behave({ doingMs: 100 });
+      const { objects } = await observe();
+      const before = world.orders();
+      const life = { left: Infinity };
+      const dying: OvhApi = {
+        ...wrapped(world),
+        async post(path, body, options) {
+          await world.shared.post(path, body, options);
+          life.left = 0;
+          throw new Error('killed');
+        },
+        get: (path, options) =>
+          life.left > 0 ? world.shared.get(path, options) : Promise.reject(new Error('killed')),
+        put: (path, body, options) =>
+          life.left > 0 ? world.shared.put(path, body, options) : Promise.reject(new Error('killed')),
+      };
+      await expect(route({ expected: objects }, world.driverOver(dying))).rejects.toThrow('killed');
+
+      const said: string[] = [];
+      const next = { signal: endless.signal, progress: (what: string) => void said.push(what) };
+      await world.driver().route(change({ expected: objects }), next);
+      expect(said.join()).toContain('waiting for refresh task');
+      expect(world.orders() - before).toBe(1);
+      expect(await world.published()).toEqual(allTo('green'));
+    });
+
     test('decides by what is pending when its task has vanished', async () => {
       const forgetting: OvhApi = {
         ...wrapped(world),
