@@ -21,13 +21,20 @@ export interface SetUp {
   readonly section: JsonObject;
 }
 
+/** What an OVHcloud Load Balancer is given beside farms and frontends. */
+export interface Extent {
+  readonly ports?: { readonly production: number; readonly staging: number };
+  /** Each farm has the servers of the other environment as backups, inactive at rest. */
+  readonly fallback?: boolean;
+}
+
 /** Sets up an OVHcloud Load Balancer. */
 export async function setUpIplb(
   api: OvhApi,
   servers: readonly Pick<Place, 'name' | 'color' | 'address' | 'port'>[],
-  ports?: Parameters<typeof provision>[2],
+  extent: Extent = {},
 ): Promise<SetUp> {
-  const ids = await provision(api, servers, ports);
+  const ids = await provision(api, servers, extent);
   return {
     ids,
     section: {
@@ -36,6 +43,7 @@ export async function setUpIplb(
       frontends: [ids.frontend],
       stagingFrontend: ids.stagingFrontend,
       farms: { ...ids.farms },
+      ...(extent.fallback ? { fallback: 'old-environment' } : {}),
     },
   };
 }
@@ -106,7 +114,7 @@ export async function setUpPublicCloud(
 export async function provision(
   api: OvhApi,
   servers: readonly Pick<Place, 'name' | 'color' | 'address' | 'port'>[],
-  ports: { readonly production: number; readonly staging: number } = frontendPorts,
+  { ports = frontendPorts, fallback = false }: Extent = {},
 ): Promise<LoadBalancerIds> {
   const root = `/ipLoadbalancing/${api.serviceName}`;
   const create = async (path: string, body: JsonObject): Promise<JsonObject> =>
@@ -127,13 +135,16 @@ export async function provision(
       displayName: color,
       probe,
     });
-    for (const server of servers.filter((each) => each.color === color)) {
+    for (const { name, address, port, color: own } of servers) {
+      const isBackup = own !== color;
+      if (isBackup && !fallback) continue;
       await create(`/http/farm/${Number(farm['farmId'])}/server`, {
-        address: server.address,
-        port: server.port,
-        status: 'active',
+        address,
+        port,
+        status: isBackup ? 'inactive' : 'active',
         probe: true,
-        displayName: server.name,
+        displayName: name,
+        ...(isBackup ? { backup: true } : {}),
       });
     }
     return Number(farm['farmId']);

@@ -22,6 +22,10 @@ export interface SandboxOptions {
   readonly directory: string;
   /** Which load balancer carries the traffic. Default: an OVHcloud Load Balancer. */
   readonly product?: 'ovh-iplb' | 'ovh-public-cloud';
+  /** Of an OVHcloud Load Balancer: how many processes it has. Visitors meet one after the other. */
+  readonly instances?: number;
+  /** Of an OVHcloud Load Balancer: whether the old servers stand by while the new ones are watched. */
+  readonly fallback?: boolean;
   /** How many servers each environment has. */
   readonly serversPerEnvironment?: number;
   /** How quick and how odd the emulated API is. */
@@ -94,7 +98,10 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       kept?.setUp ??
       (isPublicCloud
         ? await setUpPublicCloud(api, dataPlane, places)
-        : await setUpIplb(api, places, beside?.ports));
+        : await setUpIplb(api, places, {
+            ...(beside ? { ports: beside.ports } : {}),
+            ...(options.fallback ? { fallback: true } : {}),
+          }));
     const { ids: loadBalancer, section } = setUp;
     if (options.keep) await writeKept(directory, keeping(setUp, keys, servers, dataPlane));
     const publicUrl = `http://127.0.0.1:${dataPlane.portOf(loadBalancer.frontend)}`;
@@ -118,12 +125,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 }
 
 async function startLoadBalancer(
-  { directory, behaviour, product, keep }: SandboxOptions,
+  { directory, behaviour, product, keep, instances = 1 }: SandboxOptions,
   kept: Kept | undefined,
   ends: (() => Promise<void>)[],
 ): Promise<Pick<Sandbox, 'api' | 'dataPlane'>> {
   const listening = await stillFree(kept?.listening ?? {});
-  const dataPlane = startDataPlane({ listenOn: (port) => listening[port] ?? 0 });
+  const dataPlane = startDataPlane({
+    instancesPerZone: instances,
+    listenOn: (port) => listening[port] ?? 0,
+  });
   ends.push(() => dataPlane.close());
   const api = await startOvhApi({
     directory: join(directory, 'ovh'),

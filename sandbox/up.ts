@@ -11,15 +11,18 @@ export interface SandboxUpOptions {
   /** Where it keeps its state, and goes on from what it finds; a temporary place, removed at the end, when left out. */
   readonly directory?: string;
   readonly product?: NonNullable<SandboxOptions['product']>;
+  readonly instances?: number;
 }
 
 /** Starts everything and keeps it running until Ctrl-C, with releases to play with. */
-export async function sandboxUp({ directory: asked, product = 'ovh-iplb' }: SandboxUpOptions): Promise<void> {
+export async function sandboxUp(options: SandboxUpOptions): Promise<void> {
+  const { directory: asked, product = 'ovh-iplb', instances = 1 } = options;
   const directory = asked === undefined ? await temporaryDirectory('verdigris-sandbox-') : resolve(asked);
   const say = (line: string): void => console.log(line);
   const playground = await startPlayground({
     directory,
     product,
+    instances,
     // A Public Cloud Load Balancer would come back without anything that carries its traffic.
     keep: asked !== undefined && product !== 'ovh-public-cloud',
     buildDirectory: buildDirectory(),

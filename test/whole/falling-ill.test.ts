@@ -1,7 +1,7 @@
 import { describe, expect, vi } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
 import type { GreeterVariant } from '../../sandbox/programs.js';
-import { lost, test, type RunningSandbox } from './support/running-sandbox.js';
+import { lost, test, underLoad, type RunningSandbox } from './support/running-sandbox.js';
 import { takeTurns } from './support/turns.js';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -54,6 +54,49 @@ describe('a program that falls ill under traffic', () => {
     expect(running.pids('green')).toEqual([0]);
     expect(await running.releasesOn('green-1')).toEqual([]);
     expect(running.journalOf('green-1').join('\n')).toMatch(/State 'stop-sigterm' timed out\. Killing\./);
+  });
+});
+
+describe('an environment that dies as a whole in the bake', () => {
+  test('is left by the load balancer itself, with no worker alive and no call of the API; the next worker settles it', async ({
+    aSandbox,
+  }) => {
+    const running = await aSandbox({
+      serversPerEnvironment: 1,
+      fallback: true,
+      settings: { bake: { duration: '10m' } },
+    });
+    const before = await running.fingerprint('blue');
+    const handle = await running.start(await running.build('2.0.0'), '2.0.0');
+    await running.untilStage('approve');
+    await running.send('approve', { by: 'ann' });
+    await running.untilStage('bake');
+    const visitors = running.visitors();
+    await running.killWorker();
+    const calls = running.calls();
+    expect(await running.servedBy()).toBe('2.0.0');
+
+    await Promise.all(running.servers('green').map(({ machine }) => machine.init.powerOff()));
+    await vi.waitUntil(async () => (await running.servedBy()) === '1.0.0', { timeout: 60_000, interval: 20 });
+    const during = await visitors.stop();
+    expect(running.calls()).toBe(calls);
+    expect(running.refreshes()).toBe(1);
+    // Until its probes have failed, the load balancer answers for the dead: it cuts nobody, and lets nobody wait.
+    expect(Object.keys(during.failures).filter((kind) => !/^HTTP 50[23]$/.test(kind))).toEqual([]);
+
+    const { result: outcome, tally } = await underLoad(running, async () => {
+      await running.startWorker();
+      return (await handle.result()) as Outcome;
+    });
+    expect(outcome).toMatchObject({ kind: 'rolled back', during: 'bake', live: 'blue' });
+    expect(lost(tally), JSON.stringify(tally)).toBe(0);
+    expect(running.refreshes()).toBe(2);
+    expect(
+      running.writes().filter((write) => write.includes('/server/')).length,
+      'stands by, and no longer',
+    ).toBe(2);
+    expect(await running.servedBy()).toBe('1.0.0');
+    expect(await running.fingerprint('blue')).toEqual(before);
   });
 });
 

@@ -23,7 +23,7 @@ export { lost, underLoad } from './running-service.js';
 
 export interface RunningSandboxOptions extends Pick<
   SandboxOptions,
-  'product' | 'serversPerEnvironment' | 'behaviour' | 'beside'
+  'product' | 'serversPerEnvironment' | 'behaviour' | 'beside' | 'fallback'
 > {
   /** Laid over the quick settings, section by section. */
   readonly settings?: Readonly<Record<string, JsonObject>>;

@@ -234,6 +234,11 @@ export class RunningService {
       .map(({ method, path }) => `${method} ${path.split('/').slice(3).join('/')}`);
   }
 
+  /** How often Verdigris has called the API. */
+  calls(): number {
+    return this.#calls().length;
+  }
+
   refreshes(): number {
     return this.writes().filter((write) => write === 'POST refresh').length;
   }
