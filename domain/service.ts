@@ -180,6 +180,8 @@ export interface IplbEntry {
   readonly farms: Readonly<Record<Color, number>>;
   /** A farm with the servers of both environments, by whose weights traffic is divided. */
   readonly mixed?: MixedFarmSettings;
+  /** Where the servers listen for these frontends, of `also` alone; where each listens for everything else when left out. */
+  readonly ports?: Readonly<Record<Color, number>>;
 }
 
 export interface MixedFarmSettings {

@@ -166,27 +166,50 @@ export const discoverRights = (serviceName?: string): readonly Right[] => [
   ...readRights(serviceName ?? '*'),
 ];
 
-/** What creating farms, servers and a staging frontend calls. Edits and deletes nothing. */
-export const provisionRights = ({
-  serviceName,
-  protocol,
-  testers,
-}: Pick<IplbUse, 'serviceName' | 'protocol' | 'testers'>): readonly Right[] => [
-  ...readRights(serviceName),
-  right(serviceName, 'GET', `${protocol}/farm`, `${protocol}/farm/get`),
-  right(serviceName, 'GET', `${protocol}/frontend`, `${protocol}/frontend/get`),
-  right(serviceName, 'POST', `${protocol}/farm`, `${protocol}/farm/create`),
-  right(serviceName, 'POST', `${protocol}/farm/*/server`, `${protocol}/farm/server/create`),
-  right(serviceName, 'POST', `${protocol}/frontend`, `${protocol}/frontend/create`),
-  ...(testers
-    ? [
-        right(serviceName, 'GET', `${protocol}/route`, `${protocol}/route/get`),
-        right(serviceName, 'POST', `${protocol}/route`, `${protocol}/route/create`),
-        right(serviceName, 'POST', `${protocol}/route/*/rule`, `${protocol}/route/rule/create`),
-      ]
-    : []),
-  right(serviceName, 'POST', 'refresh', 'refresh'),
-];
+/** What creating what a service needs calls. Edits and deletes nothing. */
+export const provisionRights = (use: BalancerUse): readonly Right[] =>
+  'project' in use ? publicCloudProvisionRights(use) : iplbProvisionRights(use);
+
+function iplbProvisionRights(use: IplbUse): readonly Right[] {
+  const { serviceName, protocol, testers } = use;
+  const own = (method: OvhMethod, path: string, action: string) => right(serviceName, method, path, action);
+  const protocols = [...new Set(entriesOf(use).map((entry) => entry.protocol))];
+  return [
+    ...readRights(serviceName),
+    ...protocols.flatMap((kind) => [
+      own('GET', `${kind}/farm`, `${kind}/farm/get`),
+      own('GET', `${kind}/frontend`, `${kind}/frontend/get`),
+      own('POST', `${kind}/farm`, `${kind}/farm/create`),
+      own('POST', `${kind}/farm/*/server`, `${kind}/farm/server/create`),
+      own('POST', `${kind}/frontend`, `${kind}/frontend/create`),
+    ]),
+    ...(testers
+      ? [
+          own('GET', `${protocol}/route`, `${protocol}/route/get`),
+          own('POST', `${protocol}/route`, `${protocol}/route/create`),
+          own('POST', `${protocol}/route/*/rule`, `${protocol}/route/rule/create`),
+        ]
+      : []),
+    own('POST', 'refresh', 'refresh'),
+  ];
+}
+
+/** Reads the lists of a region, of the load balancer's own objects only; creates in no other way than by these lists. */
+const publicCloudProvisionRights = ({ project, region, id }: PublicCloudUse): readonly Right[] =>
+  (
+    [
+      ['GET', `loadbalancer/${id}`, 'loadbalancer/get'],
+      ['GET', 'listener', 'listener/get'],
+      ['GET', 'pool', 'pool/get'],
+      ['GET', 'pool/*', 'pool/member/get'],
+      ['GET', 'healthMonitor', 'healthMonitor/get'],
+      ['GET', 'l7Policy', 'l7Policy/get'],
+      ['POST', 'pool', 'pool/create'],
+      ['POST', 'pool/*/member', 'pool/member/create'],
+      ['POST', 'healthMonitor', 'healthMonitor/create'],
+      ['POST', 'listener', 'listener/create'],
+    ] as const
+  ).map(([method, path, action]) => publicCloudRight(project, region, method, path, action));
 
 /**
  * Named one by one: `GET /ipLoadbalancing/<name>/*` would give away more than is needed. Objects of every protocol are read,

@@ -22,6 +22,7 @@ import {
   type SourceFile,
 } from '../../configuration/documents.js';
 import { Configuration, ServerEntry } from './schema.js';
+import { unknownBalancer, withoutIds } from './unnamed.js';
 import { toService } from './service.js';
 
 export const defaultConfigurationFile = 'verdigris.yaml';
@@ -65,53 +66,13 @@ function withoutHostKeys(value: unknown): unknown {
   return { ...value, environments: Object.fromEntries(filled) as unknown };
 }
 
-/** Reads it before the load balancer has all of its objects: one that is not named yet is one of `noIds`. */
+/** Reads it before the load balancers have all of their objects: what provisioning can create and is not named is `isUnnamed`. */
 export const readServiceWithoutIds = (configPath: string, destination: string): Service =>
   serviceIn(configPath, destination, (value) => withoutHostKeys(withoutIds(value)));
 
-/** What stands where no object is named. No load balancer has them. */
-export const noIds = {
-  blue: 2_000_000_001,
-  green: 2_000_000_002,
-  stagingFrontend: 2_000_000_003,
-  mixedFarm: 2_000_000_004,
-  mixedStagingFrontend: 2_000_000_005,
-  testersRoute: 2_000_000_006,
-};
-
-const noUuid = (digit: number): string => `00000000-0000-0000-0000-00000000000${digit}`;
-const noPublicCloudIds = {
-  region: 'NONE',
-  id: noUuid(1),
-  listeners: [noUuid(2)],
-  pools: { blue: noUuid(3), green: noUuid(4) },
-};
-
-function withoutIds(value: unknown): unknown {
-  if (!isRecord(value) || !isRecord(value['loadBalancer'])) return value;
-  if (value['loadBalancer']['driver'] === 'ovh-public-cloud') {
-    const filled = { ...noPublicCloudIds, ...value['loadBalancer'] };
-    return { ...value, loadBalancer: filled };
-  }
-  const { farms, mixed, testers, ...rest } = value['loadBalancer'];
-  const { blue, green, stagingFrontend, mixedFarm, mixedStagingFrontend, testersRoute } = noIds;
-  const filled = {
-    stagingFrontend,
-    ...rest,
-    farms: isRecord(farms) ? { blue, green, ...farms } : (farms ?? { blue, green }),
-    ...(isRecord(mixed)
-      ? { mixed: { farm: mixedFarm, stagingFrontend: mixedStagingFrontend, ...mixed } }
-      : mixed === undefined
-        ? {}
-        : { mixed }),
-    ...(isRecord(testers)
-      ? { testers: { route: testersRoute, ...testers } }
-      : testers === undefined
-        ? {}
-        : { testers }),
-  };
-  return { ...value, loadBalancer: filled };
-}
+/** Reads it before anything is known of the load balancers but what kind they are. */
+export const readServiceWithoutBalancer = (configPath: string, destination: string): Service =>
+  serviceIn(configPath, destination, (value) => withoutHostKeys(withoutIds(value, unknownBalancer)));
 
 function serviceIn(configPath: string, destination: string, fill: (value: unknown) => unknown): Service {
   const files = readFiles(configPath, destination);

@@ -323,8 +323,27 @@ function inLoadBalancer(
   return [
     ...entries.flatMap(([at, entry]) => inEntry(at, entry)),
     ...acrossEntries(entries),
+    ...also.flatMap(({ port }, index) => inFurtherPort([...path, 'also', index, 'port'], port, servers)),
     ...inTesters([...path, 'testers'], loadBalancer),
   ];
+}
+
+/** Servers that share an address listen on a port each. */
+function inFurtherPort(
+  path: KeyPath,
+  port: NonNullable<LoadBalancerSection['also']>[number]['port'],
+  servers: readonly PlacedServer[],
+): readonly ConfigurationComplaint[] {
+  if (port === undefined) return [];
+  const placeOf = ({ color, entry }: PlacedServer): string =>
+    `${entry.address}:${typeof port === 'number' ? port : port[color]}`;
+  const twice = repeated(servers, placeOf, (server, first) =>
+    complain(
+      path,
+      `makes ${server.entry.name} ${placeOf(server)}, which ${first} is already, needs a port for each environment, or servers with addresses of their own`,
+    ),
+  );
+  return twice.slice(0, 1);
 }
 
 type PublicCloudSection = Readable<Extract<Configuration['loadBalancer'], { driver: 'ovh-public-cloud' }>>;

@@ -389,6 +389,16 @@ const Entry = {
     .describe('A farm with the servers of both environments, by whose weights traffic can be divided'),
 };
 
+const further = 'a port, 1 to 65535, or a map with one for blue and one for green';
+
+const FurtherEntry = map({
+  ...Entry,
+  port: z
+    .union([port(), map({ blue: port(), green: port() })], needs(further))
+    .optional()
+    .describe("Where the servers listen for these frontends. Default: the server's port"),
+});
+
 const named = (what: string) =>
   map({
     name: text(`the name of a ${what}`, headerPattern),
@@ -414,7 +424,7 @@ const OvhIplb = map({
   ).describe('As the control panel shows it'),
   ...Entry,
   also: z
-    .array(map(Entry), needs('a list of maps with protocol, frontends, stagingFrontend and farms'))
+    .array(FurtherEntry, needs('a list of maps with protocol, frontends, stagingFrontend and farms'))
     .prefault([])
     .describe('What the world comes in by beside that, moved in the same refresh'),
   fallback: z

@@ -199,6 +199,7 @@ function toLoadBalancer(given: LoadBalancerSection): LoadBalancerSettings {
 }
 
 type IplbSection = Extract<LoadBalancerSection, { driver: 'ovh-iplb' }>;
+type FurtherSection = IplbSection['also'][number];
 type PublicCloudSection = Extract<LoadBalancerSection, { driver: 'ovh-public-cloud' }>;
 
 const toIplb = ({
@@ -241,12 +242,14 @@ const toEntry = ({
   stagingFrontend,
   farms,
   mixed,
-}: IplbSection['also'][number]): IplbEntry => ({
+  port,
+}: Partial<Pick<FurtherSection, 'port'>> & Omit<FurtherSection, 'port'>): IplbEntry => ({
   protocol,
   frontends,
   stagingFrontend,
   farms,
   ...(mixed ? { mixed } : {}),
+  ...(port === undefined ? {} : { ports: typeof port === 'number' ? { blue: port, green: port } : port }),
 });
 
 function toMark({ header, cookie, source }: NonNullable<IplbSection['testers']>): TestersMark {

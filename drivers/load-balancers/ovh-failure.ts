@@ -18,6 +18,13 @@ export function ovhFailure(error: OvhError, action: string): Failure {
       options,
     );
   }
+  if (error.trouble === 'refused' && /\bquota\b/i.test(error.message)) {
+    return new Failure(
+      'StateUnclear',
+      `Cannot ${action}: the project's quota is used up (${error.message}), needs room for more\n  ask for a higher quota in the control panel, or delete there what nobody uses; then run this again`,
+      options,
+    );
+  }
   if (error.status === 401 || error.status === 403 || error.errorCode === 'NO_TOKEN') {
     return new Failure('CredentialRefused', asked(`Cannot ${action}: ${forbidden(error)}`), options);
   }

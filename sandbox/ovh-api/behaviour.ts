@@ -39,6 +39,11 @@ const schema = z.strictObject({
   poolForListener: z.enum(['replaces', 'refused']),
   publicCloudEdits: z.enum(['merge', 'replace']),
   readLagMs: milliseconds,
+  createLagMs: milliseconds,
+  publicCloudQuota: z.partialRecord(
+    z.enum(['listener', 'pool', 'member', 'healthMonitor', 'l7Policy', 'l7Rule']),
+    z.int().min(0),
+  ),
   publicCloudV2: z.enum(['absent', 'readable']),
 } satisfies Record<keyof OvhApiBehaviour, z.ZodType>);
 
@@ -72,5 +77,7 @@ export const asTheRealOne: OvhApiBehaviour = {
   poolForListener: 'replaces',
   publicCloudEdits: 'merge',
   readLagMs: 0,
+  createLagMs: 0,
+  publicCloudQuota: {},
   publicCloudV2: 'absent',
 };

@@ -59,34 +59,144 @@ test('provision shows what it would create, creates nothing, and then does', asy
   expect(JSON.parse(again.stdout)).toMatchObject({ created: [], farms: { blue: 80_001, green: 80_002 } });
 });
 
-test('provision keeps what it does not create in what it prints, and says so', async () => {
-  const also = 'also: [{ protocol: tcp, frontends: [7], stagingFrontend: 8, farms: { blue: 9, green: 10 } }]';
-  const folder = await aBareLoadBalancer(`frontends: [70001]\n${also}`);
-  expect((await folder.run('provision --plan')).stdout).toContain('nothing is created for loadBalancer.also');
-  const applied = await folder.run('provision --apply');
-  const section = sectionIn(applied.stdout);
-  expect(section).toContain(`endpoint: ${folder.api.url}`);
-  expect((await configuredWith(folder, section)).loadBalancer).toMatchObject({
-    also: [{ protocol: 'tcp', frontends: [7], farms: { blue: 9, green: 10 } }],
-  });
-});
-
-test('provision does not take the first of several load balancers for all of them', async () => {
-  const folder = await aBareLoadBalancer();
+test('provision prints what the configuration has to say, and leaves everything else in it as people wrote it', async () => {
+  const folder = await aBareLoadBalancer(
+    `# the world comes in here
+frontends: [70001]
+refreshDeadline: 7m # the zones are slow
+farms: {}
+mixed: {}
+also:
+  - protocol: tcp
+    frontends: [70002]
+    port: 9090
+    mixed: {}`,
+  );
   const text = await folder.read('verdigris.yaml');
-  const region = (name: string, serviceName: string): string =>
-    `  - name: ${name}
-    loadBalancer: { driver: ovh-iplb, serviceName: ${serviceName}, frontends: [1], stagingFrontend: 2, farms: { blue: 3, green: 4 } }
-    publicAddress: { url: http://203.0.113.1, identify: { header: X-Greeter-Version } }
-`;
-  const rest = text.replace(/(loadBalancer|publicAddress):.*\n( .*\n)*/g, '');
   await folder.write(
     'verdigris.yaml',
-    `${rest}regions:\n${region('gra', 'loadbalancer-1')}${region('sbg', 'loadbalancer-2')}`,
+    text.replace(/api: \{/, 'api: { consumerKey: secret:ovh-consumer-key, '),
   );
+  const { api } = folder;
+  const frontends = `/ipLoadbalancing/${api.serviceName}/tcp/frontend`;
+  await api.admin.editAsSomebodyElse('POST', frontends, { port: '90', zone: 'all' });
+  await api.admin.refreshAsSomebodyElse();
+
+  const applied = await folder.run('provision --apply');
+  expect(applied).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(applied.stdout).toContain(`In ${folder.file('verdigris.yaml')} (--write puts it there):`);
+  const section = sectionIn(applied.stdout);
+  expect(section).toContain('refreshDeadline: 7m # the zones are slow');
+  expect(section).toContain('  # the world comes in here\n');
+  expect(section).toContain('consumerKey: secret:ovh-consumer-key');
+  expect(section).not.toContain('publicAddress');
+  expect((await configuredWith(folder, section)).loadBalancer).toMatchObject({
+    farms: { blue: 80_001, green: 80_002 },
+    mixed: { farm: 80_003 },
+    also: [{ protocol: 'tcp', frontends: [70_002], farms: { blue: 80_004, green: 80_005 } }],
+    refreshDeadlineMs: 420_000,
+  });
+
+  const written = await folder.run('provision --apply --write');
+  expect(written.stdout).toMatch(/Nothing was created\.\nWritten into \S+verdigris\.yaml\.$/m);
+  expect(await folder.read('verdigris.yaml')).toContain(section.trimEnd());
+  expect((await folder.run('provision --apply')).stdout).toContain(
+    'The configuration names all of it already.',
+  );
+});
+
+/** The folder's service with an OVHcloud Load Balancer in two regions, and with a server for each in both. */
+async function aFolderWithRegions(): Promise<{
+  readonly folder: OvhFolder;
+  readonly names: readonly string[];
+}> {
+  const folder = await aBareLoadBalancer();
+  const { api } = folder;
+  const second = api.admin.addLoadBalancer(new SilentDataPlane());
+  const path = `/ipLoadbalancing/${second}/http/frontend`;
+  await api.admin.editAsSomebodyElse('POST', path, { port: '80', zone: 'all' });
+  await api.admin.refreshAsSomebodyElse(second);
+  const names = [api.serviceName, second];
+  const regions = ['gra', 'sbg'].map(
+    (name, index) => `  - name: ${name}
+    loadBalancer: { driver: ovh-iplb, serviceName: ${names[index]}, frontends: [70001], api: { endpoint: "${api.url}" } }
+    publicAddress: { url: http://203.0.113.1, identify: { header: X-Greeter-Version } }
+    servers: [blue-${index + 1}, green-${index + 1}]
+`,
+  );
+  const rest = (await folder.read('verdigris.yaml')).replace(
+    /(loadBalancer|publicAddress):.*\n( .*\n)*/g,
+    '',
+  );
+  await folder.write('verdigris.yaml', `${rest}regions:\n${regions.join('')}`);
+  return { folder, names };
+}
+
+const frontendsOf = async ({ api }: OvhFolder, name = '') =>
+  (await api.admin.editAsSomebodyElse('GET', `/ipLoadbalancing/${name}/http/frontend`)) as readonly number[];
+
+test('provision does every load balancer of several, in order, each with the servers that it sends traffic to', async () => {
+  const { folder, names } = await aFolderWithRegions();
+  const plan = await folder.run('provision --plan');
+  expect(plan.exitCode).toBe(0);
+  expect(plan.stdout).toMatch(
+    /^gra:\n5 objects to create on \S+, published with one refresh:\n[^]*\nsbg:\n5 objects/,
+  );
+  expect(plan.stdout).toContain('create server green-2 in it: 10.0.0.22:8081');
+  const applied = await folder.run('provision --apply --write --json');
+  expect(JSON.parse(applied.stdout)).toMatchObject({
+    regions: [
+      { name: 'gra', farms: { blue: 80_001, green: 80_002 }, stagingFrontend: 70_002 },
+      { name: 'sbg', farms: { blue: expect.any(Number) as number } },
+    ],
+  });
+  expect(await frontendsOf(folder, names[1])).toHaveLength(2);
+  const service = await configuredWith(folder, '');
+  expect(service.regions?.map(({ loadBalancer }) => loadBalancer)).toMatchObject([
+    { serviceName: names[0], farms: { blue: 80_001 }, stagingFrontend: 70_002 },
+    { serviceName: names[1], farms: { blue: expect.any(Number) as number } },
+  ]);
+  expect((await folder.run('provision --apply')).stdout).toContain(
+    'The configuration names all of it already.',
+  );
+});
+
+test('provision tells where it stopped when one of several load balancers fails, and goes on when it is called again', async () => {
+  const { folder, names } = await aFolderWithRegions();
+  const farms = `/ipLoadbalancing/${names[1]}/http/farm`;
+  folder.api.faults.add({ method: 'POST', path: farms, times: 1, action: '460' });
+  const failed = await folder.run('provision --apply');
+  expect(failed.exitCode).toBe(2);
+  expect(failed.stderr).toMatch(/^sbg: Cannot provision "\S+": /);
+  expect(failed.stderr).toContain('\n  provisioned before: gra; not begun: none\n');
+  expect(failed.stderr.trimEnd()).toMatch(/verdigris ovh provision --apply$/);
+  expect([await frontendsOf(folder, names[0]), await frontendsOf(folder, names[1])]).toMatchObject([
+    { length: 2 },
+    { length: 1 },
+  ]);
+  const again = await folder.run('provision --apply');
+  expect(again).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(again.stdout).toContain('gra: Nothing was created.');
+  expect(await frontendsOf(folder, names[1])).toHaveLength(2);
+});
+
+test('provision creates nothing anywhere while any of several load balancers is not as it must be, and says all of it', async () => {
+  const { folder, names } = await aFolderWithRegions();
+  await folder.api.admin.editAsSomebodyElse('PUT', `/ipLoadbalancing/${names[1]}/http/frontend/70001`, {
+    displayName: 'x',
+  });
+  const held = await folder.run('provision --apply');
+  expect(held.exitCode).toBe(2);
+  expect(held.stderr).toContain(`Cannot provision "${names[1]}": edits are stored and not published`);
+  const text = await folder.read('verdigris.yaml');
+  await folder.write('verdigris.yaml', text.replaceAll('frontends: [70001]', 'frontends: [1]'));
   const refused = await folder.run('provision --apply');
   expect(refused.exitCode).toBe(2);
-  expect(refused.stderr).toContain('the service has 2 regions, needs one load balancer');
+  expect(refused.stdout.match(/there is no http frontend 1, needs to be there/g)).toHaveLength(2);
+  await folder.write('verdigris.yaml', text.replace(names[1] ?? '', 'loadbalancer-0'));
+  const unseen = await folder.run('provision --apply');
+  expect(unseen.stderr).toMatch(/^sbg: Cannot provision "loadbalancer-0": [^]*Nothing was created anywhere/);
+  expect(await frontendsOf(folder, names[0])).toHaveLength(1);
 });
 
 test('discover shows what there is and proposes a section that can be used', async () => {
@@ -153,7 +263,8 @@ test('discover needs no more than the rules that login asks for', async () => {
 });
 
 test.each([
-  ['provision --staging-port nonsense', /needs a whole number, 1 to 49151/],
+  ['provision --staging-port nonsense', /Needs a whole number, 1 to 49151/],
+  ['provision --share 100', /Needs a whole number, 1 to 99/],
   ['provision --plan --apply', /cannot be used with option/],
 ])('%s is refused', async (words, why) => {
   const folder = await aBareLoadBalancer();
@@ -245,9 +356,75 @@ test('rules, policy and provision know a Public Cloud Load Balancer', async () =
     exitCode: 0,
     stdout: expect.stringContaining('It can do all that greeter@production needs.'),
   });
-  const refused = await folder.run('provision --plan');
-  expect(refused.exitCode).toBe(2);
-  expect(refused.stderr).toContain('the load balancer is ovh-public-cloud, needs ovh-iplb');
+  expect((await folder.run('provision --plan')).stdout).toMatch(
+    /^Everything is there on \S+: nothing to create\.$/,
+  );
+});
+
+test('provision creates on a Public Cloud Load Balancer what a deployment wants, with the rules that login asks for', async () => {
+  const folder = await anOvhFolder(() => 'frontends: [70001]', { behaviour: { updatingMs: 0 } });
+  const { publicCloud, admin, credentials, url } = folder.api;
+  const balancer = publicCloud.add(new SilentDataPlane());
+  const { project, region } = publicCloud;
+  const made = (await admin.editAsSomebodyElse(
+    'POST',
+    `/cloud/project/${project}/region/${region}/loadbalancing/listener`,
+    { loadbalancerId: balancer.id, name: 'web', port: 80, protocol: 'http' },
+  )) as { readonly id: string };
+  await balancer.settled();
+  const section = `loadBalancer:
+  driver: ovh-public-cloud
+  project: ${project}
+  region: ${region}
+  id: ${balancer.id}
+  listeners: [${made.id}]
+  mixed: { weights: set }
+  updateDeadline: 4m # it is slow
+  api: { endpoint: "${url}" }
+`;
+  const text = await folder.read('verdigris.yaml');
+  await folder.write('verdigris.yaml', text.replace(/loadBalancer:\n( .*\n)+/, section));
+  const rules = JSON.parse((await folder.runWith('rules --for provision --json')).stdout) as {
+    readonly method: string;
+    readonly path: string;
+  }[];
+  const application = admin.account.application(credentials.applicationKey);
+  if (!application) throw new Error('the emulator has lost its application');
+  const { consumerKey } = admin.account.addCredential(application, { rules, state: 'validated' });
+  await folder.secret('consumer-key', consumerKey);
+
+  const plan = await folder.run('provision --plan');
+  expect(plan).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(plan.stdout).toMatch(/^10 changes of \S+, applied one after the other:\n/);
+  expect(plan.stdout).toContain('create pool "verdigris:greeter@production:blue" for blue: http, roundRobin');
+  expect(plan.stdout).toContain(`note: listener ${made.id} points at neither environment`);
+  const applied = await folder.run('provision --apply --write');
+  expect(applied).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await folder.read('verdigris.yaml')).toContain('updateDeadline: 4m # it is slow');
+  const [written = ''] = /loadBalancer:\n( .*\n)+/.exec(await folder.read('verdigris.yaml')) ?? [];
+  const service = await configuredWith(folder, written);
+  expect(publicCloudPartsOf(service)).toMatchObject({ listeners: [made.id] });
+  expect(service.loadBalancer).toMatchObject({
+    mixed: { pools: [expect.any(String) as string], weights: 'set' },
+  });
+  expect((await folder.run('provision --apply')).stdout).toContain(
+    'The configuration names all of it already.',
+  );
+});
+
+test('provision does not make up what it cannot create', async () => {
+  const folder = await anOvhFolder(() => 'frontends: [70001]');
+  const text = await folder.read('verdigris.yaml');
+  const section = `loadBalancer:
+  driver: ovh-public-cloud
+  project: ${'0'.repeat(32)}
+  region: GRA11
+`;
+  await folder.write('verdigris.yaml', text.replace(/loadBalancer:\n( .*\n)+/, section));
+  const { exitCode, stderr } = await folder.runWith('provision --plan');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('loadBalancer.id: is missing, needs the id of a load balancer');
+  expect(stderr).toContain('loadBalancer.listeners: is missing, needs a list of listener ids');
 });
 
 function publicCloudPartsOf({ loadBalancer }: ReturnType<typeof readService>) {

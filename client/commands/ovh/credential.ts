@@ -211,6 +211,22 @@ export async function calling<Result>(
   task: Task,
   work: (api: OvhClient) => Promise<Result>,
 ): Promise<Result> {
+  const caller = openCaller(found, keys, options);
+  try {
+    return await caller.carryOut(task, work);
+  } finally {
+    caller.close();
+  }
+}
+
+/** Calls the API for several tasks, one after the other, until it is closed. */
+export interface Caller {
+  /** What the API refuses is told in words. */
+  carryOut<Result>(task: Task, work: (api: OvhClient) => Promise<Result>): Promise<Result>;
+  close(): void;
+}
+
+export function openCaller(found: FoundCredential, keys: OvhKeys, options: CredentialOptions): Caller {
   const journal = callJournal(options.journal);
   const api = createOvhApi({
     endpoint: found.endpoint,
@@ -220,18 +236,23 @@ export async function calling<Result>(
     ...(found.caFile === undefined ? {} : { caFile: found.caFile }),
     ...(found.rate === undefined ? {} : { rate: found.rate }),
   });
-  try {
-    return await work(api);
-  } catch (error) {
-    if (!(error instanceof OvhError)) throw error;
-    throw (
-      (await lackingFailure(api, keys, task, error)) ??
-      withOddLengths(ovhFailure(error, task.action), error, keys)
-    );
-  } finally {
-    api.close();
-    journal.close();
-  }
+  return {
+    async carryOut(task, work) {
+      try {
+        return await work(api);
+      } catch (error) {
+        if (!(error instanceof OvhError)) throw error;
+        throw (
+          (await lackingFailure(api, keys, task, error)) ??
+          withOddLengths(ovhFailure(error, task.action), error, keys)
+        );
+      }
+    },
+    close() {
+      api.close();
+      journal.close();
+    },
+  };
 }
 
 /** A key that lost a sign when it was copied is refused as a wrong signature, or as unknown. */

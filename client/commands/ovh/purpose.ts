@@ -1,5 +1,10 @@
 import { Option } from 'commander';
-import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
+import {
+  loadBalancersOf,
+  productsOf,
+  type LoadBalancerSettings,
+  type Service,
+} from '../../../domain/service.js';
 import {
   deployRights,
   describeRight,
@@ -9,7 +14,11 @@ import {
   publicCloudDiscoverRights,
   type Right,
 } from '../../../ovh/rights.js';
-import { readServiceWithoutHostKeys, readServiceWithoutIds } from '../../configuration/configuration.js';
+import {
+  readServiceWithoutBalancer,
+  readServiceWithoutHostKeys,
+  readServiceWithoutIds,
+} from '../../configuration/configuration.js';
 import { Refusal } from '../../refusal.js';
 import type { ConfigurationOptions } from '../options.js';
 
@@ -41,7 +50,7 @@ export function serviceFor(
 /** For what works without a configuration: keys may be named in one all the same. */
 export function serviceIfAny(config: string, destination: string): Service | undefined {
   try {
-    return readServiceWithoutIds(config, destination);
+    return readServiceWithoutBalancer(config, destination);
   } catch (error) {
     if (error instanceof Refusal) return undefined;
     throw error;
@@ -50,25 +59,29 @@ export function serviceIfAny(config: string, destination: string): Service | und
 
 export function rightsFor(purpose: Purpose, service: Service | undefined): readonly Right[] {
   const all = service ? loadBalancersOf(service) : [];
-  if (purpose === 'discover') {
-    const [first] = all;
-    return first?.driver === 'ovh-public-cloud' ? publicCloudDiscoverRights(first.project) : discoverRights();
-  }
+  if (purpose === 'discover') return discoverRightsFor(all);
   const ours = all.filter((settings) => settings.driver !== 'in-memory');
   if (ours.length === 0 || ours.length < all.length) {
     throw new Refusal(
       `Cannot tell what is needed: the load balancer is ${service?.loadBalancer.driver ?? 'not known'}, needs one of OVHcloud's`,
     );
   }
-  const iplbs = ours.filter((settings) => settings.driver === 'ovh-iplb');
-  if (purpose === 'provision' && iplbs.length < ours.length) {
-    throw new Refusal(
-      'Cannot tell what provisioning needs: the load balancer is ovh-public-cloud, needs ovh-iplb',
-    );
-  }
   const needed =
     purpose === 'deploy'
       ? [...ours.flatMap(deployRights), ...productsOf(service).flatMap(machineRights)]
-      : iplbs.flatMap(provisionRights);
-  return [...new Map(needed.map((right) => [describeRight(right), right])).values()];
+      : ours.flatMap(provisionRights);
+  return eachOnce(needed);
 }
+
+/** What looking around calls, for every kind of load balancer that a service has. */
+function discoverRightsFor(all: readonly LoadBalancerSettings[]): readonly Right[] {
+  const projects = all.flatMap((settings) =>
+    settings.driver === 'ovh-public-cloud' ? [settings.project] : [],
+  );
+  const hasIplb = projects.length === 0 || all.some(({ driver }) => driver === 'ovh-iplb');
+  return eachOnce([...(hasIplb ? discoverRights() : []), ...projects.flatMap(publicCloudDiscoverRights)]);
+}
+
+const eachOnce = (rights: readonly Right[]): readonly Right[] => [
+  ...new Map(rights.map((right) => [describeRight(right), right])).values(),
+];

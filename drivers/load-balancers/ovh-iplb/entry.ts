@@ -19,16 +19,18 @@ export class Entry {
   readonly staging: string;
   readonly mixedStaging: string | undefined;
   readonly #ids: Readonly<Partial<Record<FarmRole, number>>>;
+  readonly #ports: IplbEntry['ports'];
   readonly #isFurther: boolean;
 
-  /** A further one is where the program listens on another port than the one that it is known by. */
-  constructor({ protocol, frontends, stagingFrontend, farms, mixed }: IplbEntry, isFurther: boolean) {
+  /** A further one may be where the program listens on another port than the one that it is known by. */
+  constructor({ protocol, frontends, stagingFrontend, farms, mixed, ports }: IplbEntry, isFurther: boolean) {
     const frontend = (id: number): string => `${protocol}/frontend/${id}`;
     this.protocol = protocol;
     this.frontends = frontends.map(frontend);
     this.staging = frontend(stagingFrontend);
     this.mixedStaging = mixed && frontend(mixed.stagingFrontend);
     this.#ids = { ...farms, ...(mixed ? { mixed: mixed.farm } : {}) };
+    this.#ports = ports;
     this.#isFurther = isFurther;
   }
 
@@ -64,13 +66,15 @@ export class Entry {
     return this.roleOf(frontends.get(frontend)?.defaultFarmId);
   }
 
-  /** Which object stands for a server in a farm: the one with its address and port; on another port, the one with its address. */
+  /** Which object stands for a server in a farm: the one with its address and port; where no port is told, the one with its address. */
   member(server: Server, role: FarmRole, configuration: Configuration): Member | undefined {
     const farm = this.farm(role);
     const farmPort = configuration.farms.get(farm)?.port;
     const there = membersOf(farm, configuration).filter(([, { address }]) => address === server.address);
-    const onPort = there.find(([, { port }]) => (port ?? farmPort) === server.port);
-    return onPort ?? (this.#isFurther && there.length === 1 ? there[0] : undefined);
+    const wanted = this.#ports?.[server.color] ?? server.port;
+    const onPort = there.find(([, { port }]) => (port ?? farmPort) === wanted);
+    const isUntold = this.#isFurther && this.#ports === undefined;
+    return onPort ?? (isUntold && there.length === 1 ? there[0] : undefined);
   }
 }
 

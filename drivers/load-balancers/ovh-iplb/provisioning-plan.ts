@@ -1,211 +1,199 @@
 import { colors, otherColor, type Color } from '../../../domain/color.js';
-import { hashOf } from '../../../domain/hash.js';
-import type { ServerName, ServiceId } from '../../../domain/names.js';
-import type { OvhIplbSettings, Server, Service } from '../../../domain/service.js';
+import type { IplbEntry, OvhIplbSettings, Server, Service, TestersMark } from '../../../domain/service.js';
+import { keyWords, markerOf, type EntrancePath } from '../provisioning.js';
 import type { Configuration } from './configuration.js';
-import { describeEquipment, equipmentPlan, type EquipmentPlan, type EquipmentStep } from './equipment.js';
+import { Draft, type Body, type Role, type Step } from './draft.js';
+import { planBackups, planTesters } from './equipment.js';
+import { freePort, serverIn, portsTaken } from './inventory.js';
 
 /** What a service needs on a load balancer that exists already. */
 export interface Wish {
   readonly service: Pick<Service, 'id' | 'environments' | 'health'>;
-  /** Ids count only where they are not `missing`. */
-  readonly settings: OvhIplbSettings;
-  readonly missing: {
-    readonly farms: readonly Color[];
-    readonly stagingFrontend: boolean;
-    readonly mixedFarm?: boolean;
-    readonly mixedStagingFrontend?: boolean;
-    readonly testersRoute?: boolean;
-  };
-  /** Where the staging frontend listens. Default: the first free port from 8888. */
-  readonly stagingPort?: number | undefined;
-  /** CIDR blocks that may reach the staging frontend. */
+  readonly settings: Pick<OvhIplbSettings, 'serviceName' | 'refreshDeadlineMs' | 'fallback'>;
+  /** All that the world comes in by; testers by the first of them. */
+  readonly entries: readonly [WishedEntry, ...WishedEntry[]];
+  readonly testers?: { readonly route: number | undefined; readonly by: TestersMark };
+  /** Where the first staging frontend listens, and from where on free ports are looked for. Default: 8888. */
+  readonly stagingPort: number | undefined;
+  /** CIDR blocks that may reach the staging frontends. */
   readonly stagingSources: readonly string[];
 }
 
-type Body = Readonly<Record<string, unknown>>;
-
-/** One object to create. What it refers to may be created before it. */
-export type Step =
-  | { readonly kind: 'farm'; readonly color: Color; readonly body: Body }
-  | { readonly kind: 'server'; readonly color: Color; readonly server: ServerName; readonly body: Body }
-  | { readonly kind: 'staging frontend'; readonly color: Color; readonly body: Body }
-  | EquipmentStep;
+/** What is not named is created, or was by an earlier run. */
+export interface WishedEntry extends Pick<IplbEntry, 'protocol' | 'frontends' | 'ports'> {
+  /** Where it stands below `loadBalancer`. */
+  readonly path: EntrancePath;
+  readonly farms: Readonly<Partial<Record<Color, number>>>;
+  readonly stagingFrontend: number | undefined;
+  readonly mixed?: { readonly farm: number | undefined; readonly stagingFrontend: number | undefined };
+}
 
 export interface ProvisioningPlan {
   /** In the order in which they are created. */
   readonly steps: readonly Step[];
   /** What is there already and stays as it is. */
-  readonly farms: Readonly<Partial<Record<Color, number>>>;
-  readonly stagingFrontend: number | undefined;
-  readonly equipment: EquipmentPlan['found'];
-  /** What people should know and nobody but they may change. */
+  readonly ids: ReadonlyMap<Role, number>;
+  /** Where a configuration names an object. */
+  readonly paths: ReadonlyMap<Role, EntrancePath>;
   readonly notes: readonly string[];
-  /** Why nothing of this may be done. */
   readonly refusals: readonly string[];
-}
-
-type Role = Color | 'staging' | 'mixed' | 'mixed-staging' | 'testers';
-
-/** Objects of ours are recognised by their display name, whatever their number. */
-export function markerOf(service: ServiceId, role: Role): string {
-  const marker = `verdigris:${service}:${role}`;
-  // Longer ones are not sure to be kept whole.
-  return marker.length <= 50 ? marker : `verdigris:${hashOf(service).slice(0, 16)}:${role}`;
 }
 
 /** What has to be created. Pure: the same wish and configuration give the same plan. */
 export function provisioningPlan(wish: Wish, configuration: Configuration): ProvisioningPlan {
-  return new Planner(wish, configuration).plan();
+  const draft = new Draft(wish.service.id, configuration);
+  const entries = wish.entries.map((entry, index) => new EntryPlanner(wish, entry, index > 0, draft));
+  for (const entry of entries) entry.plan();
+  const [first] = entries;
+  if (wish.settings.fallback) for (const entry of entries) planBackups(entry, draft);
+  if (wish.testers && first) planTesters(wish.testers, first, draft);
+  return draft.plan();
 }
 
-class Planner {
-  readonly #wish: Wish;
-  readonly #configuration: Configuration;
-  readonly #steps: Step[] = [];
-  readonly #notes: string[] = [];
-  readonly #refusals: string[] = [];
+/** One entry: its two farms with their servers, a mixed one where it has it, and what has them probed. */
+export class EntryPlanner {
+  readonly wish: Wish;
+  readonly entry: WishedEntry;
+  readonly #isFurther: boolean;
+  readonly #draft: Draft;
 
-  constructor(wish: Wish, configuration: Configuration) {
-    this.#wish = wish;
-    this.#configuration = configuration;
+  constructor(wish: Wish, entry: WishedEntry, isFurther: boolean, draft: Draft) {
+    this.wish = wish;
+    this.entry = entry;
+    this.#isFurther = isFurther;
+    this.#draft = draft;
   }
 
-  plan(): ProvisioningPlan {
-    const zone = this.#zone();
-    const farms: Partial<Record<Color, number>> = {};
-    for (const color of colors) {
-      const id = this.#farm(color);
-      if (id !== undefined) farms[color] = id;
-      this.#farmAndServers(color, id, zone);
-    }
-    const stagingFrontend = this.#stagingFrontend();
-    if (stagingFrontend === undefined && this.#wish.missing.stagingFrontend) this.#newStaging(farms, zone);
-    const equipment = this.#equipment(zone, farms);
-    if ((this.#wish.settings.also ?? []).length > 0)
-      this.#notes.push('nothing is created for loadBalancer.also: what it needs, add yourself');
-    return {
-      steps: this.#refusals.length > 0 ? [] : this.#steps,
-      farms,
-      stagingFrontend,
-      equipment: equipment.found,
-      notes: this.#notes,
-      refusals: this.#refusals,
-    };
+  /** Of a further entry with what tells it from the others, whatever their order is. */
+  role(of: Color | 'staging' | 'mixed' | 'mixed-staging'): Role {
+    const { protocol, frontends } = this.entry;
+    return this.#isFurther ? `${protocol}-${Math.min(...frontends)}-${of}` : of;
   }
 
-  #equipment(zone: string, farms: Readonly<Partial<Record<Color, number>>>): EquipmentPlan {
-    const staging = this.#steps.find(({ kind }) => kind === 'staging frontend')?.body['port'];
-    const plan = equipmentPlan(this.#wish, this.#configuration, {
-      zone,
-      farms,
-      live: this.#live(farms),
-      taken: staging === undefined ? undefined : Number(staging),
-      farmBody: this.#farmBody('blue', zone),
-    });
-    this.#steps.push(...plan.steps);
-    this.#notes.push(...plan.notes);
-    this.#refusals.push(...plan.refusals);
-    return plan;
-  }
-
-  /** The environment that the world's first frontend points at. */
-  #live(farms: Readonly<Partial<Record<Color, number>>>): Color | undefined {
-    const { protocol, frontends } = this.#wish.settings;
+  /** The environment that the entry's first frontend points at, where that can be told. */
+  get live(): Color | undefined {
+    const { protocol, frontends } = this.entry;
     const { defaultFarmId } =
-      this.#configuration.frontends.get(`${protocol}/frontend/${frontends[0] ?? 0}`) ?? {};
-    return colors.find((color) => farms[color] !== undefined && farms[color] === defaultFarmId);
+      this.#draft.configuration.frontends.get(`${protocol}/frontend/${frontends[0] ?? 0}`) ?? {};
+    return colors.find((color) => {
+      const id = this.#draft.ids.get(this.role(color));
+      return id !== undefined && id === defaultFarmId;
+    });
+  }
+
+  portOf({ port, color }: Server): number {
+    return this.entry.ports?.[color] ?? port;
+  }
+
+  plan(): void {
+    const zone = this.#zone();
+    for (const color of colors) this.#planFarm(color, zone);
+    const { path, stagingFrontend, mixed } = this.entry;
+    const live = this.live;
+    this.#planStaging('staging', otherColor(live ?? 'blue'), zone, stagingFrontend, [
+      ...path,
+      'stagingFrontend',
+    ]);
+    if (!mixed) return;
+    this.#planMixed(zone);
+    this.#planStaging('mixed-staging', 'mixed', zone, mixed.stagingFrontend, [
+      ...path,
+      'mixed',
+      'stagingFrontend',
+    ]);
   }
 
   /** A frontend and its farm must share zones, so everything is made where the frontends of the world are. */
   #zone(): string {
-    const { protocol, frontends } = this.#wish.settings;
+    const { protocol, frontends, path } = this.entry;
     const zones = frontends.flatMap((id) => {
-      const frontend = this.#configuration.frontends.get(`${protocol}/frontend/${id}`);
+      const frontend = this.#draft.configuration.frontends.get(`${protocol}/frontend/${id}`);
       if (frontend) return [frontend.zone];
-      this.#refusals.push(
-        `there is no ${protocol} frontend ${id}, needs to be there: loadBalancer.frontends`,
+      this.#draft.refuse(
+        `there is no ${protocol} frontend ${id}, needs to be there: ${keyWords([...path, 'frontends'])}`,
       );
       return [];
     });
     const [zone = 'all', ...others] = new Set(zones);
     if (others.length > 0) {
-      this.#refusals.push(
-        `the frontends are in different zones (${[zone, ...others].join(', ')}), needs one for all of them`,
+      this.#draft.refuse(
+        `the frontends are in different zones (${[zone, ...others].join(', ')}), needs one for all of them: ${keyWords([...path, 'frontends'])}`,
       );
     }
     return zone;
   }
 
-  #farm(color: Color): number | undefined {
-    const { settings, missing, service } = this.#wish;
-    if (missing.farms.includes(color))
-      return this.#own(`${settings.protocol}/farm/`, markerOf(service.id, color));
-    const id = settings.farms[color];
-    if (this.#configuration.farms.has(`${settings.protocol}/farm/${id}`)) return id;
-    this.#refusals.push(
-      `there is no ${settings.protocol} farm ${id}, needs to be there: loadBalancer.farms.${color}`,
-    );
-    return undefined;
+  #planFarm(color: Color, zone: string): void {
+    const { path, farms } = this.entry;
+    const servers = this.wish.service.environments[color];
+    this.#planServers(this.role(color), color, servers, zone, farms[color], [...path, 'farms', color]);
   }
 
-  #stagingFrontend(): number | undefined {
-    const { settings, missing, service } = this.#wish;
-    if (missing.stagingFrontend)
-      return this.#own(`${settings.protocol}/frontend/`, markerOf(service.id, 'staging'));
-    const id = settings.stagingFrontend;
-    if (!this.#configuration.frontends.has(`${settings.protocol}/frontend/${id}`)) {
-      this.#refusals.push(
-        `there is no ${settings.protocol} frontend ${id}, needs to be there: loadBalancer.stagingFrontend`,
-      );
-    }
-    return id;
+  #planMixed(zone: string): void {
+    const { path, mixed } = this.entry;
+    const servers = colors.flatMap((color) => this.wish.service.environments[color]);
+    this.#planServers(this.role('mixed'), undefined, servers, zone, mixed?.farm, [...path, 'mixed', 'farm']);
   }
 
-  /** The oldest object with our marker. A second one is what is left of an answer that came too late. */
-  #own(prefix: string, marker: string): number | undefined {
-    const [id, ...others] = ownObjects(this.#configuration, prefix, marker);
-    for (const other of others) {
-      this.#notes.push(
-        `${prefix}${other} has the name of ${prefix}${id} (${marker}): it is not used, delete it yourself`,
-      );
-    }
-    return id;
-  }
-
-  #farmAndServers(color: Color, id: number | undefined, zone: string): void {
-    const { settings, missing } = this.#wish;
-    const servers = this.#wish.service.environments[color];
-    const body = this.#farmBody(color, zone);
+  /** A farm and its servers: of one environment, or of both where there is no color. */
+  #planServers(
+    role: Role,
+    color: Color | undefined,
+    servers: readonly Server[],
+    zone: string,
+    named: number | undefined,
+    path: EntrancePath,
+  ): void {
+    const { protocol } = this.entry;
+    const id = this.#draft.found('farm', protocol, role, named, path);
+    const body = this.#farmBody(role, color ?? 'blue', zone);
+    const all = servers.map((server) => this.#serverStep(role, server));
     if (id === undefined) {
-      if (!missing.farms.includes(color)) return;
-      this.#steps.push({ kind: 'farm', color, body });
-      this.#steps.push(...servers.map((server) => serverStep(server)));
+      if (named !== undefined) return;
+      this.#draft.add({ kind: 'farm', protocol, role, body, words: farmWords(color, body) }, ...all);
       return;
     }
-    const name = `${settings.protocol}/farm/${id}`;
-    const absent = servers.filter((server) => !hasServer(this.#configuration, name, server));
-    if (missing.farms.includes(color)) this.#noteDifferences(name, body);
-    const isOurs = missing.farms.includes(color);
+    const name = `${protocol}/farm/${id}`;
+    const isOurs = this.#draft.isOurs(name, role);
+    if (isOurs) this.#noteDifferences(name, body);
+    const absent = servers.filter(
+      (server) => !serverIn(this.#draft.configuration, name, server.address, this.portOf(server)),
+    );
     if (absent.length === 0) return;
-    if (isOurs && !this.#carriesTraffic(id)) return void this.#steps.push(...absent.map(serverStep));
+    if (isOurs && !this.#carriesTraffic(id)) {
+      this.#draft.add(...absent.map((server) => this.#serverStep(role, server)));
+      return;
+    }
     const why = isOurs ? 'has traffic, which a new server would get before any probe' : 'is not ours';
-    this.#notes.push(
+    this.#draft.note(
       `${name} lacks ${absent.map((server) => server.name).join(', ')}, and ${why}: add them yourself`,
     );
   }
 
-  #farmBody(color: Color, zone: string): Body {
-    const { service, settings } = this.#wish;
+  #serverStep(role: Role, server: Server): Step {
+    const { name, address } = server;
+    const port = this.portOf(server);
+    return {
+      kind: 'server',
+      protocol: this.entry.protocol,
+      role,
+      body: { address, port, status: 'active', weight: 1, probe: true, displayName: name },
+      words: `create server ${name} in it: ${address}:${port}`,
+    };
+  }
+
+  #farmBody(role: Role, color: Color, zone: string): Body {
+    const { service } = this.wish;
     const { health, environments } = service;
+    const [first] = environments[color];
     return {
       zone,
       // Not inherited from the frontend: a probe has no port of its own.
-      port: environments[color][0]?.port,
+      port: first && this.portOf(first),
       balance: 'roundrobin',
-      displayName: markerOf(service.id, color),
+      displayName: markerOf(service.id, role),
       probe:
-        settings.protocol === 'tcp'
+        this.entry.protocol === 'tcp'
           ? { type: 'tcp', interval: 30 }
           : {
               type: 'http',
@@ -219,132 +207,85 @@ class Planner {
   }
 
   #noteDifferences(name: string, wanted: Body): void {
-    const farm: Body = this.#configuration.farms.get(name) ?? {};
+    const farm: Body = this.#draft.configuration.farms.get(name) ?? {};
     const probe = (farm['probe'] ?? {}) as Body;
     const differing = Object.entries({ ...wanted, ...(wanted['probe'] as Body) })
       .filter(([key]) => key !== 'probe')
       .filter(([key, value]) => (key in wanted ? farm[key] : probe[key]) !== value)
       .map(([key, value]) => `${key in wanted ? key : `probe.${key}`} should be ${JSON.stringify(value)}`);
     if (differing.length > 0)
-      this.#notes.push(`${name} is not as it would be made now: ${differing.join(', ')}`);
+      this.#draft.note(`${name} is not as it would be made now: ${differing.join(', ')}`);
   }
 
+  /** Whether anything but what is for probes leads to a farm. */
   #carriesTraffic(farmId: number): boolean {
-    const { service, settings } = this.#wish;
-    const staging = markerOf(service.id, 'staging');
-    const { frontends, routes } = this.#configuration;
+    const { configuration } = this.#draft;
+    const { protocol, stagingFrontend, mixed } = this.entry;
+    const own = (of: 'staging' | 'mixed-staging') => this.#draft.own('frontend', protocol, this.role(of));
+    const staging = [stagingFrontend ?? own('staging'), mixed?.stagingFrontend ?? own('mixed-staging')].map(
+      (id) => `${protocol}/frontend/${id}`,
+    );
     return (
-      [...frontends].some(
-        ([name, frontend]) =>
-          frontend.defaultFarmId === farmId &&
-          frontend['displayName'] !== staging &&
-          name !==
-            `${settings.protocol}/frontend/${this.#wish.missing.stagingFrontend ? '' : settings.stagingFrontend}`,
+      [...configuration.frontends].some(
+        ([name, { defaultFarmId }]) => defaultFarmId === farmId && !staging.includes(name),
       ) ||
-      [...routes.values()].some(({ action }) => action.type === 'farm' && action.target === String(farmId))
+      [...configuration.routes.values()].some(
+        ({ action }) => action.type === 'farm' && action.target === String(farmId),
+      )
     );
   }
 
-  #newStaging(farms: Readonly<Partial<Record<Color, number>>>, zone: string): void {
-    const { service, settings, stagingSources } = this.#wish;
+  /** A frontend that nobody needs to reach, so that the farm that it leads to is probed. */
+  #planStaging(
+    of: 'staging' | 'mixed-staging',
+    farm: Color | 'mixed',
+    zone: string,
+    named: number | undefined,
+    path: EntrancePath,
+  ): void {
+    const { protocol, frontends } = this.entry;
+    const role = this.role(of);
+    if (this.#draft.found('frontend', protocol, role, named, path) !== undefined || named !== undefined)
+      return;
     const port = this.#stagingPort();
     if (port === undefined) return;
-    const [production = 0] = settings.frontends;
-    const live = this.#live(farms);
-    if (live === undefined) {
-      this.#notes.push(
-        `frontend ${production} points at neither environment: once blue runs, point it at blue's farm yourself`,
+    if (farm !== 'mixed' && this.live === undefined) {
+      this.#draft.note(
+        `frontend ${frontends[0]} points at neither environment: once blue runs, point it at blue's farm yourself`,
       );
     }
-    const body = {
-      zone,
-      port: String(port),
-      displayName: markerOf(service.id, 'staging'),
-      allowedSource: [...stagingSources],
-    };
-    this.#steps.push({ kind: 'staging frontend', color: otherColor(live ?? 'blue'), body });
+    const { service, stagingSources } = this.wish;
+    const displayName = markerOf(service.id, role);
+    this.#draft.add({
+      kind: 'frontend',
+      protocol,
+      role,
+      leadsTo: this.role(farm),
+      body: { zone, port: String(port), displayName, allowedSource: [...stagingSources] },
+      words: `create frontend "${displayName}" on port ${port}, which references ${farm === 'mixed' ? 'the mixed farm' : farm} so that it is probed, open to ${stagingSources.join(', ')}`,
+    });
   }
 
   #stagingPort(): number | undefined {
-    const { stagingPort } = this.#wish;
-    const taken = portsTaken(this.#configuration);
-    const wanted = stagingPort ?? freePort(this.#configuration, undefined);
-    if (wanted !== undefined && !taken.has(wanted)) return wanted;
-    this.#refusals.push(
+    const { stagingPort } = this.wish;
+    const { configuration, givenPorts } = this.#draft;
+    const isFirst = givenPorts.size === 0;
+    const taken = portsTaken(configuration);
+    const free = freePort(taken, givenPorts, stagingPort);
+    const wanted = isFirst ? (stagingPort ?? free) : free;
+    if (wanted !== undefined && !taken.has(wanted)) {
+      givenPorts.add(wanted);
+      return wanted;
+    }
+    this.#draft.refuse(
       `port ${wanted ?? '8888 to 8987'} is taken by ${taken.get(wanted ?? 8888)}, needs another: --staging-port`,
     );
     return undefined;
   }
 }
 
-export function hasServer(
-  { farms, servers }: Configuration,
-  farm: string,
-  { address, port }: Server,
-): boolean {
-  const farmPort = farms.get(farm)?.port;
-  return [...servers].some(
-    ([name, server]) =>
-      name.startsWith(`${farm}/server/`) && server.address === address && (server.port ?? farmPort) === port,
-  );
-}
-
-/** Numbers of the objects with our marker, the oldest first. */
-export const ownObjects = (
-  { farms, frontends, routes }: Configuration,
-  prefix: string,
-  marker: string,
-): readonly number[] =>
-  [...farms, ...frontends, ...routes]
-    .filter(([name, object]) => name.startsWith(prefix) && object['displayName'] === marker)
-    .map(([name]) => Number(name.slice(prefix.length)))
-    .toSorted((a, b) => a - b);
-
-export const ownObject = (...of: Parameters<typeof ownObjects>): number | undefined => ownObjects(...of)[0];
-
-const portsTaken = ({ frontends }: Configuration): ReadonlyMap<number, string> =>
-  new Map(
-    [...frontends].flatMap(([name, { port }]) => portsIn(String(port)).map((one) => [one, name] as const)),
-  );
-
-/** The first port from 8888 that no frontend has, and that is not given away. */
-export function freePort(configuration: Configuration, given: number | undefined): number | undefined {
-  const taken = portsTaken(configuration);
-  return Array.from({ length: 100 }, (_, index) => 8888 + index).find(
-    (port) => port !== given && !taken.has(port),
-  );
-}
-
-const serverStep = ({ name, color, address, port }: Server): Step => ({
-  kind: 'server',
-  color,
-  server: name,
-  body: { address, port, status: 'active', weight: 1, probe: true, displayName: name },
-});
-
-/** `80`, `8000-8010` and `80,443`, as frontends have them. Anything else is no port. */
-const portsIn = (written: string): readonly number[] =>
-  written.split(',').flatMap((part) => {
-    const [first = NaN, last = first] = part.split('-').map(Number);
-    return Number.isNaN(first) ? [] : Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  });
-
-/** A step for people. */
-export function describeStep(step: Step): string {
-  const { body } = step;
-  switch (step.kind) {
-    case 'farm':
-      return `create farm "${String(body['displayName'])}" for ${step.color}: port ${String(body['port'])}, zone ${String(body['zone'])}, probed by ${probeWords(body['probe'] as Body)}`;
-    case 'server':
-      return `create server ${step.server} in it: ${String(body['address'])}:${String(body['port'])}`;
-    case 'staging frontend': {
-      const sources = (body['allowedSource'] as readonly string[]).join(', ');
-      return `create frontend "${String(body['displayName'])}" on port ${String(body['port'])}, which references ${step.color} so that it is probed, open to ${sources}`;
-    }
-    default:
-      return describeEquipment(step);
-  }
-}
+const farmWords = (color: Color | undefined, body: Body): string =>
+  `create farm "${String(body['displayName'])}" for ${color ?? 'both environments'}: port ${String(body['port'])}, zone ${String(body['zone'])}, probed by ${probeWords(body['probe'] as Body)}`;
 
 const probeWords = ({ type, method, url, pattern }: Body): string =>
   type === 'http' ? `${String(method)} ${String(url)} = ${String(pattern)}` : 'TCP';

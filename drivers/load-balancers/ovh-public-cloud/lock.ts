@@ -36,13 +36,23 @@ export class Lock {
   readonly #name: string;
   readonly #deadlineMs: number;
   readonly #time: Time;
+  readonly #again: string;
 
-  constructor(api: OvhApi, root: string, id: string, deadlineMs: number, time: Time) {
+  /** `again` is what a person calls once the load balancer is well. */
+  constructor(
+    api: OvhApi,
+    root: string,
+    id: string,
+    deadlineMs: number,
+    time: Time,
+    again = 'verdigris retry',
+  ) {
     this.#api = api;
     this.#path = `${root}/loadbalancer/${id}`;
     this.#name = id;
     this.#deadlineMs = deadlineMs;
     this.#time = time;
+    this.#again = again;
   }
 
   /** Waits until nothing is being applied. `seenThrough` also waits for an API that does not answer. */
@@ -134,7 +144,7 @@ export class Lock {
       'StateUnclear',
       `Cannot use load balancer "${this.#name}": ${because} and no other is accepted, needs a person
   it probably carries traffic as before that change; nothing of ours can be moved there
-  ask OVHcloud's support for a failover, or move the address away from it; then: verdigris retry`,
+  ask OVHcloud's support for a failover, or move the address away from it; then: ${this.#again}`,
     );
   }
 
@@ -153,9 +163,13 @@ interface Attempt {
 
 const hopeless: ReadonlySet<string> = new Set(['error', 'deleting', 'deleted']);
 
-/** How OVHcloud passes the lock on is documented nowhere: the sentence of Octavia may come with any status, or a 409 alone. */
+/**
+ * How OVHcloud passes the lock on is documented nowhere: the sentence of Octavia may come with any status, or a 409 alone. A 409
+ * also says that something is there already, for which waiting is no help.
+ */
 export const isLocked = ({ status, message }: OvhError): boolean =>
-  status === 409 || /immutable|PENDING_(?:CREATE|UPDATE|DELETE)/i.test(message);
+  /immutable|PENDING_(?:CREATE|UPDATE|DELETE)/i.test(message) ||
+  (status === 409 && !/\balready\b/i.test(message));
 
 /** Two that wait for the same shall not ask at the same moment for ever. */
 const withJitter = (ms: number): number => ms * (0.75 + Math.random() / 2);

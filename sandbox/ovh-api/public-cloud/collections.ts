@@ -59,7 +59,10 @@ function inside(
   return [
     resource('GET', list, (call) => {
       const { balancer, object } = parentOf(call);
-      return balancer.objects.list(kind, object.id).map((child) => shown({ balancer, object: child }));
+      return balancer.objects
+        .list(kind, object.id)
+        .filter((child) => balancer.isShown(child))
+        .map((child) => shown({ balancer, object: child }));
     }),
     resource('POST', list, (call) => create(parentOf(call), call.body)),
     ...single(kind, `${list}/:id`, (call) => {
@@ -138,7 +141,12 @@ function balancerNamed(
 }
 
 const all = (kind: KindName, balancers: readonly PublicCloudLoadBalancer[]): readonly Found[] =>
-  balancers.flatMap((balancer) => balancer.objects.list(kind).map((object) => ({ balancer, object })));
+  balancers.flatMap((balancer) =>
+    balancer.objects
+      .list(kind)
+      .filter((object) => balancer.isShown(object))
+      .map((object) => ({ balancer, object })),
+  );
 
 function found(kind: KindName, balancers: readonly PublicCloudLoadBalancer[], id = ''): Found {
   const one = all(kind, balancers).find(({ object }) => object.id === id);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import type { DataPlane } from '../../data-plane/data-plane.js';
-import { ApiError, badRequest, conflict, notFound } from '../api-error.js';
+import { ApiError, badRequest, conflict, forbidden, notFound } from '../api-error.js';
 import { requireAll, requireFit, undescribed } from '../iplb/field.js';
 import type { EditingRules } from '../iplb/load-balancer.js';
 import type { RefreshesWorld, Wait } from '../iplb/refresh.js';
@@ -29,6 +29,10 @@ export interface PublicCloudRules {
   readonly publicCloudEdits: 'merge' | 'replace';
   /** How long reads show an object as it was before its edit. */
   readonly readLagMs: number;
+  /** How many of each kind the project may have on a load balancer. What is not named has no end. */
+  readonly publicCloudQuota: Readonly<Partial<Record<KindName, number>>>;
+  /** How long nobody is told of an object that was created. */
+  readonly createLagMs: number;
   /** Whether the declarative API under /v2 answers reads. */
   readonly publicCloudV2: 'absent' | 'readable';
 }
@@ -82,6 +86,8 @@ export class PublicCloudLoadBalancer {
   readonly #wait: Wait;
   readonly #changed: () => void;
   readonly #lagging = new Map<string, Lag>();
+  /** Until when nobody is told of an object. */
+  readonly #hidden = new Map<string, number>();
   /** Members of which the amphorae have told nothing yet. */
   readonly untold = new Set<string>();
   #objects = new Objects();
@@ -170,7 +176,11 @@ export class PublicCloudLoadBalancer {
 
   find(kind: KindName, id: string, parentId?: string): StoredObject {
     const found = this.#objects.get(kind, id);
-    if (found === undefined || (parentId !== undefined && found.parentId !== parentId))
+    if (
+      found === undefined ||
+      !this.isShown(found) ||
+      (parentId !== undefined && found.parentId !== parentId)
+    )
       throw notFound(`${kinds[kind].title} ${id} not found.`);
     return found;
   }
@@ -196,9 +206,25 @@ export class PublicCloudLoadBalancer {
       next.put(object);
       return object;
     });
-    for (const object of made) this.#objects.put(object);
+    this.#requireQuota(kind, next);
+    for (const object of made) {
+      this.#objects.put(object);
+      if (this.#rules.createLagMs > 0) this.#hidden.set(object.id, this.#clock() + this.#rules.createLagMs);
+    }
     this.#begin(made, 'creating');
     return made;
+  }
+
+  /** In the words of Octavia. */
+  #requireQuota(kind: KindName, objects: Objects): void {
+    const most = this.#rules.publicCloudQuota[kind];
+    if (most === undefined || objects.list(kind).length <= most) return;
+    throw forbidden(`Quota has been met for resources: ${kind.toLowerCase()}`);
+  }
+
+  /** Whether anybody is told of an object. */
+  isShown({ id }: StoredObject): boolean {
+    return this.#clock() >= (this.#hidden.get(id) ?? 0);
   }
 
   /** A pool may be created for a listener, whose default it then is. */
@@ -373,6 +399,7 @@ export class PublicCloudLoadBalancer {
   async restore(state: PublicCloudLoadBalancerState): Promise<void> {
     this.#change++;
     this.#lagging.clear();
+    this.#hidden.clear();
     this.fields = state.fields;
     this.createdAtMs = state.createdAtMs;
     this.updatedAtMs = state.updatedAtMs;

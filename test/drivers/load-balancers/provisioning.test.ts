@@ -1,122 +1,96 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { colors, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName, ServiceId } from '../../../domain/names.js';
-import { Secret } from '../../../domain/secret.js';
-import type { OvhIplbSettings, Server } from '../../../domain/service.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { colors } from '../../../domain/color.js';
+import { SecretName, ServiceId } from '../../../domain/names.js';
+import type { OvhIplbSettings } from '../../../domain/service.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { endless } from '../../../drivers/patience.js';
 import { allTo } from '../../../domain/split.js';
 import { discover, proposalFor } from '../../../drivers/load-balancers/ovh-iplb/discovery.js';
-import { markerOf, type Wish } from '../../../drivers/load-balancers/ovh-iplb/provisioning-plan.js';
-import { Provisioner, type Provisioned } from '../../../drivers/load-balancers/ovh-iplb/provisioning.js';
-import { createOvhApi, type OvhApi, type OvhCall, type OvhClient } from '../../../ovh/api.js';
+import type { Wish, WishedEntry } from '../../../drivers/load-balancers/ovh-iplb/provisioning-plan.js';
+import { createIplbProvisioner } from '../../../drivers/load-balancers/ovh-iplb/provisioning.js';
+import { markerOf, type Survey } from '../../../drivers/load-balancers/provisioning.js';
+import type { OvhApi, OvhCall, OvhClient } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
-import { provisionRights, selfRights } from '../../../ovh/rights.js';
-import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
-import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
+import { describeRight, provisionRights, selfRights } from '../../../ovh/rights.js';
+import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
+import { aServer, byKey, environments, mortal, ProvisioningWorld } from './provisioning-world.js';
 
+let world: ProvisioningWorld;
 let emulator: Emulator;
 let root: string;
 let production: number;
-const clients: OvhClient[] = [];
+let theirs: number;
 
-beforeEach(async () => {
-  emulator = await startOvhApi({ behaviour: { todoMs: 0, doingMs: 0 } });
+beforeAll(async () => {
+  world = await ProvisioningWorld.create();
+  emulator = world.emulator;
   root = `/ipLoadbalancing/${emulator.serviceName}`;
-  const made = await emulator.admin.editAsSomebodyElse('POST', `${root}/http/frontend`, {
-    port: '80',
-    zone: 'all',
-  });
-  production = (made as { frontendId: number }).frontendId;
-  await emulator.admin.editAsSomebodyElse('POST', `${root}/http/farm`, {
-    zone: 'all',
-    displayName: 'theirs',
-  });
+});
+beforeEach(async () => {
+  production = await made('http/frontend', { port: '80', zone: 'all' });
+  theirs = await made('http/farm', { zone: 'all', displayName: 'theirs' });
   await published();
   emulator.journal.clear();
 });
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.close();
-  await emulator.close();
-});
+afterEach(() => world.reset());
+afterAll(() => world.close());
+
+/** Created by somebody else, and stored only. */
+async function made(list: string, body: object): Promise<number> {
+  const answer: Readonly<Record<string, number>> = await world.call('POST', `${root}/${list}`, body);
+  return answer[`${list.split('/')[1]}Id`] ?? 0;
+}
+
+const edit = (object: string, body: object) => world.call('PUT', `${root}/${object}`, body);
 
 /** Publishes what is stored, as somebody else. */
-async function published(name = emulator.serviceName): Promise<void> {
-  await emulator.admin.refreshAsSomebodyElse(name);
-  while ((await pending(name)).length > 0) await sleep(1);
+async function published(): Promise<void> {
+  await emulator.admin.refreshAsSomebodyElse();
+  while ((await pending()).length > 0 || (await busy())) await world.time.sleep(1_000);
 }
-const pending = async (name = emulator.serviceName): Promise<readonly unknown[]> => {
-  const answer = await emulator.admin.editAsSomebodyElse('GET', `/ipLoadbalancing/${name}/pendingChanges`);
-  return answer as readonly unknown[];
+const pending = (): Promise<readonly unknown[]> => world.call('GET', `${root}/pendingChanges`);
+const busy = async (): Promise<boolean> => {
+  const tasks = ['todo', 'doing'].map((status) => world.call('GET', `${root}/task?status=${status}`));
+  return (await Promise.all<readonly unknown[]>(tasks)).flat().length > 0;
 };
 
-function aClient(onCall: (call: OvhCall) => void = () => undefined, consumerKey?: string): OvhClient {
-  const { credentials } = emulator;
-  const client = createOvhApi({
-    endpoint: emulator.url,
-    caFile: emulator.caFile,
-    keys: {
-      applicationKey: new Secret(credentials.applicationKey),
-      applicationSecret: new Secret(credentials.applicationSecret),
-      consumerKey: new Secret(consumerKey ?? credentials.consumerKey),
-    },
-    rate: { perSecond: 10_000, burst: 10_000 },
-    readDeadlineMs: 2_000,
-    writeDeadlineMs: 300,
-    onCall,
-  });
-  clients.push(client);
-  return client;
-}
+const aClient = (onCall: (call: OvhCall) => void = () => undefined): OvhClient => world.client({ onCall });
 
-function aServer(color: Color, index: number): Server {
-  const port = 8080 + index;
-  return {
-    name: ServerName(`${color}-${index}`),
-    color,
-    address: color === 'blue' ? '10.0.0.1' : '10.0.0.2',
-    port,
-    unit: 'greeter.service',
-    directory: '/srv/greeter',
-    probe: { address: '127.0.0.1', port },
-    connection: { driver: 'in-memory', world: 'servers' },
-  };
-}
+/** The only way in that most services have. */
+const anEntry = (changed: Partial<WishedEntry> = {}): WishedEntry => ({
+  path: [],
+  protocol: 'http',
+  frontends: [production],
+  farms: {},
+  stagingFrontend: undefined,
+  ...changed,
+});
 
-function aWish(changed: Partial<Wish> = {}): Wish {
-  const secret = { secret: SecretName('unused') };
-  const settings: OvhIplbSettings = {
-    driver: 'ovh-iplb',
-    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
-    serviceName: emulator.serviceName,
-    protocol: 'http',
-    frontends: [production],
-    stagingFrontend: 1,
-    farms: { blue: 1, green: 2 },
-    refreshDeadlineMs: 5_000,
-  };
-  return {
-    service: {
-      id: ServiceId('greeter', 'production'),
-      environments: {
-        blue: [aServer('blue', 0), aServer('blue', 1)],
-        green: [aServer('green', 0), aServer('green', 1)],
-      },
-      health: { path: '/health', status: 200, timeoutMs: 1_000 },
-    },
-    settings,
-    missing: { farms: colors, stagingFrontend: true },
-    stagingSources: ['127.0.0.1/32'],
-    ...changed,
-  };
-}
+const aWish = (changed: Partial<Wish> = {}): Wish => ({
+  service: {
+    id: ServiceId('greeter', 'production'),
+    environments,
+    health: { path: '/health', status: 200, timeoutMs: 1_000 },
+  },
+  settings: { serviceName: emulator.serviceName, refreshDeadlineMs: 900_000 },
+  entries: [anEntry()],
+  stagingPort: undefined,
+  stagingSources: ['127.0.0.1/32'],
+  ...changed,
+});
 
 const quiet = (): void => undefined;
 
-async function provisioned(wish = aWish(), client = aClient(), publishStaged = false): Promise<Provisioned> {
-  const provisioner = new Provisioner(client, wish, { graceMs: 20 });
-  return provisioner.apply(await provisioner.survey(), publishStaged, quiet);
+const surveyed = (wish = aWish(), client: OvhApi = aClient()): Promise<Survey> =>
+  createIplbProvisioner(client, wish, { time: world.time }).survey();
+
+/** What was created, and what every key names now. */
+async function provisioned(wish = aWish(), client: OvhApi = aClient(), publishStaged = false) {
+  const survey = await surveyed(wish, client);
+  const { named, created } = await survey.apply(publishStaged, quiet);
+  const ids = byKey(named);
+  const farms = { blue: Number(ids['farms.blue']), green: Number(ids['farms.green']) };
+  return { ids, created, farms, stagingFrontend: Number(ids['stagingFrontend']) };
 }
 
 /** Everything that is stored, by kind, without numbers and probes. */
@@ -138,80 +112,134 @@ const whole = [
   'frontend 80',
   'frontend 8888',
   'server 10.0.0.1:8080',
-  'server 10.0.0.1:8081',
-  'server 10.0.0.2:8080',
   'server 10.0.0.2:8081',
+  'server 10.0.0.5:8080',
+  'server 10.0.0.6:8081',
 ];
 
 const refreshes = () => emulator.journal.calls('POST', '/refresh').filter(({ by }) => by === 'client');
 
 test('creates two farms, their servers and a staging frontend, in one refresh, and nothing the second time', async () => {
-  const made = await provisioned();
+  const first = await provisioned();
   expect(await stored()).toEqual(whole);
   expect(await pending()).toEqual([]);
   const applied = emulator.admin.appliedOn(16_300);
-  expect(applied?.get('frontend', made.stagingFrontend)?.fields).toMatchObject({
-    defaultFarmId: made.farms.green,
+  expect(applied?.get('frontend', first.stagingFrontend)?.fields).toMatchObject({
+    defaultFarmId: first.farms.green,
     allowedSource: ['127.0.0.1/32'],
   });
-  expect(applied?.get('farm', made.farms.blue)?.fields['probe']).toMatchObject({
+  expect(applied?.get('farm', first.farms.blue)?.fields['probe']).toMatchObject({
     url: '/health',
     pattern: '200',
   });
 
   const again = await provisioned();
-  expect(again).toEqual({ ...made, created: [] });
+  expect(again).toEqual({ ...first, created: [] });
   expect(refreshes()).toHaveLength(1);
   const methods = emulator.journal.entries.filter(({ by }) => by === 'client').map(({ method }) => method);
   expect(new Set(methods)).toEqual(new Set(['GET', 'POST']));
 });
 
-test('needs no other rights than those that it asks for', async () => {
-  const { account } = emulator.admin;
-  const application = account.application(emulator.credentials.applicationKey);
-  const rules = [...selfRights, ...provisionRights(aWish().settings)];
-  const { consumerKey } = account.addCredential(application!, { rules, state: 'validated' });
-  await provisioned(aWish(), aClient(undefined, consumerKey));
-  expect(emulator.journal.entries.filter(({ status }) => status === 403)).toEqual([]);
+describe('rights', () => {
+  /** With what makes every right needed: objects of every kind, and a lost answer for each list that is looked through then. */
+  async function aDemandingWish(): Promise<{ readonly wish: Wish; readonly settings: OvhIplbSettings }> {
+    await made('http/route', { frontendId: production, action: { type: 'reject', status: 403 } });
+    await made('tcp/route', { action: { type: 'reject' } });
+    const { farms } = await provisioned(aWish(), aClient(), true);
+    await edit(`http/frontend/${production}`, { defaultFarmId: farms.blue });
+    await published();
+    emulator.journal.clear();
+    const tcp = await made('tcp/frontend', { zone: 'all', port: '72' });
+    await published();
+    for (const list of ['http/farm', 'http/frontend', 'http/route', 'tcp/farm', 'tcp/frontend'])
+      emulator.faults.add({ method: 'POST', path: `${root}/${list}`, times: 1, action: 'drop-after' });
+    const by = { kind: 'cookie', name: 'preview', value: 'please' } as const;
+    const mixed = { farm: undefined, stagingFrontend: undefined };
+    const secret = { secret: SecretName('unused') };
+    return {
+      wish: aWish({
+        entries: [
+          anEntry({ mixed }),
+          anEntry({ protocol: 'tcp', frontends: [tcp], path: ['also', 0], mixed }),
+        ],
+        testers: { route: undefined, by },
+      }),
+      settings: {
+        driver: 'ovh-iplb',
+        api: { endpoint: 'ovh-eu', applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+        serviceName: emulator.serviceName,
+        protocol: 'http',
+        frontends: [production],
+        stagingFrontend: 1,
+        farms: { blue: 1, green: 2 },
+        also: [{ protocol: 'tcp', frontends: [tcp], stagingFrontend: 1, farms: { blue: 1, green: 2 } }],
+        testers: { route: 1, by },
+        refreshDeadlineMs: 1_000,
+      },
+    };
+  }
+
+  test('are those that it asks for, and each of them is needed', async () => {
+    const { wish, settings } = await aDemandingWish();
+    const before = emulator.admin.state();
+    const rights = provisionRights(settings);
+    await provisioned(wish, world.clientThatMay([...selfRights, ...rights]));
+    expect(emulator.journal.entries.filter(({ status }) => status === 403)).toEqual([]);
+
+    const unneeded: string[] = [];
+    for (const missing of rights) {
+      emulator.faults.clear();
+      await emulator.admin.restore(before);
+      for (const list of ['http/farm', 'http/frontend', 'http/route', 'tcp/farm', 'tcp/frontend'])
+        emulator.faults.add({ method: 'POST', path: `${root}/${list}`, times: 1, action: 'drop-after' });
+      const client = world.clientThatMay(rights.filter((right) => right !== missing));
+      const ended = await provisioned(wish, client).then(
+        () => 'was not needed',
+        (error: Error) => error.message,
+      );
+      if (!ended.includes('HTTP 403') && !ended.includes('may not'))
+        unneeded.push(`${describeRight(missing)}: ${ended}`);
+    }
+    // Of these the emulated load balancer has none.
+    expect(unneeded).toEqual(['frontend', 'farm'].map((kind) => `GET ${root}/udp/${kind}/*: was not needed`));
+  });
 });
 
 describe('when the answer to a write is lost', () => {
-  const writes = [...Array(8).keys()];
   test.each(['drop-before', 'drop-after', 'cut-body', 'hang', '500', '502-html', '429'] as const)(
     'by %s, at any write, everything is there once',
     async (action) => {
-      for (const after of writes) {
-        const name = emulator.admin.addLoadBalancer(emulatorPlane());
-        const front = await emulator.admin.editAsSomebodyElse(
-          'POST',
-          `/ipLoadbalancing/${name}/http/frontend`,
-          {
-            port: '80',
-            zone: 'all',
-          },
-        );
-        await published(name);
-        const path = `/ipLoadbalancing/${name}`;
-        const wish = aWish();
-        const settings = {
-          ...wish.settings,
-          serviceName: name,
-          frontends: [(front as { frontendId: number }).frontendId],
-        };
+      const bare = emulator.admin.state();
+      for (const after of [0, 1, 6, 7]) {
+        await emulator.admin.restore(bare);
         emulator.faults.clear();
-        emulator.faults.add({ method: 'POST', path: `${path}/*`, after, times: 1, action });
-        await provisioned({ ...wish, settings });
-        const [found] = await discover(aClient(), name);
-        const { farms, servers, frontends } = found!.configuration;
-        expect([action, after, farms.size, servers.size, frontends.size]).toEqual([action, after, 2, 4, 2]);
-        expect(await pending(name)).toEqual([]);
+        emulator.faults.add({ method: 'POST', path: `${root}/*`, after, times: 1, action });
+        await provisioned();
+        expect([action, after, ...(await stored())]).toEqual([action, after, ...whole]);
+        expect(await pending()).toEqual([]);
       }
     },
   );
 });
 
-/** Another load balancer that carries nothing. */
-const emulatorPlane = () => new SilentDataPlane();
+test('a run that is killed after any write is finished by the next one, and a third changes nothing', async () => {
+  const bare = emulator.admin.state();
+  for (let writes = 0; ; writes++) {
+    await emulator.admin.restore(bare);
+    const ended = await provisioned(aWish(), mortal(aClient(), writes)).then(
+      () => 'ended',
+      (error: Error) => error.message,
+    );
+    const { ids } = await provisioned(aWish(), aClient(), true);
+    expect([writes, ...(await stored())]).toEqual([writes, ...whole]);
+    expect(await pending()).toEqual([]);
+    emulator.journal.clear();
+    expect(await provisioned()).toMatchObject({ ids, created: [] });
+    expect(emulator.journal.entries.filter(({ method }) => method !== 'GET')).toEqual([]);
+    if (ended === 'ended') break;
+    expect(ended).toBe('killed');
+  }
+});
 
 test('where the API takes no probe every 30 s, says so in its words and publishes nothing', async () => {
   emulator.admin.behave({ leastProbeIntervalS: 60 });
@@ -225,7 +253,7 @@ test('waits for what it has created where the API does not know it at once', asy
   const late = new Map<string, number>();
   /** The first two calls about anything new do not find it. */
   const isLate = (path: string): boolean => {
-    if (!/farm\/(?!80001)\d+(\/server)?$/.test(path)) return false;
+    if (!/farm\/\d+(\/server)?$/.test(path) || path.includes(`/${theirs}`)) return false;
     const times = (late.get(path) ?? 0) + 1;
     late.set(path, times);
     return times <= 2;
@@ -240,8 +268,7 @@ test('waits for what it has created where the API does not know it at once', asy
         ? Promise.reject(missing('POST', path))
         : client.post(path, body, options),
   };
-  const provisioner = new Provisioner(forgetful, aWish(), { graceMs: 20 });
-  const { created } = await provisioner.apply(await provisioner.survey(), false, quiet);
+  const { created } = await provisioned(aWish(), forgetful);
   expect(created).toHaveLength(7);
   expect(await stored()).toEqual(whole);
   expect([...late.values()].some((times) => times > 2)).toBe(true);
@@ -258,9 +285,8 @@ const bound = (client: OvhClient): OvhApi => ({
 
 describe('what somebody else has stored', () => {
   test('before is not published unless that is asked for', async () => {
-    await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
-      displayName: 'x',
-    });
+    await edit(`http/frontend/${production}`, { displayName: 'x' });
+    expect((await surveyed()).staged).toHaveLength(1);
     await expect(provisioned()).rejects.toMatchObject({ failure: 'StagedEditsFound' });
     expect(await stored()).toEqual(['farm theirs', 'frontend 80']);
     await provisioned(aWish(), aClient(), true);
@@ -271,11 +297,7 @@ describe('what somebody else has stored', () => {
     let posts = 0;
     let edited: Promise<unknown> | undefined;
     const client = aClient(({ method }) => {
-      if (method === 'POST' && ++posts === 3) {
-        edited = emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
-          hsts: true,
-        });
-      }
+      if (method === 'POST' && ++posts === 3) edited = edit(`http/frontend/${production}`, { hsts: true });
     });
     await expect(provisioned(aWish(), client)).rejects.toMatchObject({
       failure: 'StagedEditsFound',
@@ -292,90 +314,103 @@ describe('what somebody else has stored', () => {
 
 describe('what is not its own', () => {
   test('is used where the configuration names it, and never changed', async () => {
-    const theirs = await emulator.admin.editAsSomebodyElse('POST', `${root}/http/farm`, {
-      zone: 'all',
-      port: 8080,
-    });
+    const blue = await made('http/farm', { zone: 'all', port: 8080 });
     await published();
-    const blue = (theirs as { farmId: number }).farmId;
-    const wish = aWish({ missing: { farms: ['green'], stagingFrontend: true } });
-    const named = { ...wish, settings: { ...wish.settings, farms: { blue, green: 2 } } };
-    const { plan } = await new Provisioner(aClient(), named).survey();
-    expect(plan.notes).toContain(
+    const named = aWish({ entries: [anEntry({ farms: { blue } })] });
+    expect((await surveyed(named)).notes).toContain(
       `http/farm/${blue} lacks blue-0, blue-1, and is not ours: add them yourself`,
     );
-    const before = await emulator.admin.editAsSomebodyElse('GET', `${root}/http/farm/${blue}`);
+    const before = await world.call('GET', `${root}/http/farm/${blue}`);
     expect((await provisioned(named)).farms.blue).toBe(blue);
-    expect(await emulator.admin.editAsSomebodyElse('GET', `${root}/http/farm/${blue}`)).toEqual(before);
-    expect(await emulator.admin.editAsSomebodyElse('GET', `${root}/http/farm/${blue}/server`)).toEqual([]);
+    expect(await world.call('GET', `${root}/http/farm/${blue}`)).toEqual(before);
+    expect(await world.call('GET', `${root}/http/farm/${blue}/server`)).toEqual([]);
   });
 
-  test('is refused where it is named and not there', async () => {
-    const wish = aWish({ missing: { farms: [], stagingFrontend: false } });
-    const { plan } = await new Provisioner(aClient(), wish).survey();
-    expect(plan.steps).toEqual([]);
-    expect(plan.refusals).toEqual([
+  test('is refused where it is named and not there, all of it at once', async () => {
+    const farms = { blue: 1, green: 2 };
+    const mixed = { farm: 3, stagingFrontend: 4 };
+    const entries = [
+      anEntry({ farms, stagingFrontend: 1, mixed }),
+      anEntry({ path: ['also', 0], protocol: 'tcp', frontends: [9], farms, stagingFrontend: 1 }),
+    ] as const;
+    const by = { kind: 'source', address: '192.0.2.1' } as const;
+    const { steps, refusals } = await surveyed(aWish({ entries, testers: { route: 5, by } }));
+    expect(steps).toEqual([]);
+    expect(refusals).toEqual([
       'there is no http farm 1, needs to be there: loadBalancer.farms.blue',
       'there is no http farm 2, needs to be there: loadBalancer.farms.green',
       'there is no http frontend 1, needs to be there: loadBalancer.stagingFrontend',
+      'there is no http farm 3, needs to be there: loadBalancer.mixed.farm',
+      'there is no http frontend 4, needs to be there: loadBalancer.mixed.stagingFrontend',
+      'there is no tcp frontend 9, needs to be there: loadBalancer.also[0].frontends',
+      'there is no tcp farm 1, needs to be there: loadBalancer.also[0].farms.blue',
+      'there is no tcp farm 2, needs to be there: loadBalancer.also[0].farms.green',
+      'there is no tcp frontend 1, needs to be there: loadBalancer.also[0].stagingFrontend',
+      'there is no http route 5, needs to be there: loadBalancer.testers.route',
     ]);
+    await expect(provisioned(aWish({ entries }))).rejects.toThrow(/there is no http farm 1/);
   });
 
   test('keeps its port', async () => {
-    await emulator.admin.editAsSomebodyElse('POST', `${root}/tcp/frontend`, {
-      port: '8880-8889',
-      zone: 'all',
-    });
+    await made('tcp/frontend', { port: '8880-8889', zone: 'all' });
     await published();
-    const taken = await new Provisioner(aClient(), aWish({ stagingPort: 8889 })).survey();
-    expect(taken.plan.refusals).toEqual([expect.stringMatching(/port 8889 is taken by tcp\/frontend\/\d+/)]);
+    const taken = await surveyed(aWish({ stagingPort: 8889 }));
+    expect(taken.refusals).toEqual([expect.stringMatching(/port 8889 is taken by tcp\/frontend\/\d+/)]);
     await provisioned();
     expect(await stored()).toContain('frontend 8890');
   });
 });
 
+/** Blue has the traffic of the production frontend. */
+async function withLiveBlue(): Promise<void> {
+  const { farms } = await provisioned();
+  await edit(`http/frontend/${production}`, { defaultFarmId: farms.blue });
+  await published();
+  emulator.journal.clear();
+}
+
+const secret = { secret: SecretName('unused') };
+const bareSettings = (): OvhIplbSettings => ({
+  driver: 'ovh-iplb',
+  api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+  serviceName: emulator.serviceName,
+  protocol: 'http',
+  frontends: [production],
+  stagingFrontend: 1,
+  farms: { blue: 1, green: 2 },
+  refreshDeadlineMs: 900_000,
+});
+
+/** What the driver sees with these ids. */
+const observed = (settings: OvhIplbSettings) => {
+  const servers = colors.flatMap((color) => environments[color]);
+  return createOvhIplb({ api: aClient(), settings, servers, time: world.time }).observe(endless);
+};
+
 describe('what the configuration asks for beside two farms', () => {
-  const none = 2_000_000_000;
-  const equipped = (): Wish => {
-    const wish = aWish();
-    return {
-      ...wish,
-      settings: {
-        ...wish.settings,
-        mixed: { farm: none, stagingFrontend: none },
-        fallback: 'old-environment',
-        testers: { route: none, by: { kind: 'cookie', name: 'preview', value: 'please' } },
-      },
-      missing: { ...wish.missing, mixedFarm: true, mixedStagingFrontend: true, testersRoute: true },
-    };
-  };
-  const withLiveBlue = async (): Promise<void> => {
-    const { farms } = await provisioned();
-    await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
-      defaultFarmId: farms.blue,
+  const by = { kind: 'cookie', name: 'preview', value: 'please' } as const;
+  const equipped = (): Wish =>
+    aWish({
+      settings: { ...aWish().settings, fallback: 'old-environment' },
+      entries: [anEntry({ mixed: { farm: undefined, stagingFrontend: undefined } })],
+      testers: { route: undefined, by },
     });
-    await published();
-    emulator.journal.clear();
-  };
 
   test('is created in one refresh, nothing of it gets traffic, and the driver finds it able', async () => {
     await withLiveBlue();
-    const wish = equipped();
-    const made = await provisioned(wish);
+    const { ids, farms, stagingFrontend } = await provisioned(equipped());
     expect(refreshes()).toHaveLength(1);
-    expect((await provisioned(wish)).created, 'the second time').toEqual([]);
+    expect((await provisioned(equipped())).created, 'the second time').toEqual([]);
     expect(refreshes()).toHaveLength(1);
 
-    const { farms, stagingFrontend, mixed, testersRoute = 0 } = made;
-    const settings = {
-      ...wish.settings,
+    const seen = await observed({
+      ...bareSettings(),
       farms,
       stagingFrontend,
-      ...(mixed ? { mixed } : {}),
-      testers: { ...wish.settings.testers!, route: testersRoute },
-    };
-    const servers = colors.flatMap((color) => wish.service.environments[color]);
-    const seen = await createOvhIplb({ api: aClient(), settings, servers }).observe(endless);
+      mixed: { farm: Number(ids['mixed.farm']), stagingFrontend: Number(ids['mixed.stagingFrontend']) },
+      fallback: 'old-environment',
+      testers: { route: Number(ids['testers.route']), by },
+    });
     expect(seen.traffic).toEqual({ kind: 'split', split: allTo('blue') });
     expect(seen).toMatchObject({ division: { kind: 'possible' } });
     expect([seen.backups, seen.testersReach, seen.unready, seen.diversions]).toEqual([
@@ -387,58 +422,149 @@ describe('what the configuration asks for beside two farms', () => {
   });
 
   test('waits with the route for testers until somebody is live: it leads to where everybody is', async () => {
-    const { plan } = await new Provisioner(aClient(), equipped()).survey();
-    expect(plan.notes.join()).toContain('the route for testers leads to where everybody is');
-    expect(plan.steps.map(({ kind }) => kind)).not.toContain('testers route');
+    const { notes, steps } = await surveyed(equipped());
+    expect(notes.join()).toContain('the route for testers leads to where everybody is');
+    expect(steps.join()).not.toContain('create route');
   });
 
   test('gives the route its rule where an earlier run was interrupted between the two', async () => {
     await withLiveBlue();
-    const wish = equipped();
     emulator.faults.add({ method: 'POST', path: '*/rule', action: '500' });
-    await expect(provisioned(wish)).rejects.toThrow();
+    await expect(provisioned(equipped())).rejects.toThrow();
     emulator.faults.clear();
-    const made = await provisioned(wish, aClient(), true);
-    const route = await emulator.admin.editAsSomebodyElse('GET', `${root}/http/route/${made.testersRoute}`);
+    const { ids } = await provisioned(equipped(), aClient(), true);
+    const route = await world.call('GET', `${root}/http/route/${String(ids['testers.route'])}`);
     expect(route).toMatchObject({ rules: [{ field: 'cookie', subField: 'preview', pattern: 'please' }] });
-    expect(await emulator.admin.editAsSomebodyElse('GET', `${root}/http/route`)).toHaveLength(1);
+    expect(await world.call('GET', `${root}/http/route`)).toHaveLength(1);
   });
 
-  test('is refused where it is named and not there', async () => {
-    const wish = equipped();
-    const { plan } = await new Provisioner(aClient(), { ...wish, missing: aWish().missing }).survey();
-    expect(plan.refusals).toEqual([
-      `there is no http farm ${none}, needs to be there: loadBalancer.mixed.farm`,
-      `there is no http frontend ${none}, needs to be there: loadBalancer.mixed.stagingFrontend`,
-      `there is no http route ${none}, needs to be there: loadBalancer.testers.route`,
-    ]);
+  test('is told of where it is there and otherwise, and left as it is', async () => {
+    await withLiveBlue();
+    const { farms } = await provisioned();
+    const backup = { address: '10.0.0.5', port: 8080, status: 'inactive' };
+    await world.call('POST', `${root}/http/farm/${farms.blue}/server`, backup);
+    const action = { type: 'farm', target: String(farms.blue) };
+    const route = await made('http/route', { frontendId: production, action });
+    await world.call('POST', `${root}/http/route/${route}/rule`, {
+      field: 'uri',
+      match: 'is',
+      pattern: '/x',
+    });
+    await published();
+    const { notes } = await surveyed({ ...equipped(), testers: { route, by } });
+    expect(notes).toContain(
+      `http/farm/${farms.blue} has green-0, which is no backup there: make it one yourself, or delete it`,
+    );
+    expect(notes.join()).toContain(`http/route/${route} has other rules than would be made now`);
+  });
+});
+
+describe('further ways in', () => {
+  const mixed = { farm: undefined, stagingFrontend: undefined };
+  const ports = { blue: 9090, green: 9091 };
+  let tcp: readonly number[];
+
+  beforeEach(async () => {
+    await withLiveBlue();
+    tcp = [
+      await made('tcp/frontend', { port: '90', zone: 'all' }),
+      await made('tcp/frontend', { port: '91', zone: 'all' }),
+    ];
+    await published();
+    emulator.journal.clear();
+  });
+
+  const also = (index: number, path: number): WishedEntry =>
+    anEntry({ path: ['also', path], protocol: 'tcp', frontends: [tcp[index] ?? 0], ports, mixed });
+  const wide = (): Wish =>
+    aWish({
+      settings: { ...aWish().settings, fallback: 'old-environment' },
+      entries: [anEntry({ mixed }), also(0, 0), also(1, 1)],
+    });
+
+  test('get farms and what has them probed of their own, in the same refresh, at their own ports', async () => {
+    const { ids, farms, stagingFrontend } = await provisioned(wide());
+    expect(refreshes()).toHaveLength(1);
+    for (const [index, frontend] of tcp.entries())
+      await edit(`tcp/frontend/${frontend}`, { defaultFarmId: Number(ids[`also.${index}.farms.blue`]) });
+    await published();
+    const entryAt = (at: string) => ({
+      farms: { blue: Number(ids[`${at}farms.blue`]), green: Number(ids[`${at}farms.green`]) },
+      stagingFrontend: Number(ids[`${at}stagingFrontend`]),
+      mixed: {
+        farm: Number(ids[`${at}mixed.farm`]),
+        stagingFrontend: Number(ids[`${at}mixed.stagingFrontend`]),
+      },
+    });
+    const seen = await observed({
+      ...bareSettings(),
+      ...entryAt(''),
+      fallback: 'old-environment',
+      also: tcp.map((frontend, index) => ({
+        protocol: 'tcp',
+        frontends: [frontend],
+        ports,
+        ...entryAt(`also.${index}.`),
+      })),
+    });
+    expect(seen).toMatchObject({
+      traffic: { kind: 'split', split: allTo('blue') },
+      division: { kind: 'possible' },
+    });
+    expect([seen.unready, seen.unprobed]).toEqual([undefined, undefined]);
+    const green = await world.call('GET', `${root}/tcp/farm/${String(ids['also.1.farms.green'])}`);
+    expect(green).toMatchObject({ port: 9091, probe: { type: 'tcp' } });
+    expect(new Set(Object.values(ids)).size, 'each another object').toBe(Object.keys(ids).length);
+    expect([farms.blue, stagingFrontend].every(Number.isInteger)).toBe(true);
+  });
+
+  test('are known again when their order is another one, and by their own objects only', async () => {
+    const { ids } = await provisioned(wide());
+    const swapped = aWish({ ...wide(), entries: [anEntry({ mixed }), also(1, 0), also(0, 1)] });
+    const again = await provisioned(swapped);
+    expect(again.created).toEqual([]);
+    expect(again.ids['also.0.farms.blue']).toBe(ids['also.1.farms.blue']);
+    expect(again.ids['also.1.mixed.stagingFrontend']).toBe(ids['also.0.mixed.stagingFrontend']);
   });
 });
 
 test('adds no server to a farm that has traffic: it would get some before any probe', async () => {
-  const { farms } = await provisioned();
-  await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
-    defaultFarmId: farms.blue,
-  });
-  await published();
-  const wish = aWish();
-  const environments = {
-    blue: [...wish.service.environments.blue, aServer('blue', 2)],
-    green: [...wish.service.environments.green, aServer('green', 2)],
+  await withLiveBlue();
+  const more = {
+    blue: [...environments.blue, aServer('blue', 2)],
+    green: [...environments.green, aServer('green', 2)],
   };
-  const { plan } = await new Provisioner(aClient(), {
-    ...wish,
-    service: { ...wish.service, environments },
-  }).survey();
-  expect(plan.steps).toMatchObject([{ kind: 'server', server: 'green-2' }]);
-  expect(plan.notes).toEqual([expect.stringMatching(/lacks blue-2, and has traffic/)]);
+  const { service } = aWish();
+  const { steps, notes } = await surveyed(aWish({ service: { ...service, environments: more } }));
+  expect(steps).toEqual([expect.stringContaining('create server green-2')]);
+  expect(notes).toEqual([expect.stringMatching(/lacks blue-2, and has traffic/)]);
+});
+
+test('knows its own objects also where the configuration names them by now', async () => {
+  const { farms, stagingFrontend } = await provisioned();
+  const { service } = aWish();
+  const more = { ...environments, green: [...environments.green, aServer('green', 2)] };
+  const named = aWish({
+    service: { ...service, environments: more },
+    entries: [anEntry({ farms, stagingFrontend })],
+  });
+  const { steps, notes } = await surveyed(named);
+  expect([steps, notes]).toEqual([[expect.stringContaining('create server green-2')], []]);
+  expect((await provisioned(named)).created).toEqual([
+    expect.stringContaining(`http/farm/${farms.green}/server/`),
+  ]);
 });
 
 test.each([
-  ['greeter', 'verdigris:greeter@production:staging'],
-  ['a-service-whose-name-is-as-long-as-it-may-be', /^verdigris:[0-9a-f]{16}:staging$/],
-])('marks its objects in at most 50 signs (%s)', (name, marker) => {
-  const marked = markerOf(ServiceId(name, 'production'), 'staging');
+  ['greeter', 'staging', 'verdigris:greeter@production:staging'],
+  ['a-service-whose-name-is-as-long-as-it-may-be', 'staging', /^verdigris:[0-9a-f]{16}:staging$/],
+  [
+    'a-service-whose-name-is-as-long-as-it-may-be',
+    'http-700000951-mixed-staging',
+    /^verdigris:[0-9a-f]{40}$/,
+  ],
+])('marks its objects in at most 50 signs (%s, %s)', (name, role, marker) => {
+  const marked = markerOf(ServiceId(name, 'production'), role);
   expect(marked).toMatch(marker);
   expect(marked.length).toBeLessThanOrEqual(50);
 });
@@ -446,9 +572,7 @@ test.each([
 describe('discovery', () => {
   test('proposes what provisioning has made, by the servers in the farms or by their names', async () => {
     const { farms, stagingFrontend } = await provisioned();
-    await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/frontend/${production}`, {
-      defaultFarmId: farms.blue,
-    });
+    await edit(`http/frontend/${production}`, { defaultFarmId: farms.blue });
     await published();
     const proposed = { protocol: 'http', farms, stagingFrontend, frontends: [production], open: [] };
     const [found] = await discover(aClient());
@@ -458,7 +582,7 @@ describe('discovery', () => {
       ['blue', 'a'],
       ['green', 'b'],
     ] as const) {
-      await emulator.admin.editAsSomebodyElse('PUT', `${root}/http/farm/${farms[color]}`, { displayName });
+      await edit(`http/farm/${farms[color]}`, { displayName });
     }
     const [renamed] = await discover(aClient());
     expect(proposalFor(renamed!, aWish().service)).toMatchObject(proposed);
@@ -474,7 +598,7 @@ describe('discovery', () => {
 
   test('says what it cannot tell apart', async () => {
     for (const displayName of ['blue 1', 'Blue 2', 'green']) {
-      await emulator.admin.editAsSomebodyElse('POST', `${root}/http/farm`, { zone: 'all', displayName });
+      await made('http/farm', { zone: 'all', displayName });
     }
     const [found] = await discover(aClient());
     expect(proposalFor(found!).open[0]).toMatch(/^farms\.blue: could be \d+ or \d+$/);
