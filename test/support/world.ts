@@ -143,6 +143,8 @@ export class World {
       taskQueue: this.taskQueue,
       workflowBundle: { codePath: inject('workflowBundle') },
       activities: { ...createActivities(this.#drivers), ...instead },
+      // Workflows run in this thread: one that each worker begins for them costs more than most tests. Whole tests run real workers.
+      debugMode: true,
       stickyQueueScheduleToStartTimeout: '2s',
       maxHeartbeatThrottleInterval: '200ms',
       defaultHeartbeatThrottleInterval: '200ms',
