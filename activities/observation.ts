@@ -1,10 +1,11 @@
 import pMap from 'p-map';
 import type { ExaminedServer } from '../domain/examination.js';
-import type {
-  LoadBalancerObservation,
-  Observation,
-  ServerFacts,
-  ServerObservation,
+import {
+  liveColor,
+  type LoadBalancerObservation,
+  type Observation,
+  type ServerFacts,
+  type ServerObservation,
 } from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { publicAddressesOf, serversOf, type Server, type Service } from '../domain/service.js';
@@ -27,7 +28,11 @@ const atOnce = 20;
 
 export const createObservationActivities = (drivers: Drivers) => ({
   /** Looks at the load balancer, at every server, and at the machines as their provider sees them. Reads only. A server that cannot be reached is part of the answer. */
-  async observe(input: { readonly service: Service }): Promise<Observation> {
+  async observe(input: {
+    readonly service: Service;
+    /** And at the public address: a part of the load balancer may run something else than it says. */
+    readonly asVisitor?: true;
+  }): Promise<Observation> {
     return patiently(async (patience) => {
       const [loadBalancer, servers, machines, handSwitch] = await Promise.all([
         observeLoadBalancer(drivers, input.service, patience),
@@ -37,9 +42,12 @@ export const createObservationActivities = (drivers: Drivers) => ({
         observeMachines(drivers, input.service, patience),
         handSwitchSince(drivers, input.service, patience),
       ]);
+      const live = input.asVisitor && liveColor(loadBalancer);
+      const visitorsMet = live && (await answerOf(drivers, input.service, otherColor(live), patience));
       return {
         loadBalancer,
         servers,
+        ...(visitorsMet ? { visitorsMet } : {}),
         ...(machines.length > 0 ? { machines } : {}),
         ...(handSwitch ? { handSwitch } : {}),
       };
@@ -182,9 +190,8 @@ export async function confirmIdle(
   }
   if (testersReach === color && !despiteTesters) throw hasTraffic(color, 'testers reach it');
   // With unpublished edits the API tells what is stored, not what runs: the world has to be asked.
-  if (staged.length > 0 && (await answersTheWorld(drivers, service, color, patience))) {
-    throw hasTraffic(color, `it answers at ${service.publicAddress.url}`);
-  }
+  const answer = staged.length > 0 && (await answerOf(drivers, service, color, patience));
+  if (answer) throw hasTraffic(color, answer);
 }
 
 /** Throws Failure `EnvironmentHasTraffic` unless the load balancer leaves this server out, and nothing is about to change that. */
@@ -212,26 +219,27 @@ const hasTraffic = (color: Color, found: string): Failure =>
 /** Enough new connections to meet every instance of a load balancer that still sends some there. */
 const questions = 10;
 
-/** Whether visitors are answered by servers of this environment, where that can be told. */
-async function answersTheWorld(
+/** What a visitor meets of an environment that gets no traffic, in words, where answers can be told apart. */
+async function answerOf(
   drivers: Drivers,
   service: Service,
   color: Color,
   patience: Patience,
-): Promise<boolean> {
+): Promise<string | undefined> {
+  const own = await identitiesOf(drivers, service, color, patience);
+  if (own.length === 0) return undefined;
+  const others = await identitiesOf(drivers, service, otherColor(color), patience);
   const question = identityQuestion(service);
   const addresses = publicAddressesOf(service);
-  const [own, others] = await Promise.all(
-    [color, otherColor(color)].map((each) => identitiesOf(drivers, service, each, patience)),
-  );
   for (let asked = 0; asked < questions * addresses.length; asked++) {
     const { url, identify } = addresses[asked % addresses.length] ?? service.publicAddress;
     const identity = { path: identify.path, identityHeader: identify.header };
     const sample = await drivers.prober.ask(url, { ...question, ...identity }, patience);
-    const name = sample.kind === 'answered' ? sample.identity : undefined;
-    if (name !== undefined && own?.includes(name) && !others?.includes(name)) return true;
+    const { identity: name, instance } = sample.kind === 'answered' ? sample : {};
+    if (name === undefined || !own.includes(name) || others.includes(name)) continue;
+    return `${color} answers at ${url} ("${name}"${instance === undefined ? '' : ` through instance ${instance}`})`;
   }
-  return false;
+  return undefined;
 }
 
 /** Anything else only keeps us from looking: a credential that expired says nothing of where the traffic goes. */

@@ -9,6 +9,8 @@ import type { Unfit } from './unfit.js';
 export interface Observation {
   readonly loadBalancer: LoadBalancerObservation;
   readonly servers: readonly ServerObservation[];
+  /** What visitors meet of the environment that gets no traffic as the load balancer says, in words. */
+  readonly visitorsMet?: string;
   /** OVHcloud's view of the machines whose product the configuration names. */
   readonly machines?: readonly MachineObservation[];
   /** A person moved the traffic without Temporal, and no run has ended since. */

@@ -90,6 +90,12 @@ export function complaintsAbout(service: Service, observation: Observation): rea
       `Cannot deploy "${service.id}": the load balancer holds edits that are not published (${loadBalancer.staged.join('; ')}), and a switch would publish them\n  apply or take them back in the control panel, or settle them: verdigris repair`,
     );
   }
+  if (observation.visitorsMet !== undefined) {
+    add(
+      'EnvironmentHasTraffic',
+      `Cannot deploy "${service.id}": ${observation.visitorsMet}, and the load balancer says that it gets no traffic, needs none there\n  a part of the load balancer runs an older configuration: publish it once more in the control panel, then deploy again`,
+    );
+  }
   if (loadBalancer.lacking && loadBalancer.lacking.length > 0) {
     add(
       'CredentialRefused',

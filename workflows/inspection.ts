@@ -9,7 +9,7 @@ import { beside, look, step } from './patience.js';
 export async function inspectService(service: Service): Promise<Inspection> {
   const observation = await look.observe.executeWithOptions(
     { summary: `${service.id}: load balancer and servers` },
-    [{ service }],
+    [{ service, asVisitor: true }],
   );
   return { observation, complaints: complaintsAbout(service, observation) };
 }

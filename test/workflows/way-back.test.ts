@@ -117,7 +117,7 @@ describe.concurrent('a load balancer of which one process does not follow', () =
   test('costs the promotion where it has fallen back by the end of the bake, and nobody is asked', async ({
     aWorld,
   }) => {
-    const world = await aWorld();
+    const world = await aWorld({ bake: { ...quickBake, durationMs: 600_000 } });
     await provingQuickly(world);
     const hasFallen = { back: false };
     throughFourProcesses(world, (instance) => hasFallen.back && instance === '16303');
@@ -127,6 +127,7 @@ describe.concurrent('a load balancer of which one process does not follow', () =
     const { notes } = await world.untilStage('bake');
     expect(notes.join()).toMatch(/green answers through instance 16300 .*, instance 16303 \(/);
     hasFallen.back = true;
+    await world.send('advance');
 
     expect(await handle.result()).toMatchObject({
       kind: 'rolled back',
@@ -135,6 +136,24 @@ describe.concurrent('a load balancer of which one process does not follow', () =
       because: { failure: 'TrafficNotMoved', message: expect.stringContaining('16303') },
     });
     expect(world.servedBy()).toBe('v1');
+  });
+
+  test('keeps the next deployment from what it still sends visitors to', async ({ aWorld }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    throughFourProcesses(world, (instance) => instance === '16301');
+    expect(await (await world.start('v3')).result()).toMatchObject({
+      kind: 'refused',
+      complaints: expect.arrayContaining([
+        {
+          failure: 'EnvironmentHasTraffic',
+          message: expect.stringMatching(
+            /blue answers at http:\S+ \("v1" through instance 16301\), and the load balancer says/,
+          ),
+        },
+      ]),
+    });
+    expect(world.servedBy()).toBe('v2');
   });
 });
 

@@ -10,7 +10,9 @@ export async function inspect(run: DeploymentRun): Promise<Observation> {
   const { service, board } = run;
   board.enter('inspect', 'it looks at load balancer and servers; nothing is changed');
   const [observation, takenOver] = await Promise.all([
-    look.observe.executeWithOptions({ summary: `${service.id}: load balancer and servers` }, [{ service }]),
+    look.observe.executeWithOptions({ summary: `${service.id}: load balancer and servers` }, [
+      { service, asVisitor: true },
+    ]),
     look.unsettledTakeOver.executeWithOptions({ summary: 'was an earlier run taken over' }, [
       { workflowId: workflowInfo().workflowId },
     ]),
