@@ -5,6 +5,7 @@ import {
   Connection,
   isGrpcDeadlineError,
   isGrpcServiceError,
+  NamespaceNotFoundError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
@@ -207,16 +208,17 @@ function inWords(error: unknown, address: string, namespace: string): unknown {
         { cause: error },
       );
     case grpc.notFound:
-      return /namespace/i.test(text)
-        ? new Refusal(
-            `Cannot use namespace "${namespace}" at ${address}: there is none of that name, needs one (--namespace NAME)`,
-            { cause: error },
-          )
-        : error;
+      return /namespace/i.test(text) ? noNamespace(address, namespace, error) : error;
     default:
-      return error;
+      return error instanceof NamespaceNotFoundError ? noNamespace(address, namespace, error) : error;
   }
 }
+
+const noNamespace = (address: string, namespace: string, cause: unknown): Refusal =>
+  new Refusal(
+    `Cannot use namespace "${namespace}" at ${address}: there is none of that name, needs one (--namespace NAME)\n  which there are: temporal operator namespace list`,
+    { cause },
+  );
 
 async function unreachable(address: string, error: unknown): Promise<Refusal> {
   const refused = inWords(error, address, '');

@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { runCommandLine } from '../../client/command-line.js';
 import { commands } from '../../client/command-table.js';
+import { runHere } from './support/command-line.js';
 import { parseDuration, parsePercent, parseSize, describeDuration } from '../../configuration/quantities.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -14,21 +14,7 @@ const start = (...words: readonly string[]) =>
   execa(process.execPath, ['--import', 'tsx', 'client/main.ts', ...words], { cwd: root, reject: false });
 
 /** The same in this process, which costs a fraction of it. */
-async function run(...words: readonly string[]) {
-  const said = { stdout: '', stderr: '' };
-  const spies = (['stdout', 'stderr'] as const).map((stream) =>
-    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
-      said[stream] += String(text);
-      return true;
-    }),
-  );
-  try {
-    const exitCode = await runCommandLine(words);
-    return { exitCode, stdout: said.stdout.trimEnd(), stderr: said.stderr.trimEnd() };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
+const run = (...words: readonly string[]) => runHere(words);
 
 const example = ['-c', 'docs/verdigris.example.yaml'];
 

@@ -15,6 +15,13 @@ describe('status', () => {
     );
   });
 
+  test('in a namespace that there is not says so, and which there are', async ({ aWorld }) => {
+    const cli = await aCommandLine(await aWorld());
+    const { exitCode, stderr } = await cli.run('status --namespace nowhere');
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^Cannot use namespace "nowhere" at .+: there is none of that name/);
+  });
+
   test('tells everything about an open deployment, with and without a worker', async ({ aWorld }) => {
     const world = await aWorld();
     const cli = await aCommandLine(world);
