@@ -38,9 +38,14 @@ export interface GuardedProcess {
 }
 
 /** In a session of its own: a Ctrl-C at our terminal is ours to answer, not the program's. */
-export function startGuarded(program: string, words: readonly string[]): GuardedProcess {
+export function startGuarded(
+  program: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): GuardedProcess {
   const child = spawn('sh', ['-c', shell, program, program, ...words], {
     detached: true,
+    env,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   // The guard may be gone by the time that we dismiss it.

@@ -17,7 +17,7 @@ export interface PlaygroundOptions extends SandboxOptions {
 export interface Playground {
   readonly sandbox: Sandbox;
   readonly temporal: Pick<TemporalServer, 'address' | 'uiUrl'>;
-  /** For commands: where Temporal and its UI are. */
+  /** For commands and workers: where Temporal and its UI are, and where a switch by hand is written down. */
   readonly environment: NodeJS.ProcessEnv;
   build(version: string, variant?: GreeterVariant): Promise<BuiltGreeter>;
   startWorker(): Promise<WorkerProcess>;
@@ -52,6 +52,8 @@ export async function startPlayground(options: PlaygroundOptions): Promise<Playg
       ...process.env,
       TEMPORAL_ADDRESS: temporal.address,
       ...(temporal.uiUrl === undefined ? {} : { VERDIGRIS_UI: temporal.uiUrl }),
+      // A service of the same name may be a real one for whoever plays.
+      XDG_STATE_HOME: stateDirectory(sandbox),
     };
     const startWorker = async (): Promise<WorkerProcess> => {
       const logFile = join(directory, 'worker.log');
@@ -59,6 +61,7 @@ export async function startPlayground(options: PlaygroundOptions): Promise<Playg
         workerFile: sandbox.workerFile,
         address: temporal.address,
         logFile,
+        environment,
       });
       workers.push(worker);
       return worker;
@@ -69,6 +72,8 @@ export async function startPlayground(options: PlaygroundOptions): Promise<Playg
     throw error;
   }
 }
+
+export const stateDirectory = ({ directory }: Pick<Sandbox, 'directory'>): string => join(directory, 'state');
 
 async function temporalFor({
   directory,

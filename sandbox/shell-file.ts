@@ -1,14 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Playground } from './playground.js';
+import { stateDirectory, type Playground } from './playground.js';
 import { commandFile } from './worker-process.js';
 
-/** Writes what a shell reads to play along: where Temporal and its UI are, and the command by its name. Gives its path. */
+/** Writes what a shell reads to play along: where Temporal, its UI and records are, and the command by its name. Gives its path. */
 export async function writeShellFile({ sandbox, temporal }: Playground): Promise<string> {
   const path = join(sandbox.directory, 'env');
   const lines = [
     `export TEMPORAL_ADDRESS=${quoted(temporal.address)}`,
     ...(temporal.uiUrl === undefined ? [] : [`export VERDIGRIS_UI=${quoted(temporal.uiUrl)}`]),
+    `export XDG_STATE_HOME=${quoted(stateDirectory(sandbox))}`,
     `verdigris() { ${quoted(process.execPath)} ${quoted(commandFile)} "$@"; }`,
     `cd ${quoted(sandbox.directory)}`,
     '',

@@ -15,16 +15,15 @@ export class WorkerProcess {
 
   /** Starts it and resolves once it asks Temporal for work. Its log goes to `logFile`. */
   static async start(options: WorkerProcessOptions): Promise<WorkerProcess> {
-    const { workerFile, address, taskQueue, logFile } = options;
-    const worker = startGuarded(process.execPath, [
-      commandFile,
-      'worker',
+    const { workerFile, address, taskQueue, logFile, environment } = options;
+    const where = [
       '--config',
       workerFile,
       '--address',
       address,
       ...(taskQueue === undefined ? [] : ['--task-queue', taskQueue]),
-    ]);
+    ];
+    const worker = startGuarded(process.execPath, [commandFile, 'worker', ...where], environment);
     const log = createWriteStream(logFile, { flags: 'a' });
     worker.stderr.pipe(log);
     worker.stdout.resume();
@@ -66,6 +65,8 @@ export interface WorkerProcessOptions {
   readonly address: string;
   readonly taskQueue?: string;
   readonly logFile: string;
+  /** This process's own, unless it is given. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** The compiled command, whether this file runs as TypeScript or from `dist/`. */

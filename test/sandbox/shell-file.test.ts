@@ -18,11 +18,12 @@ test('a shell that reads it knows Temporal, its UI, the folder and the command',
 
   const { stdout } = await execa('sh', [
     '-c',
-    '. "$1"; echo "$TEMPORAL_ADDRESS $VERDIGRIS_UI"; pwd; type verdigris',
+    '. "$1"; echo "$TEMPORAL_ADDRESS $VERDIGRIS_UI"; pwd; echo "$XDG_STATE_HOME"; type verdigris',
     'sh',
     path,
   ]);
   expect(stdout).toMatch(/^127\.0\.0\.1:7233 http:\/\/127\.0\.0\.1:9\n/);
-  expect(stdout).toContain(`\n${directory}\n`);
+  // A switch by hand is written down here, and not where one of a real service of that name is.
+  expect(stdout).toContain(`\n${directory}\n${directory}/state\n`);
   expect(stdout).toMatch(/verdigris is a( shell)? function/);
 });
