@@ -12,7 +12,7 @@ import {
   type ConfigurationComplaint,
 } from '../../configuration/complaints.js';
 import { knownKeysIn } from '../../configuration/known-keys.js';
-import { contradictionsIn, type PlacedServer, type ReadableParts } from './contradictions.js';
+import { contradictionsIn } from './contradictions.js';
 import { parseKnownHosts, type KnownHosts } from './known-hosts.js';
 import {
   isRecord,
@@ -21,6 +21,7 @@ import {
   type Position,
   type SourceFile,
 } from '../../configuration/documents.js';
+import type { PlacedServer, ReadableParts } from './readable-parts.js';
 import { Configuration, ServerEntry } from './schema.js';
 import { unknownBalancer, withoutIds } from './unnamed.js';
 import { toService } from './service.js';

@@ -1,6 +1,6 @@
 import type { ConfigurationComplaint } from '../../configuration/complaints.js';
 import type { KeyPath } from '../../configuration/documents.js';
-import { complain, pathOf, type ReadableParts } from './contradictions.js';
+import { complain, pathOf, type ReadableParts } from './readable-parts.js';
 import type { ServerEntry, SshLogin } from './schema.js';
 
 /** What goes with which key. */
