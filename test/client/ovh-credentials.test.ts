@@ -235,14 +235,37 @@ test('rules prints the list of a key, and a policy for a service account', async
   expect(() => readService(folder.file('verdigris.yaml'))).toThrow(/hostKey/);
 });
 
-test('rules has what looking at the machines needs, where their products are named', async () => {
-  const vps = { kind: 'vps', name: 'vps-1.vps.ovh.net' } as const;
+const vps = { kind: 'vps', name: 'vps-1.vps.ovh.net' } as const;
+
+async function aFolderWithMachines(): Promise<OvhFolder> {
   const folder = await anOvhFolder(withIds);
   const whole = await folder.read('verdigris.yaml');
   await folder.write(
     'verdigris.yaml',
     whole.replace('{ name: green-1,', `{ name: green-1, ovh: { vps: ${vps.name} },`),
   );
+  return folder;
+}
+
+test('whoami names what keeps it from seeing the machines, which keeps no deployment from starting', async () => {
+  const folder = await aFolderWithMachines();
+  const { account } = folder.api.admin;
+  const application = account.application(folder.api.credentials.applicationKey);
+  if (!application) throw new Error('the emulator has lost its application');
+  const { consumerKey } = account.addCredential(application, {
+    rules: [...selfRights, ...needed(folder)],
+    state: 'validated',
+  });
+  await folder.secret('consumer-key', consumerKey);
+  const { exitCode, stdout, stderr } = await folder.run('whoami');
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain('It can do all that greeter@production needs.');
+  expect(stderr).toContain('Of the machines it cannot see everything');
+  for (const right of machineRights(vps)) expect(stderr).toContain(`\n  ${describeRight(right)}`);
+});
+
+test('rules has what looking at the machines needs, where their products are named', async () => {
+  const folder = await aFolderWithMachines();
   const listed = (await folder.runWith('rules')).stdout.split('\n');
   expect(listed).toEqual(expect.arrayContaining(machineRights(vps).map(describeRight)));
   const policy = JSON.parse((await folder.runWith('rules --policy')).stdout) as object;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { exitCodes } from '../../../domain/deployment.js';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
-import { loadBalancersOf, type Service } from '../../../domain/service.js';
+import { loadBalancersOf, productsOf, type OvhApiSettings, type Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import {
   credentialDetails,
@@ -10,7 +10,13 @@ import {
   missingRules,
 } from '../../../ovh/credential.js';
 import { ovhEndpoint } from '../../../ovh/endpoint.js';
-import { balancerResourceOf, deployRights } from '../../../ovh/rights.js';
+import {
+  balancerResourceOf,
+  deployRights,
+  machineRights,
+  resourceOf,
+  type Right,
+} from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
 import { columns, count } from '../../words.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
@@ -56,7 +62,8 @@ export async function whoami(options: WhoamiOptions): Promise<number> {
   const isAccount = 'clientId' in keys;
   return calling(found, keys, options, { action: 'tell whose credential it is' }, async (api) => {
     const who = await identityOf(api, isAccount);
-    const lacking = await lackingOf(api, service, isAccount);
+    const lacking = await lackingOf(api, balancerNeeds(service), isAccount);
+    const unseen = (await lackingOf(api, machineNeeds(service), isAccount)) ?? [];
     output.say(shown(who));
     if (Math.abs(who.clockAheadS) > tolerableS) output.notice(clockNotice(who.clockAheadS));
     if (service && lacking) {
@@ -67,7 +74,8 @@ export async function whoami(options: WhoamiOptions): Promise<number> {
       );
     } else
       output.say('What it lacks is not known: there is no configuration to compare with, or it may not ask.');
-    output.document({ ...who, lacking: lacking ?? null });
+    if (unseen.length > 0) output.notice(unseenNotice(unseen));
+    output.document({ ...who, lacking: lacking ?? null, machinesLacking: unseen });
     return lacking === undefined || lacking.length === 0 ? 0 : exitCodes.refused;
   });
 }
@@ -90,22 +98,53 @@ async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
   };
 }
 
+/** What is needed of one resource, as IAM names it. */
+interface Need {
+  readonly rights: readonly Right[];
+  readonly urn: string;
+}
+
+const urnOf = ({ api }: { readonly api: OvhApiSettings }, resource: string): string =>
+  `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:${resource}`;
+
+const balancersOf = (service: Service | undefined) =>
+  (service ? loadBalancersOf(service) : []).filter((settings) => settings.driver !== 'in-memory');
+
+const balancerNeeds = (service: Service | undefined): readonly Need[] =>
+  balancersOf(service).map((settings) => ({
+    rights: deployRights(settings),
+    urn: urnOf(settings, balancerResourceOf(settings)),
+  }));
+
+/** Machines are looked at with the credential of the load balancer. */
+const machineNeeds = (service: Service | undefined): readonly Need[] =>
+  balancersOf(service)
+    .slice(0, 1)
+    .flatMap((settings) =>
+      productsOf(service).map((product) => ({
+        rights: machineRights(product),
+        urn: urnOf(settings, resourceOf(product)),
+      })),
+    );
+
 async function lackingOf(
   api: OvhApi,
-  service: Service | undefined,
+  needs: readonly Need[],
   isAccount: boolean,
 ): Promise<readonly string[] | undefined> {
-  const all = service ? loadBalancersOf(service) : [];
-  const lacking = all.map(async (settings) => {
-    if (settings.driver === 'in-memory') return undefined;
-    const needed = deployRights(settings);
-    if (!isAccount) return missingRules(api, needed);
-    const { region } = ovhEndpoint(settings.api.endpoint);
-    return missingActions(api, needed, `urn:v1:${region}:resource:${balancerResourceOf(settings)}`);
-  });
+  const lacking = needs.map(({ rights, urn }) =>
+    isAccount ? missingActions(api, rights, urn) : missingRules(api, rights),
+  );
   const told = (await Promise.all(lacking)).filter((each) => each !== undefined);
   return told.length === 0 ? undefined : [...new Set(told.flat())];
 }
+
+/** A deployment goes on without: it says what it could not see. */
+const unseenNotice = (lacking: readonly string[]): string =>
+  [
+    'Of the machines it cannot see everything, which keeps no deployment from starting; it lacks',
+    ...lacking,
+  ].join('\n  ');
 
 const shown = (who: Identity): readonly string[] =>
   columns([
