@@ -102,11 +102,16 @@ export interface Confirmation {
   readonly plan: Pick<Plan, 'objects'> & Partial<Pick<Plan, 'liveRuns'>>;
   /** Where all traffic has to be. */
   readonly live: Color;
+  /**
+   * Every object of the load balancer when nothing was stored. Given before a change, which would publish what somebody has stored
+   * since: then it fails with `StagedEditsFound`.
+   */
+  readonly before?: LoadBalancerObservation['objects'];
 }
 
 async function confirm(
   drivers: Drivers,
-  { service, plan, live }: Confirmation,
+  { service, plan, live, before }: Confirmation,
   patience: Patience,
 ): Promise<LoadBalancerObservation['objects']> {
   const loadBalancer = await observeLoadBalancer(drivers, service, patience);
@@ -129,7 +134,23 @@ async function confirm(
     );
   }
   if (plan.liveRuns) await confirmRuns(drivers, service, live, plan.liveRuns, patience);
+  if (before) requireNothingStored(service, loadBalancer, before);
   return loadBalancer.objects;
+}
+
+/** An edit that was made and unmade may still be pending: it changes nothing. */
+function requireNothingStored(
+  { id }: Service,
+  { staged, objects }: LoadBalancerObservation,
+  before: LoadBalancerObservation['objects'],
+): void {
+  const changed = staged.length === 0 ? [] : differences(before, objects);
+  if (changed.length === 0) return;
+  throw new Failure(
+    'StagedEditsFound',
+    `Cannot go on with "${id}": edits of somebody else are stored and not published (${staged.join('; ')}: ${changed.join('; ')}), and a switch would publish them
+  nothing was moved; apply them or take them back in the control panel, and go on: verdigris retry; go back: verdigris rollback`,
+  );
 }
 
 /** What runs live must be what ran when the plan was made. A program that has ended is no other program. */

@@ -46,8 +46,22 @@ export interface LoadBalancerObservation {
   readonly unready?: readonly string[];
   /** Why it does not look at the idle environment, in words. */
   readonly unprobed?: readonly string[];
+  /** In what it treats blue and green differently. */
+  readonly unequal?: readonly Inequality[];
+  /** Why it may run something else than it tells, in words. */
+  readonly unsettled?: readonly string[];
   /** What a deployment would need and the credential may not do, each as it has to be granted. Absent when nothing is known to lack. */
   readonly lacking?: readonly string[];
+  /** When the credential ends, and how long that was from the look. Absent where it does not, or nobody tells. */
+  readonly credentialEnds?: { readonly atMs: number; readonly inMs: number };
+}
+
+/** One thing in which a load balancer treats the environments differently. */
+export interface Inequality {
+  /** For people, with the objects' names. */
+  readonly words: string;
+  /** Whether visitors that one environment serves well may not be served by the other. */
+  readonly breaks: boolean;
 }
 
 /** Where new traffic goes. */
@@ -164,6 +178,18 @@ export function leftOutOf({ backends }: LoadBalancerObservation, color: Color): 
   const own = backends.filter((backend) => backend.color === color);
   const out = own.filter(({ state }) => state === 'inactive');
   return out.length === own.length ? [] : out.map(({ server }) => server);
+}
+
+/**
+ * What a later change is held against. Whose an edit is that is stored and not published shows by comparison only: while there is
+ * one, the objects of others count as they were `before`, so that it is nothing that was agreed to.
+ */
+export function objectsToKeep(
+  { objects, ours, staged }: Pick<LoadBalancerObservation, 'objects' | 'ours' | 'staged'>,
+  before: LoadBalancerObservation['objects'] = {},
+): LoadBalancerObservation['objects'] {
+  if (staged.length === 0) return objects;
+  return { ...before, ...Object.fromEntries(ours.map((name) => [name, objects[name] ?? 'absent'])) };
 }
 
 /** The environment that new traffic is sent to, when it is exactly one. */

@@ -5,7 +5,7 @@ import type { Release } from '../domain/deployment.js';
 import type { Complaint, FailureName } from '../domain/failures.js';
 import { describeLeftBehind, type LeftBehind } from '../domain/fleet.js';
 import type { ReleaseId, ServerName } from '../domain/names.js';
-import { oursOf, releaseIdOf } from '../domain/plan.js';
+import { releaseIdOf } from '../domain/plan.js';
 import type { Server } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf } from './complaint.js';
@@ -226,7 +226,7 @@ async function giveTraffic(
   const { service, board } = run;
   board.enter('switch', `${broughtBack.join(', ')} get their share of the traffic again`);
   const leaveOut = failed.map(({ server }) => server);
-  const change = { to: allTo(live), expected: oursOf(observation) } as const;
+  const change = { to: allTo(live), expected: observation.loadBalancer.objects } as const;
   try {
     await routeInTurn(run, `${broughtBack.join(', ')} active again`, 'forward', async () => ({
       ...change,

@@ -17,8 +17,8 @@ export class DeploymentRun extends Run {
   identities: { readonly idle: readonly string[]; readonly live: readonly string[] } = { idle: [], live: [] };
   /** The processes that proved themselves last, by server. Whatever runs instead of one has started since. */
   verified: Readonly<Record<string, ProcessLook>> = {};
-  /** Every object of the load balancer, as it was last found in order: just before the switch, or as a person left it. */
-  objects: Plan['objects'] | undefined;
+  /** Every object of the load balancer, as it was last found in order: when it was planned, just before the switch, or as a person left it. */
+  objects: Plan['objects'] = {};
   /** What the service was like before the switch. */
   baseline: Baseline = { requests: 0, errorRate: 0, p99Ms: 0 };
 

@@ -1,5 +1,5 @@
 import { otherColor } from '../domain/color.js';
-import { liveColor } from '../domain/observation.js';
+import { liveColor, objectsToKeep, type LoadBalancerObservation } from '../domain/observation.js';
 import type { Plan } from '../domain/plan.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf, isPassing, isTakenOver } from './complaint.js';
@@ -21,17 +21,17 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
   const { board, fleet } = run;
   if (!hasFallback(run, plan)) return;
   const old = otherColor(plan.idle);
-  let expected = run.objects;
+  let wasAsked = false;
   for (let timesFailed = 0; ; timesFailed++) {
     try {
       if (timesFailed > 0) {
-        const found = await objectsWhileNewServes(run, plan);
-        expected ??= found;
+        const found = await lookWhileNewServes(run, plan);
+        // A person let it go on: with the load balancer as it is now.
+        if (wasAsked) run.objects = objectsToKeep(found, run.objects);
       }
-      const asked = expected ? { expected } : {};
       await routeInTurn(run, `${old} no longer stands by`, 'forward', async () => ({
         to: allTo(plan.idle),
-        ...asked,
+        expected: run.objects,
         leaveOut: fleet.leftBehind.map(({ server }) => server),
       }));
       board.note(`${old} no longer stands by`);
@@ -40,18 +40,20 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
       const complaint = complaintOf(error);
       if (complaint.failure === 'Cancelled' || isTakenOver(error)) throw error;
       await run.askPerson(complaint, isPassing(complaint) ? restMs(timesFailed + 1) : undefined);
-      // A person let it go on: with the load balancer as it is now.
-      if (!isPassing(complaint)) expected = undefined;
+      wasAsked ||= !isPassing(complaint);
     }
   }
 }
 
 /** Hours may have passed: whoever has moved the traffic meanwhile is not overruled. */
-async function objectsWhileNewServes({ service }: DeploymentRun, { idle }: Plan): Promise<Plan['objects']> {
+async function lookWhileNewServes(
+  { service }: DeploymentRun,
+  { idle }: Plan,
+): Promise<LoadBalancerObservation> {
   const { loadBalancer } = await look.observe.executeWithOptions({ summary: `does ${idle} serve still` }, [
     { service },
   ]);
-  if (liveColor(loadBalancer) === idle) return loadBalancer.objects;
+  if (liveColor(loadBalancer) === idle) return loadBalancer;
   throw asFailure({
     failure: 'TrafficMoved',
     message: `Cannot promote "${service.id}": somebody moved the traffic away from ${idle} before the fallback was ended, needs all of it there\n  nothing was touched since; move it back and go on: verdigris retry; go back: verdigris rollback`,

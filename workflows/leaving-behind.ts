@@ -66,7 +66,7 @@ export function undoLeavingBehind(run: DeploymentRun, plan: Plan): void {
       to: allTo(otherColor(plan.idle)),
       leaveOut: [...run.leftOutOfLive, ...out],
       takeIn: back,
-      ...(run.objects ? { expected: run.objects } : {}),
+      expected: run.objects,
     }));
   });
 }

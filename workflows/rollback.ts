@@ -64,6 +64,7 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
   board.tell({ live, idle: old, split: allTo(live) });
   const complaints = [
     ...complaintsAboutHandSwitch(run, live, observation),
+    ...complaintsAboutStored(run, observation),
     ...(await complaintsAboutRepeating(run, live)),
     ...complaintsAboutOld(run, old, observation),
   ];
@@ -109,6 +110,16 @@ function complaintsAboutHandSwitch(
   if (!handSwitch || !explains(handSwitch, live) || rollback?.force) return [];
   const message = `Cannot roll back "${service.id}": it was switched to ${live} by hand, without Temporal (${describeHandSwitch(handSwitch)}), and ${live} serves since; the other way is where that came from\n  if that is meant: verdigris rollback --force`;
   return [{ failure: 'StateUnclear', message }];
+}
+
+/** No deployment is there to compare with: nobody can tell whose an edit is that is stored, and what it touches. */
+function complaintsAboutStored(
+  { service, rollback }: Run,
+  { loadBalancer: { staged } }: Observation,
+): readonly Complaint[] {
+  if (staged.length === 0 || rollback?.force) return [];
+  const message = `Cannot roll back "${service.id}": edits are stored on the load balancer and not published (${staged.join('; ')}), and going back publishes them too, whatever they touch\n  have them applied or taken back first, or go back all the same: verdigris rollback --force; not going back leaves the traffic where it is`;
+  return [{ failure: 'StagedEditsFound', message }];
 }
 
 /** Whoever asks twice at night wants to be where the first time led, not back again. */

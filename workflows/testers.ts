@@ -22,7 +22,7 @@ export async function letTestersIn(run: DeploymentRun, plan: Plan): Promise<void
     await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic but testers'` }, [
       { service, color: idle, despiteTesters: true },
     ]);
-    const expected = run.rollback?.force ? {} : { expected: run.objects ?? plan.objects };
+    const expected = run.rollback?.force ? {} : { expected: run.objects };
     await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => ({
       ...change,
       ...expected,
@@ -30,7 +30,7 @@ export async function letTestersIn(run: DeploymentRun, plan: Plan): Promise<void
   });
   await routeInTurn(run, `${idle} is open to testers`, 'forward', async () => ({
     ...change,
-    expected: plan.objects,
+    expected: run.objects,
     testers: true,
   }));
   const who = markWords(testers.by);

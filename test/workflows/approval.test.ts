@@ -1,6 +1,6 @@
 import { describe, expect } from 'vitest';
 import { Failure } from '../../domain/failures.js';
-import { test } from '../support/world.js';
+import { test, type World } from '../support/world.js';
 
 describe.concurrent('an approval', () => {
   test('is void when what proved itself was started again since: it is asked for once more', async ({
@@ -45,6 +45,47 @@ describe.concurrent('an approval', () => {
     await world.start('v2');
     const { plan } = await world.untilStage('approve');
     expect(plan?.warnings.join()).toContain('blue-2 does not run');
+  });
+});
+
+describe.concurrent('what somebody else has stored and not published while people decide', () => {
+  const publishes = ({ loadBalancer: { calls } }: World): number =>
+    calls.filter(({ operation }) => operation === 'publish').length;
+
+  test('is not published by the switch: a person is asked, and it goes on once that is settled', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld();
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    world.loadBalancer.stageAsSomebodyElse('farm/other');
+    await world.send('approve');
+
+    const { problem } = await world.untilStage('needs a person');
+    expect(problem).toMatchObject({ failure: 'StagedEditsFound' });
+    expect(problem?.message).toMatch(/farm\/other was changed(.|\n)*verdigris retry/);
+    expect(publishes(world)).toBe(0);
+    world.loadBalancer.editAsSomebodyElse('farm/other');
+    await world.send('retry');
+    expect(await handle.result()).toMatchObject({ kind: 'promoted' });
+    expect(publishes(world)).toBe(1);
+  });
+
+  test('is not published by going on regardless: it is asked for again', async ({ aWorld }) => {
+    const world = await aWorld();
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    world.loadBalancer.stageAsSomebodyElse('farm/other');
+    await world.send('approve');
+    const first = await world.untilStage('needs a person');
+    await world.send('retry');
+    const again = await world.until(
+      ({ stage, since }) => stage === 'needs a person' && since !== first.since,
+    );
+    expect(again.problem).toMatchObject({ failure: 'StagedEditsFound' });
+    await world.send('rollback', { by: 'ann' });
+    expect(await handle.result()).toMatchObject({ kind: 'rolled back', live: 'blue' });
+    expect(publishes(world)).toBe(0);
   });
 });
 

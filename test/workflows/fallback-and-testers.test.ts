@@ -77,6 +77,26 @@ describe.concurrent('a deployment with a fallback', () => {
     expect(world.loadBalancer.backups).toEqual([]);
   });
 
+  test('publishes with its end nothing that somebody has stored, whoever says to go on', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ ...fallback(), bake: longBake });
+    await approved(world);
+    await world.untilStage('bake');
+    world.loadBalancer.stageAsSomebodyElse('farm/other');
+    await world.send('advance');
+    const first = await world.until(({ problem }) => problem?.failure === 'StagedEditsFound');
+    await world.send('retry');
+    await world.until(
+      ({ problem, since }) => problem?.failure === 'StagedEditsFound' && since !== first.since,
+    );
+    expect(world.loadBalancer.backups).toEqual(['blue-1', 'blue-2']);
+    world.loadBalancer.editAsSomebodyElse('farm/other');
+    await world.send('retry');
+    expect(await world.handle().result()).toMatchObject({ kind: 'promoted' });
+    expect(world.loadBalancer.backups).toEqual([]);
+  });
+
   test('does not send the traffic forward again where somebody has moved it meanwhile', async ({
     aWorld,
   }) => {

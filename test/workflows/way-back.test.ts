@@ -185,6 +185,33 @@ describe.concurrent('a rollback when no deployment is open', () => {
     expect(world.servedBy()).toBe('v1');
   });
 
+  test('publishes what somebody has stored only where a person insists: nobody can tell what it touches', async ({
+    aWorld,
+    expect,
+  }) => {
+    const world = await aWorld();
+    await world.deploy('v2');
+    world.loadBalancer.stageAsSomebodyElse('farm/blue');
+    expect(await (await start(world, workflowTypes.rollback)).result()).toMatchObject({
+      kind: 'refused',
+      complaints: [
+        { failure: 'StagedEditsFound', message: expect.stringMatching(/farm\/blue(.|\n)*rollback --force/) },
+      ],
+    });
+    expect(world.servedBy()).toBe('v2');
+
+    const insisting = await world.client.workflow.signalWithStart(workflowTypes.rollback, {
+      ...startOptions(world),
+      signal: 'rollback',
+      signalArgs: [{ by: 'ann', force: true }],
+    });
+    expect(await insisting.result()).toMatchObject({
+      kind: 'rolled back',
+      live: 'blue',
+      notes: expect.arrayContaining([expect.stringMatching(/edits were published with it: .*farm\/blue/)]),
+    });
+  });
+
   test('goes to an old environment of which one server is down, and says so', async ({ aWorld }) => {
     const world = await aWorld();
     await world.deploy('v2');
@@ -273,9 +300,11 @@ describe.concurrent('an old environment that is being stopped', () => {
   );
 });
 
+const startOptions = ({ workflowId, taskQueue, service }: World, more: object = {}) => ({
+  workflowId,
+  taskQueue,
+  args: [{ service, requestedBy: 'a test', searchAttributes: true, ...more }] as [object],
+});
+
 const start = (world: World, type: string, more: object = {}): Promise<WorkflowHandle> =>
-  world.client.workflow.start(type, {
-    workflowId: world.workflowId,
-    taskQueue: world.taskQueue,
-    args: [{ service: world.service, requestedBy: 'a test', searchAttributes: true, ...more }],
-  });
+  world.client.workflow.start(type, startOptions(world, more));

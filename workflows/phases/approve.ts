@@ -23,7 +23,10 @@ export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['obj
     board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
     board.enter('approve', nextAfter.approved);
     const evidence = await verifyAgain(run, plan);
-    if (evidence.hash === board.status.evidence?.hash) return confirmPlan(run, plan, 'live', plan.liveRuns);
+    if (evidence.hash === board.status.evidence?.hash) {
+      const { liveRuns } = plan;
+      return confirmPlan(run, plan, 'live', { liveRuns, before: run.objects });
+    }
     board.tell({ evidence });
     board.note(
       `What ${said.by} approved was started again, or names itself differently, since: it has to be approved once more`,

@@ -1,6 +1,7 @@
 import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
 import { otherColor, type Color } from '../../domain/color.js';
 import type { Complaint } from '../../domain/failures.js';
+import { objectsToKeep } from '../../domain/observation.js';
 import { oursOf, type Plan } from '../../domain/plan.js';
 import {
   addTallies,
@@ -298,6 +299,6 @@ async function asItIsNow(run: DeploymentRun): Promise<Plan['objects']> {
   const observation = await look.observe.executeWithOptions({ summary: 'as a person left it' }, [
     { service: run.service },
   ]);
-  run.objects = observation.loadBalancer.objects;
+  run.objects = objectsToKeep(observation.loadBalancer, run.objects);
   return oursOf(observation);
 }

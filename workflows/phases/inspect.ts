@@ -20,6 +20,7 @@ export async function inspect(run: DeploymentRun): Promise<Observation> {
   show(run, observation);
   const complaints = [...unsettled(run, takenOver), ...complaintsAbout(service, observation)];
   if (complaints.length > 0) throw new Refused(complaints);
+  run.objects = observation.loadBalancer.objects;
   return observation;
 }
 

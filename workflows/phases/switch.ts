@@ -33,7 +33,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
       run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
     return {
       to: allTo(idle),
-      expected: run.objects ?? objects,
+      expected: run.objects,
       leaveOut: [...fleet.leftBehind.map(({ server }) => server), ...(stands ? run.leftOutOfLive : [])],
       ...(stands ? { fallback: true } : {}),
     };
@@ -61,6 +61,7 @@ async function lookOnceMore(run: DeploymentRun, plan: Plan): Promise<Plan['objec
       service: run.service,
       plan: { objects: plan.objects, liveRuns: plan.liveRuns },
       live: expectedColor(plan, 'live'),
+      before: run.objects,
     },
   ]);
 }

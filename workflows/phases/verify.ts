@@ -29,7 +29,7 @@ async function takeIn(run: DeploymentRun, plan: Plan): Promise<void> {
   const { fleet, leftOutOfLive } = run;
   const back = fleet.going.map(({ name }) => name).filter((name) => plan.leftOut.includes(name));
   if (back.length === 0) return;
-  const change = { to: allTo(otherColor(plan.idle)), expected: plan.objects } as const;
+  const change = { to: allTo(otherColor(plan.idle)), expected: run.objects } as const;
   run.undo.push(`leave ${back.join(', ')} out of the load balancer again`, async () => {
     const leaveOut = [...leftOutOfLive, ...back];
     await routeInTurn(run, `without ${back.join(', ')}`, 'rollback', async () => ({ ...change, leaveOut }));
