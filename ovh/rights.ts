@@ -219,10 +219,11 @@ const publicCloudProvisionRights = ({ project, region, id }: PublicCloudUse): re
 function readRights(serviceName: string): readonly Right[] {
   const read = (path: string, ...actions: readonly string[]): Right =>
     right(serviceName, 'GET', path, ...actions.map((action) => `${action}/get`));
-  const told = ['definedFarms', 'definedFrontends', 'definedRoutes', 'pendingChanges', 'task'];
+  const told = ['definedFarms', 'definedFrontends', 'definedRoutes', 'pendingChanges', 'task', 'ssl'];
   return [
     ...told.map((name) => read(name, name)),
     read('task/*', 'task'),
+    read('ssl/*', 'ssl'),
     ...['http', 'tcp', 'udp'].flatMap((protocol) => [
       read(`${protocol}/frontend/*`, `${protocol}/frontend`),
       read(`${protocol}/farm/*`, `${protocol}/farm`, `${protocol}/farm/server`),

@@ -14,9 +14,10 @@ import { acting } from './ovh-action.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
 import type { Pending } from './ovh-iplb/documents.js';
-import { Editor, editsFor, type Edit } from './ovh-iplb/edits.js';
-import { durationsMs, endedBadly, Refreshes } from './ovh-iplb/refreshes.js';
+import { Editor, editsFor, withEdits, type Edit } from './ovh-iplb/edits.js';
+import { durationsMs, endedBadly, Refreshes, unsettledBy } from './ovh-iplb/refreshes.js';
 import { standingBy } from './ovh-iplb/backups.js';
+import { inequalitiesIn } from './ovh-iplb/parity.js';
 import { roleFor } from './ovh-iplb/entry.js';
 import { leversFor } from './ovh-iplb/levers.js';
 import { hindranceOf } from './ovh-iplb/requirements.js';
@@ -85,15 +86,19 @@ class OvhIplbDriver implements LoadBalancerDriver {
         this.#reader.everything(signal),
       ]);
       const pending = await this.#reader.pending(signal);
+      const unsettled = unsettledBy(history.last);
       return {
         ...this.#seen(configuration),
         staged: pendingWords(pending),
         recentSwitchesMs: durationsMs(history.recent),
+        ...(unsettled.length > 0 ? { unsettled } : {}),
       };
     });
   }
 
-  #seen(configuration: Configuration): Omit<LoadBalancerObservation, 'staged' | 'recentSwitchesMs'> {
+  #seen(
+    configuration: Configuration,
+  ): Omit<LoadBalancerObservation, 'staged' | 'recentSwitchesMs' | 'unsettled'> {
     const view = this.#view;
     const diversions = view.diversions(configuration);
     const backups = standingBy(view.entries, configuration, this.#servers).map(({ name }) => name);
@@ -101,6 +106,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const unready = view.unready(configuration);
     const backends = backendsOf(view.entries, this.#servers, configuration);
     const unprobed = view.unprobed(configuration, backends);
+    const unequal = inequalitiesIn(view.entries, this.#servers, configuration);
     return {
       traffic: view.traffic(configuration),
       targets: view.targets(configuration),
@@ -113,6 +119,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
       ...(testersReach ? { testersReach } : {}),
       ...(unready.length > 0 ? { unready } : {}),
       ...(unprobed.length > 0 ? { unprobed } : {}),
+      ...(unequal.length > 0 ? { unequal } : {}),
     };
   }
 
@@ -161,10 +168,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const alongside = this.#alongside(moving, before);
     const storing: Storing = { edits, lastRefresh: last?.id, say };
     const stored = await this.#stored(moving, storing, before, signal);
-    await this.#published(moving, storing);
+    await this.#published(moving, storing, before);
     return this.#behindPublishing(moving, async () => {
       const { slipped, torn } = await this.#proved(moving, stored, mayRepeat);
-      const published = [...alongside, ...this.#differences(before, stored), ...slipped];
+      const meanwhile = this.#differences(this.#edited(moving, before), stored);
+      const published = [...alongside, ...meanwhile, ...slipped];
       if (torn.length === 0) return { changed: true, ...reported, tookMs: 0, published };
       const mended = await this.#route(asked, nobodyGivesUp, say, false);
       return { ...mended, changed: true, published: [...published, ...torn, ...mended.published] };
@@ -239,19 +247,20 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   /**
-   * Whether production frontends point where this change sends them. From one division to another they do before it, too: then
-   * only what is not probed as after it, or a change that is stored whole, tells.
+   * Whether production frontends point where this change sends them, and the rest of what moves them is still to be stored, or all
+   * is. From one division to another they do before it, too: then only what is not probed as after it, or a change that is stored
+   * whole, tells.
    */
   #isBegun(moving: Moving, look: Look): boolean {
     const { configuration } = look;
     const role = roleFor(moving.change.to);
+    const left = this.#edits(moving, look);
+    // Where traffic was sent before, what is left does not move it: then nothing tells whose edits are stored.
+    if (left.length > 0 && left.every(({ field }) => field !== 'defaultFarmId')) return false;
     return this.#view.entries.some((entry) => {
       if (!entry.frontends.some((name) => entry.pointsAt(name, configuration) === role)) return false;
       if (role !== 'mixed' || entry.mixedStaging === undefined) return true;
-      return (
-        entry.pointsAt(entry.mixedStaging, configuration) === 'mixed' ||
-        this.#edits(moving, look).length === 0
-      );
+      return entry.pointsAt(entry.mixedStaging, configuration) === 'mixed' || left.length === 0;
     });
   }
 
@@ -288,17 +297,26 @@ class OvhIplbDriver implements LoadBalancerDriver {
       );
     }
     if (change.purpose === 'rollback') return;
-    const foreign = this.#differences(before, stored);
+    const foreign = this.#differences(this.#edited(moving, before), stored);
     if (foreign.length > 0 || this.#isStrange(stored.configuration, stored.pending)) {
       throw refuse('StagedEditsFound', foreignWords(foreign, stored.pending), takeThemBack);
     }
   }
 
-  async #published(moving: Moving, storing: Storing): Promise<void> {
+  /** An order that has to be repeated may come minutes later: what somebody else has stored by then is not published by it. */
+  async #published(moving: Moving, storing: Storing, before: Look): Promise<void> {
+    const stillOnlyOurs = async (): Promise<void> => {
+      const now = await this.#look(moving, undefined, before);
+      this.#requireOnlyOurs(moving, before, now);
+    };
     const refusal = await this.#behindPublishing(moving, () =>
-      this.#refreshes.publish(storing.say).catch(refusalOf),
+      this.#refreshes.publish(storing.say, stillOnlyOurs).catch(refusalOf),
     );
-    if (refusal instanceof OvhError) throw await this.#takenBack(storing, refusal);
+    if (refusal === undefined) return;
+    const { lastRefresh } = storing;
+    if (refusal instanceof Failure && (await this.#refreshes.newest()) !== lastRefresh)
+      throw perhapsPublished(refusal);
+    throw await this.#takenBack(storing, refusal);
   }
 
   /**
@@ -370,10 +388,15 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   #differences(earlier: Look, later: Look): readonly string[] {
-    const was = this.#view.digests(earlier.configuration);
-    const is = this.#view.digests(later.configuration);
+    const was = this.#view.contents(earlier.configuration);
+    const is = this.#view.contents(later.configuration);
     // What a quick look has not read is not gone.
     return differences(earlier.isWhole && !later.isWhole ? only(was, Object.keys(is)) : was, is);
+  }
+
+  /** As it is once our edits are stored, and nobody else's. */
+  #edited(moving: Moving, before: Look): Look {
+    return { ...before, configuration: withEdits(before.configuration, this.#edits(moving, before)) };
   }
 
   /** Whether edits are pending where none of ours would show. */
@@ -425,11 +448,22 @@ interface Proof {
   readonly torn: readonly string[];
 }
 
-/** A refused order: nothing was ordered. Anything else is thrown again. */
-function refusalOf(error: unknown): OvhError {
+/** A refused order, or one that must not be repeated: nothing was ordered. Anything else is thrown again. */
+function refusalOf(error: unknown): OvhError | Failure {
   if (error instanceof OvhError && error.method === 'POST' && !error.passing) return error;
+  if (error instanceof Failure && notRepeated.has(error.failure)) return error;
   throw error;
 }
+
+/** All of it was stored when somebody else published. The next change, back or forward, settles what is stored. */
+const perhapsPublished = ({ failure, message }: Failure): Failure =>
+  new Failure(
+    failure,
+    `${message}\n  somebody else has published meanwhile, and perhaps this change with it: see verdigris status; back: verdigris rollback`,
+    { ambiguous: true },
+  );
+
+const notRepeated: ReadonlySet<string> = new Set<FailureName>(['StagedEditsFound', 'LoadBalancerChanged']);
 
 const valueWords = (value: Edit['value']): string =>
   typeof value === 'object' ? JSON.stringify(value) : String(value);

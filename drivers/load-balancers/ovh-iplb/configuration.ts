@@ -5,6 +5,7 @@ import type { OvhApi, Query } from '../../../ovh/api.js';
 import type { OvhIplbSettings } from '../../../domain/service.js';
 import {
   BackendServer,
+  Certificate,
   Defined,
   DefinedRoutes,
   Farm,
@@ -25,6 +26,7 @@ export interface Configuration {
   readonly farms: ReadonlyMap<string, Farm>;
   readonly servers: ReadonlyMap<string, BackendServer>;
   readonly routes: ReadonlyMap<string, Route>;
+  readonly certificates: ReadonlyMap<string, Certificate>;
 }
 
 /** What to read of a load balancer, by name. Of a farm's servers all, or those that get no traffic. */
@@ -51,20 +53,24 @@ export class ConfigurationReader {
 
   /** Every object of the load balancer, whosever it is. */
   async everything(signal?: AbortSignal): Promise<Configuration> {
-    const [frontends, farms, routes] = await Promise.all([
+    const [frontends, farms, routes, certificates] = await Promise.all([
       this.#get('definedFrontends', Defined, signal),
       this.#get('definedFarms', Defined, signal),
       this.#get('definedRoutes', DefinedRoutes, signal),
+      this.#get('ssl', Ids, signal),
     ]);
     const farmNames = farms.map(({ type, id }) => `${type}/farm/${id}`);
     const servers = await pMap(farmNames, (farm) => this.#serverNames(farm, {}, signal), {
       concurrency: atOnce,
     });
     return this.#objects(
-      frontends.map(({ type, id }) => `${type}/frontend/${id}`),
-      farmNames,
-      servers.flat(),
-      routes.map(({ type, routeId }) => `${type}/route/${routeId}`),
+      {
+        frontends: frontends.map(({ type, id }) => `${type}/frontend/${id}`),
+        farms: farmNames,
+        servers: servers.flat(),
+        routes: routes.map(({ type, routeId }) => `${type}/route/${routeId}`),
+        certificates: certificates.map((id) => `ssl/${id}`),
+      },
       signal,
     );
   }
@@ -76,8 +82,15 @@ export class ConfigurationReader {
       ([farm, which]) => this.#serverNames(farm, which === 'all' ? {} : { status: which }, signal),
       { concurrency: atOnce },
     );
-    const names = [...new Set([...servers.flat(), ...levers.servers])];
-    return this.#objects(levers.frontends, [...levers.farms.keys()], names, levers.routes, signal);
+    const { frontends, routes } = levers;
+    const names = {
+      frontends,
+      farms: [...levers.farms.keys()],
+      servers: [...new Set([...servers.flat(), ...levers.servers])],
+      routes,
+      certificates: [],
+    };
+    return this.#objects(names, signal);
   }
 
   async pending(signal?: AbortSignal): Promise<Pending> {
@@ -86,19 +99,17 @@ export class ConfigurationReader {
   }
 
   async #objects(
-    frontends: readonly string[],
-    farms: readonly string[],
-    servers: readonly string[],
-    routes: readonly string[],
+    names: Readonly<Record<keyof Configuration, readonly string[]>>,
     signal: AbortSignal | undefined,
   ): Promise<Configuration> {
-    const [frontendMap, farmMap, serverMap, routeMap] = await Promise.all([
-      this.#all(frontends, Frontend, signal),
-      this.#all(farms, Farm, signal),
-      this.#all(servers, BackendServer, signal),
-      this.#all(routes, Route, signal),
+    const [frontends, farms, servers, routes, certificates] = await Promise.all([
+      this.#all(names.frontends, Frontend, signal),
+      this.#all(names.farms, Farm, signal),
+      this.#all(names.servers, BackendServer, signal),
+      this.#all(names.routes, Route, signal),
+      this.#all(names.certificates, Certificate, signal),
     ]);
-    return { frontends: frontendMap, farms: farmMap, servers: serverMap, routes: routeMap };
+    return { frontends, farms, servers, routes, certificates };
   }
 
   async #serverNames(

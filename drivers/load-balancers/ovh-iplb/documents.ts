@@ -55,6 +55,10 @@ export const Route = z.looseObject({
 });
 export type Route = z.infer<typeof Route>;
 
+/** Nothing of it is used but whether it is the same: a refresh publishes certificates, too. */
+export const Certificate = z.looseObject({ id });
+export type Certificate = z.infer<typeof Certificate>;
+
 export const Task = z.looseObject({
   id,
   status: z.string(),

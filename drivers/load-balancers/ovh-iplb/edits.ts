@@ -122,6 +122,21 @@ function valueIn({ frontends, servers, routes }: Configuration, { object, field 
   return field === 'action' ? actionIn(value as Route['action'] | undefined) : (value as Value | undefined);
 }
 
+/** The configuration as it is once these are stored, and nothing else. */
+export function withEdits(configuration: Configuration, edits: readonly Edit[]): Configuration {
+  const frontends = new Map(configuration.frontends);
+  const servers = new Map(configuration.servers);
+  const routes = new Map(configuration.routes);
+  const kinds = [frontends, servers, routes] as readonly Map<string, object>[];
+  for (const { object, field, value } of edits) {
+    const kind = kinds.find((objects) => objects.has(object));
+    const before = (kind?.get(object) ?? {}) as Readonly<Record<string, unknown>>;
+    const whole = typeof value === 'object' ? { ...(before[field] as object), ...value } : value;
+    kind?.set(object, { ...before, [field]: whole });
+  }
+  return { ...configuration, frontends, servers, routes };
+}
+
 /** As it can be written again. */
 const actionIn = (action: Route['action'] | undefined): Value | undefined =>
   action && Object.fromEntries(Object.entries(action).filter(([, value]) => value !== null));

@@ -78,9 +78,10 @@ export class Refreshes {
 
   /**
    * Publishes what is stored, once, and waits until it is done. Cannot be stopped, so it does not listen to anybody who
-   * gives up. An `OvhError` of the order itself says that nothing was ordered.
+   * gives up. An `OvhError` of the order itself says that nothing was ordered, and so does what `mayRepeat` throws, which is
+   * asked before an order that was not accepted is given again.
    */
-  async publish(say: Say): Promise<void> {
+  async publish(say: Say, mayRepeat: () => Promise<void> = async () => undefined): Promise<void> {
     const endMs = this.#time.nowMs() + this.#deadlineMs;
     say('publishing');
     for (let tries = 1; ; tries++) {
@@ -97,6 +98,7 @@ export class Refreshes {
       await this.#time.sleep(Math.min(firstPollMs * 2 ** tries, longestPollMs));
       const waited = await this.settled(say);
       if (waited && (await this.#pending()).length === 0) return;
+      await mayRepeat();
     }
   }
 
@@ -185,6 +187,12 @@ type Order =
 
 /** Whether a refresh may have left parts of the load balancer behind. */
 export const endedBadly = (task: Task | undefined): boolean => task !== undefined && bad.has(task.status);
+
+/** Why it may run something else than what is stored, in words. */
+export const unsettledBy = (last: Task | undefined): readonly string[] =>
+  last !== undefined && endedBadly(last)
+    ? [`the last refresh, task ${last.id}, has ended as "${last.status}": parts of it may run something else`]
+    : [];
 
 /** From the order to the end, in milliseconds, of those that were done. */
 export const durationsMs = (tasks: readonly Task[]): readonly number[] =>

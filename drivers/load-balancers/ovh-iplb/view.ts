@@ -121,20 +121,13 @@ export class View {
   }
 
   /** Leaves out what a deployment itself moves, and what changes by itself. */
-  digests({ frontends, farms, servers, routes }: Configuration): Readonly<Record<string, string>> {
-    const digest =
-      (volatile?: string) =>
-      ([name, object]: readonly [string, object]): readonly [string, string] => {
-        const moved = this.#movedFields(name);
-        const kept = Object.entries(object).filter(([field]) => field !== volatile && !moved.includes(field));
-        return [name, hashOf(Object.fromEntries(kept))];
-      };
-    return Object.fromEntries([
-      ...[...frontends].map(digest()),
-      ...[...farms].map(digest()),
-      ...[...servers].map(digest('serverState')),
-      ...[...routes].map(digest('status')),
-    ]);
+  digests(configuration: Configuration): Readonly<Record<string, string>> {
+    return digestsOf(configuration, (name) => this.#movedFields(name));
+  }
+
+  /** The same with what a deployment moves. Leaves out what changes by itself. */
+  contents(configuration: Configuration): Readonly<Record<string, string>> {
+    return digestsOf(configuration, () => []);
   }
 
   /** Zones in which an edit of ours shows, or `undefined` for all of them. */
@@ -234,6 +227,27 @@ export class View {
     const words = entry.roles.map((role) => `${role} (${entry.farmId(role)})`);
     return `${words.slice(0, -1).join(', ')} nor ${words.at(-1) ?? ''}`;
   }
+}
+
+/** Digest by name of every object, without the fields that are `leftOut` of it. */
+function digestsOf(
+  { frontends, farms, servers, routes, certificates }: Configuration,
+  leftOut: (name: string) => readonly string[],
+): Readonly<Record<string, string>> {
+  const digest =
+    (volatile?: string) =>
+    ([name, object]: readonly [string, object]): readonly [string, string] => {
+      const out = leftOut(name);
+      const kept = Object.entries(object).filter(([field]) => field !== volatile && !out.includes(field));
+      return [name, hashOf(Object.fromEntries(kept))];
+    };
+  return Object.fromEntries([
+    ...[...frontends].map(digest()),
+    ...[...farms].map(digest()),
+    ...[...servers].map(digest('serverState')),
+    ...[...routes].map(digest('status')),
+    ...[...certificates].map(digest()),
+  ]);
 }
 
 type Elsewhere = Extract<Traffic, { kind: 'elsewhere' }>;

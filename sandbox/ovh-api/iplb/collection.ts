@@ -18,7 +18,7 @@ export function collection(
   loadBalancerOf: LoadBalancerOf,
 ): Resource[] {
   const kind = kindsOf(protocol)[kindName];
-  const list = `${root}/${protocol}${pathOf(kind, protocol)}`;
+  const list = `${root}${kindName === 'ssl' ? '' : `/${protocol}`}${pathOf(kind, protocol)}`;
   const item = `${list}/:${kind.idField}`;
   const resource = (method: Method, path: string, answer: Resource['answer']) =>
     signed(method, path, 'loadbalancer', answer);
@@ -84,7 +84,8 @@ function filterOf({ filters }: Kind, query: URLSearchParams): (object: StoredObj
 function shown(object: StoredObject, loadBalancer: LoadBalancer): JsonObject {
   const { fields, id, parentId, kind, protocol } = object;
   const { idField } = kindsOf(protocol)[kind];
-  return { ...fields, [idField]: id, ...besides(kind, id, parentId, loadBalancer) };
+  const told = kind === 'ssl' ? { displayName: fields['displayName'] ?? null } : fields;
+  return { ...told, [idField]: id, ...besides(kind, id, parentId, loadBalancer) };
 }
 
 function besides(
@@ -103,6 +104,8 @@ function besides(
         status: 'ok',
         rules: loadBalancer.staged.list('rule', { parentId: id }).map((rule) => shown(rule, loadBalancer)),
       };
+    case 'ssl':
+      return { type: 'custom', ...certificateWords };
     case 'farm':
     case 'rule':
       return {};
@@ -110,6 +113,9 @@ function besides(
       return kind satisfies never;
   }
 }
+
+/** What the real one reads in the certificate. */
+const certificateWords = { fingerprint: null, expireDate: null, serial: null, subject: null, san: [] };
 
 function serverState(farmId: number, serverId: number, { dataPlane }: LoadBalancer): Json {
   return dataPlane.serverStates(farmId, serverId).map(({ instanceId, status, checkTime, ...seen }) => ({

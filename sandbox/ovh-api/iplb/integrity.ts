@@ -16,6 +16,7 @@ export function requireSound(object: StoredObject, others: Objects, zones: reado
       requireZone(object.fields['zone'], zones);
       return requireProbe(object.fields['probe']);
     case 'server':
+    case 'ssl':
       return;
     case 'route':
       return requireRoute(object, others);

@@ -85,6 +85,7 @@ export class Iplb implements Product {
       resource('GET', '/ipLoadbalancing', () => [...this.#owned.keys()]),
       resource('GET', '/ipLoadbalancing/availableZones', () => availableZones),
       ...protocols.flatMap((protocol) => kinds.flatMap((kind) => collection(kind, protocol, loadBalancerOf))),
+      ...collection('ssl', 'http', loadBalancerOf),
       ...this.#serviceResources(loadBalancerOf),
       ...this.#refreshResources(),
     ];

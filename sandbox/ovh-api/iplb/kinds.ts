@@ -17,8 +17,8 @@ import {
   type Field,
 } from './field.js';
 
-/** The objects that people edit. Servers belong to a farm, rules to a route. */
-export type KindName = 'frontend' | 'farm' | 'server' | 'route' | 'rule';
+/** The objects that people edit. Servers belong to a farm, rules to a route; certificates to no protocol. */
+export type KindName = 'frontend' | 'farm' | 'server' | 'route' | 'rule' | 'ssl';
 
 export interface Kind {
   readonly name: KindName;
@@ -81,6 +81,7 @@ const kinds: Readonly<Record<Protocol, Readonly<Record<KindName, Kind>>>> = {
     server: server({ cookie: text }),
     route: route({ status: whole(100, 599) }),
     rule: rule(),
+    ssl: certificate(),
   },
   tcp: {
     frontend: frontend({}),
@@ -91,6 +92,7 @@ const kinds: Readonly<Record<Protocol, Readonly<Record<KindName, Kind>>>> = {
     server: server({}),
     route: route({}),
     rule: rule(),
+    ssl: certificate(),
   },
 };
 
@@ -198,6 +200,18 @@ function rule(): Kind {
       displayName: text,
     },
     readOnly: ['ruleId'],
+    filters: {},
+  };
+}
+
+/** Nobody looks into it: it is kept, and told without what is secret. */
+function certificate(): Kind {
+  return {
+    name: 'ssl',
+    idField: 'id',
+    parent: null,
+    fields: { certificate: required(text), key: required(text), chain: text, displayName: text },
+    readOnly: ['id', 'type', 'fingerprint', 'expireDate', 'serial', 'subject', 'san'],
     filters: {},
   };
 }

@@ -53,6 +53,7 @@ const firstIds: Readonly<Record<KindName, number>> = {
   server: 90_001,
   route: 50_001,
   rule: 60_001,
+  ssl: 40_001,
 };
 
 /** One load balancer of the customer, as it is edited. What its instances run is told to them by a refresh. */
@@ -105,7 +106,7 @@ export class LoadBalancer {
     this.displayName = state.displayName;
     this.sslConfiguration = state.sslConfiguration;
     this.#staged = new Objects(state.objects);
-    this.#nextId = { ...state.nextId };
+    this.#nextId = { ...firstIds, ...state.nextId };
     this.#edits = [...state.edits];
     this.#editCount = state.editCount;
     this.#published = new Map(state.published.map(([zone, objects]) => [zone, new Objects(objects)]));
@@ -255,6 +256,7 @@ function requireUnmoved(kind: Kind, { fields }: StoredObject, wanted: JsonObject
 
 /** Where an edit of the object has to be published. */
 function zoneOf({ kind, fields, parentId }: StoredObject, objects: Objects): string {
+  if (kind === 'ssl') return 'all';
   if (kind === 'frontend' || kind === 'farm') return shownAs(fields['zone']);
   const parent =
     kind === 'route'

@@ -29,6 +29,7 @@ export class Objects {
       server: new Map(),
       route: new Map(),
       rule: new Map(),
+      ssl: new Map(),
     };
     for (const object of objects) this.put(object);
   }

@@ -42,7 +42,7 @@ describe('an OVHcloud Load Balancer on its API', () => {
   const route = (options: Partial<RouteChange> = {}, driver = world.driver()) =>
     driver.route(change(options), endless);
   const observe = () => world.driver().observe(endless);
-  const edit = (method: 'POST' | 'PUT' | 'DELETE', path: string, body?: object) =>
+  const edit = (method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object) =>
     world.emulator.admin.editAsSomebodyElse(method, `${world.root}/${path}`, body as never);
   const frontendPath = (index: number): string => `http/frontend/${world.settings.frontends[index]}`;
 
@@ -154,6 +154,39 @@ describe('an OVHcloud Load Balancer on its API', () => {
     });
   });
 
+  describe('farms that are set up differently', () => {
+    const farmOf = (color: 'blue' | 'green'): string => `http/farm/${world.settings.farms[color]}`;
+    const lastServer = async (color: 'blue' | 'green'): Promise<string> => {
+      const ids = (await edit('GET', `${farmOf(color)}/server`)) as readonly number[];
+      return `${farmOf(color)}/server/${ids.at(-1)}`;
+    };
+
+    test('are nothing to tell where they are alike', async () => {
+      expect((await observe()).unequal).toBeUndefined();
+    });
+
+    test.each<[string, () => Promise<string>, object, boolean, RegExp]>([
+      ['stickiness', async () => farmOf('green'), { stickiness: 'cookie' }, true, /none and .* cookie$/],
+      ['balance', async () => farmOf('blue'), { balance: 'leastconn' }, false, /leastconn and .*roundrobin$/],
+      ['probe', async () => farmOf('green'), { probe: null }, false, /and http\/farm\/\d+ \(green\) none$/],
+      ['ssl', () => lastServer('green'), { ssl: true }, true, /none and .* true$/],
+      ['proxyProtocolVersion', () => lastServer('green'), { proxyProtocolVersion: 'v2' }, true, / v2$/],
+      ['proxyProtocolVersion', () => lastServer('blue'), { proxyProtocolVersion: 'v1' }, true, / v1$/],
+      ['onMarkedDown', () => lastServer('green'), { onMarkedDown: 'shutdown-sessions' }, false, /sessions$/],
+      ['chain', () => lastServer('green'), { chain: 'x'.repeat(80) }, false, /differ in chain$/],
+    ])(
+      'are told, and whether that breaks what visitors need: %s',
+      async (field, object, value, breaks, words) => {
+        const name = await object();
+        await edit('PUT', name, value);
+        const { unequal = [] } = await observe();
+        expect(unequal).toEqual([{ breaks, words: expect.stringMatching(words) }]);
+        expect(unequal[0]?.words).toContain(name);
+        expect(unequal[0]?.words).toContain(field);
+      },
+    );
+  });
+
   describe('routes of somebody else', () => {
     const byHeader = { field: 'header', subField: 'X-Beta', match: 'is', pattern: 'yes' };
     const aRoute = async (action: object, rule?: object): Promise<string> => {
@@ -250,13 +283,72 @@ describe('an OVHcloud Load Balancer on its API', () => {
       expect(await world.published()).toEqual(allTo('green'));
     });
 
+    test('publishes nothing of somebody else with a change that moves no traffic', async () => {
+      const { objects, ours } = await observe();
+      const onlyOurs = Object.fromEntries(ours.map((one) => [one, objects[one] ?? 'absent']));
+      const leaveOut = world.servers.blue.slice(0, 1);
+      await world.edit('theirs', 'stored');
+      const orders = world.orders();
+      for (const expected of [undefined, onlyOurs, objects]) {
+        const failure = await failureOf(route({ to: allTo('blue'), leaveOut, expected }));
+        expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
+      }
+      expect(world.orders()).toBe(orders);
+    });
+
+    test('sees an edit of what a deployment moves and this change does not', async () => {
+      const { objects } = await observe();
+      const farm = `http/farm/${world.settings.farms.blue}`;
+      const [server] = (await edit('GET', `${farm}/server`)) as readonly number[];
+      const racing = once(world, 'PUT', () =>
+        edit('PUT', `${farm}/server/${server}`, { status: 'inactive' }),
+      );
+      const failure = await failureOf(route({ expected: objects }, world.driverOver(racing)));
+      expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
+      expect(failure.message).toContain(`${farm}/server/${server} was changed`);
+    });
+
+    test('sees a certificate that somebody has added', async () => {
+      const { objects } = await observe();
+      const made = await edit('POST', 'ssl', { certificate: 'PEM', key: 'PEM' });
+      const name = `ssl/${(made as { id: number }).id}`;
+      const failure = await failureOf(route({ expected: objects }));
+      expect(failure).toMatchObject({ failure: 'StagedEditsFound' });
+      expect(failure.message).toContain(`${name} was added`);
+    });
+
+    describe('while an order has to be repeated', () => {
+      test('is put back where nobody has published', async () => {
+        const { objects } = await observe();
+        world.emulator.faults.add({ method: 'POST', path: '*', times: 1, action: '429' });
+        const late = once(world, 'POST', () => world.edit('theirs', 'stored'));
+        const failure = await failureOf(route({ expected: objects }, world.driverOver(late)));
+        expect(failure).toMatchObject({ failure: 'StagedEditsFound', ambiguous: false });
+        expect(failure.message).toContain(`http/farm/${world.otherFarm} was changed`);
+        expect((await observe()).traffic).toEqual({ kind: 'split', split: allTo('blue') });
+        expect(await world.published()).toEqual(allTo('blue'));
+      });
+
+      test('is left to the way back where somebody else has published', async () => {
+        const { objects } = await observe();
+        world.emulator.admin.behave({ whileBusy: 'reject409', doingMs: 60 });
+        const busy = once(world, 'POST', async () => {
+          await world.emulator.admin.refreshAsSomebodyElse();
+          await world.edit('theirs', 'stored');
+        });
+        const failure = await failureOf(route({ expected: objects }, world.driverOver(busy)));
+        expect(failure).toMatchObject({ failure: 'StagedEditsFound', ambiguous: true });
+        expect(failure.message).toMatch(/perhaps this change with it(.|\n)*verdigris rollback/);
+        expect((await observe()).staged).not.toEqual([]);
+        const back = await route({ to: allTo('blue'), purpose: 'rollback', expected: objects });
+        expect(back.published.join()).toContain(`http/farm/${world.otherFarm} was changed`);
+        expect(await world.published()).toEqual(allTo('blue'));
+      });
+    });
+
     test('takes back what it stored when somebody else edits at the same time', async () => {
       const { objects } = await observe();
-      let edited = false;
-      const racing = before(world, 'PUT', async () => {
-        if (!edited) await world.edit('theirs', 'stored');
-        edited = true;
-      });
+      const racing = once(world, 'PUT', () => world.edit('theirs', 'stored'));
       const orders = world.orders();
       expect(await failureOf(route({ expected: objects }, world.driverOver(racing)))).toMatchObject({
         failure: 'StagedEditsFound',
@@ -277,8 +369,12 @@ describe('an OVHcloud Load Balancer on its API', () => {
           const failure = await failureOf(driver().route(change(), endless));
           expect(failure).toMatchObject({ failure: 'RefreshFailed', ambiguous: true });
           if (status === 'stuck') return;
+          expect((await driver().observe(endless)).unsettled?.join()).toMatch(
+            new RegExp(`task \\d+, has ended as "${status}": parts of it may run something else`),
+          );
           await driver().route(change({ purpose: 'rollback' }), endless);
           expect(await impatient.published()).toEqual(allTo('green'));
+          expect((await driver().observe(endless)).unsettled).toBeUndefined();
         } finally {
           await impatient.close();
         }
@@ -329,11 +425,7 @@ describe('an OVHcloud Load Balancer on its API', () => {
     for (const whileBusy of ['queue', 'reject409', 'merge'] as const) {
       test(`gets through when somebody else refreshes at that moment and the API would ${whileBusy}`, async () => {
         world.emulator.admin.behave({ whileBusy, doingMs: 60 });
-        let busied = false;
-        const busy = before(world, 'POST', async () => {
-          if (!busied) await world.emulator.admin.refreshAsSomebodyElse();
-          busied = true;
-        });
+        const busy = once(world, 'POST', () => world.emulator.admin.refreshAsSomebodyElse());
         await route({}, world.driverOver(busy));
         expect(await world.published()).toEqual(allTo('green'));
         expect((await observe()).staged).toEqual([]);
@@ -763,6 +855,15 @@ function before(world: IplbWorld, method: 'PUT' | 'POST', act: () => Promise<unk
       return api.post(path, body, options);
     },
   };
+}
+
+/** The same, before the first of them only. */
+function once(world: IplbWorld, method: 'PUT' | 'POST', act: () => Promise<unknown>): OvhApi {
+  let acted = false;
+  return before(world, method, async () => {
+    if (!acted) await act();
+    acted = true;
+  });
 }
 
 const wrapped = ({ shared }: IplbWorld): OvhApi => ({

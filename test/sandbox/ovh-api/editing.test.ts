@@ -40,6 +40,25 @@ describe('objects', () => {
     expect(await client.get(`${root}/tcp/farm`)).not.toContain(farm.farmId);
   });
 
+  test('are certificates, too: stored until a refresh, and told without what is secret', async () => {
+    await refresh(client, api.serviceName);
+    const { id } = await client.post(`${root}/ssl`, {
+      certificate: 'PEM',
+      key: 'very secret',
+      displayName: 'web',
+    });
+    expect(await client.get(`${root}/ssl`)).toContain(id);
+    const told = await client.get(`${root}/ssl/${id}`);
+    expect(told).toMatchObject({ id, displayName: 'web', type: 'custom' });
+    expect(JSON.stringify(told)).not.toContain('secret');
+    expect(await client.get(`${root}/pendingChanges`)).toEqual([
+      { zone: 'gra', number: 1 },
+      { zone: 'rbx', number: 1 },
+    ]);
+    await client.delete(`${root}/ssl/${id}`);
+    expect(await client.get(`${root}/ssl`)).not.toContain(id);
+  });
+
   test('take the keys of an edit, keep the others, and are cleared by null', async () => {
     const farmId = await aFarm();
     const { frontendId } = await client.post(`${root}/http/frontend`, {
