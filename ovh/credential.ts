@@ -44,8 +44,32 @@ export async function missingRules(
   needed: readonly Right[],
   options: Options = {},
 ): Promise<readonly string[] | undefined> {
-  const granted = await grantedRules(api, options);
-  return granted && needed.filter((right) => !granted.some((rule) => covers(rule, right))).map(describeRight);
+  const granted = await grantedTo(api, options);
+  return granted && lackingIn(granted, needed);
+}
+
+/** What a consumer key may do, and until when: `undefined` where it does not end. */
+export interface Granted {
+  readonly rules: readonly AccessRule[];
+  readonly endsAtMs: number | undefined;
+}
+
+/** `undefined` where it may not even be told. */
+export async function grantedTo(api: OvhApi, options: Options = {}): Promise<Granted | undefined> {
+  const current = await unlessRefused(() => currentCredential(api, options));
+  if (current) return { rules: current.rules, endsAtMs: momentOf(current.expiration) };
+  const details = await unlessRefused(() => credentialDetails(api, options));
+  // IAM's way of saying "all routes" is null.
+  return details && { rules: details.allowedRoutes ?? anything, endsAtMs: undefined };
+}
+
+/** What is missing of `needed`, as `METHOD path`. */
+export const lackingIn = ({ rules }: Granted, needed: readonly Right[]): readonly string[] =>
+  needed.filter((right) => !rules.some((rule) => covers(rule, right))).map(describeRight);
+
+function momentOf(date: string | null | undefined): number | undefined {
+  const ms = date ? Date.parse(date) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : ms;
 }
 
 /** What a service account lacks of `needed` on one resource, as IAM names actions. `undefined` where IAM does not tell. */
@@ -58,14 +82,6 @@ export async function missingActions(
   const path = `/v2/iam/resource/${urn}/authorization/check`;
   const answer = await unlessRefused(() => api.post(path, { actions: actionsOf(needed) }, options));
   return answer === undefined ? undefined : read(answer, Checked, 'POST', path).unauthorizedActions;
-}
-
-/** IAM's way of saying "all routes" is null. */
-async function grantedRules(api: OvhApi, options: Options): Promise<readonly AccessRule[] | undefined> {
-  const current = await unlessRefused(() => currentCredential(api, options));
-  if (current) return current.rules;
-  const details = await unlessRefused(() => credentialDetails(api, options));
-  return details && (details.allowedRoutes ?? anything);
 }
 
 const anything: readonly AccessRule[] = ['GET', 'POST', 'PUT', 'DELETE'].map((method) => ({

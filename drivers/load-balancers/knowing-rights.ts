@@ -4,7 +4,7 @@ import { Failure } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../domain/service.js';
 import type { OvhApi } from '../../ovh/api.js';
-import { missingActions, missingRules } from '../../ovh/credential.js';
+import { grantedTo, lackingIn, missingActions } from '../../ovh/credential.js';
 import { ovhEndpoint } from '../../ovh/endpoint.js';
 import { OvhError } from '../../ovh/error.js';
 import { balancerResourceOf, deployRights, describeRight } from '../../ovh/rights.js';
@@ -15,7 +15,17 @@ import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 const askAgainMs = 10 * 60_000;
 
 /** What was found good, by the client that carries the credential: drivers are made anew for every step. */
-const good = new WeakMap<OvhApi, { readonly needed: string; readonly untilMs: number }>();
+const good = new WeakMap<
+  OvhApi,
+  { readonly needed: string; readonly untilMs: number; readonly told: Told }
+>();
+
+/** What is known of a credential: nothing where nobody tells. */
+interface Told {
+  readonly lacking: readonly string[];
+  /** When it ends, in epoch milliseconds. */
+  readonly endsAtMs?: number | undefined;
+}
 
 type Settings = OvhIplbSettings | OvhPublicCloudSettings;
 
@@ -52,13 +62,22 @@ class KnowingRights implements LoadBalancerDriver {
   async observe(patience: Patience): Promise<LoadBalancerObservation> {
     const action = `read load balancer "${nameOf(this.#settings)}"`;
     const observation = await this.#explained(action, patience, () => this.#driver.observe(patience));
+    const { lacking, endsAtMs } = await this.#known(patience);
+    return {
+      ...observation,
+      ...(lacking.length > 0 ? { lacking } : {}),
+      ...(endsAtMs === undefined ? {} : { credentialEnds: { atMs: endsAtMs, inMs: endsAtMs - Date.now() } }),
+    };
+  }
+
+  async #known(patience: Patience): Promise<Told> {
     const known = good.get(this.#api);
     const needed = describeAll(this.#settings);
-    if (known?.needed === needed && performance.now() < known.untilMs) return observation;
-    const lacking = await this.#lacking(patience);
-    if (lacking.length > 0) return { ...observation, lacking };
-    good.set(this.#api, { needed, untilMs: performance.now() + askAgainMs });
-    return observation;
+    if (known?.needed === needed && performance.now() < known.untilMs) return known.told;
+    const told = await this.#told(patience);
+    if (told.lacking.length === 0)
+      good.set(this.#api, { needed, untilMs: performance.now() + askAgainMs, told });
+    return told;
   }
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
@@ -76,7 +95,7 @@ class KnowingRights implements LoadBalancerDriver {
       return await act();
     } catch (error) {
       if (!(error instanceof Failure) || error.failure !== 'CredentialRefused') throw error;
-      const lacking = await this.#lacking(patience);
+      const { lacking } = await this.#told(patience);
       if (lacking.length === 0) throw error;
       throw new Failure(
         'CredentialRefused',
@@ -89,23 +108,26 @@ class KnowingRights implements LoadBalancerDriver {
     }
   }
 
-  /** Empty too where it cannot be told: then the calls themselves tell. */
-  async #lacking({ signal, progress }: Patience): Promise<readonly string[]> {
+  /** Lacks nothing where it cannot be told, too: then the calls themselves tell. */
+  async #told({ signal, progress }: Patience): Promise<Told> {
     try {
-      return (await this.#missing(signal)) ?? [];
+      return await this.#asked(signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof OvhError)) throw error;
       progress(`cannot tell what the credential lacks: ${error.message}`);
-      return [];
+      return { lacking: [] };
     }
   }
 
-  async #missing(signal: AbortSignal): Promise<readonly string[] | undefined> {
+  async #asked(signal: AbortSignal): Promise<Told> {
     const { api } = this.#settings;
     const needed = deployRights(this.#settings);
-    if (!('clientId' in api)) return missingRules(this.#api, needed, { signal });
-    const urn = `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:${balancerResourceOf(this.#settings)}`;
-    return missingActions(this.#api, needed, urn, { signal });
+    if ('clientId' in api) {
+      const urn = `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:${balancerResourceOf(this.#settings)}`;
+      return { lacking: (await missingActions(this.#api, needed, urn, { signal })) ?? [] };
+    }
+    const granted = await grantedTo(this.#api, { signal });
+    return granted ? { lacking: lackingIn(granted, needed), endsAtMs: granted.endsAtMs } : { lacking: [] };
   }
 }

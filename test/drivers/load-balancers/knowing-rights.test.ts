@@ -31,12 +31,14 @@ describe.each<readonly [string, () => Promise<World>]>([
 
   const toGreen: RouteChange = { to: allTo('green'), expected: undefined, purpose: 'forward', leaveOut: [] };
 
-  function clientWith(rules: readonly AccessRule[]): OvhClient {
+  function clientWith(rules: readonly AccessRule[], expiresAt?: number): OvhClient {
     const { applicationKey, applicationSecret } = world.emulator.credentials;
     const { account } = world.emulator.admin;
     const application = account.application(applicationKey);
     if (!application) throw new Error('the emulator has lost its application');
-    const { consumerKey } = account.addCredential(application, { rules, state: 'validated' });
+    const credential = account.addCredential(application, { rules, state: 'validated' });
+    if (expiresAt !== undefined) credential.expiresAt = expiresAt;
+    const { consumerKey } = credential;
     return world.api({
       keys: {
         applicationKey: new Secret(applicationKey),
@@ -119,6 +121,18 @@ describe.each<readonly [string, () => Promise<World>]>([
         { method, path: `${world.root}*` },
       ]);
       expect((await driverWith(clientWith(wide)).observe(endless)).lacking).toBeUndefined();
+    });
+
+    test('that ends is told with its end, also while it is not asked about again', async () => {
+      const client = clientWith([...selfRights, ...needed()]);
+      expect((await driverWith(client).observe(endless)).credentialEnds).toBeUndefined();
+      const expiresAt = Date.now() + 3_600_000;
+      const ending = clientWith([...selfRights, ...needed()], expiresAt);
+      for (const _look of ['asked', 'remembered']) {
+        const { credentialEnds } = await driverWith(ending).observe(endless);
+        expect(credentialEnds?.inMs).toBeGreaterThan(3_500_000);
+        expect(Math.abs((credentialEnds?.atMs ?? 0) - expiresAt)).toBeLessThan(2_000);
+      }
     });
 
     test('that lacked nothing is asked about again only after a while', async () => {
