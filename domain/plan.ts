@@ -114,7 +114,14 @@ export function complaintsAbout(service: Service, observation: Observation): rea
 
 /** What the configuration asks of the load balancer, and what an interrupted deployment would have left there. */
 function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation): readonly Complaint[] {
-  const { unready = [], unprobed = [], backups = [], testersReach } = loadBalancer;
+  const {
+    unready = [],
+    unprobed = [],
+    unequal = [],
+    unsettled = [],
+    backups = [],
+    testersReach,
+  } = loadBalancer;
   const missing = unready.map((what): Complaint => ({
     failure: 'StateUnclear',
     message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan`,
@@ -130,6 +137,16 @@ function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation
     ...unprobed.map((what): Complaint => ({
       failure: 'StateUnclear',
       message: `Cannot deploy "${id}": ${what}\n  point it there: verdigris repair`,
+    })),
+    ...unequal
+      .filter(({ breaks }) => breaks)
+      .map(({ words }): Complaint => ({
+        failure: 'EnvironmentsUnequal',
+        message: `Cannot deploy "${id}": ${words}, needs the same: what one environment understands the other may not\n  make them alike, apply it, and look again: verdigris check`,
+      })),
+    ...unsettled.map((what): Complaint => ({
+      failure: 'StateUnclear',
+      message: `Cannot deploy "${id}": ${what}, needs it to run what it tells\n  publish it once more: verdigris repair`,
     })),
     ...left.map((what): Complaint => ({
       failure: 'StateUnclear',
@@ -456,19 +473,33 @@ function warningsOf(
     );
   }
   warnings.push(...warningsAboutRouting(service, observation));
+  warnings.push(...warningsAboutCredential(service, observation));
   const root = rootByKey(service);
   if (root !== undefined) warnings.push(root);
   return warnings;
 }
 
+/** Without a credential nothing is switched, and nothing is taken back. */
+function warningsAboutCredential(
+  { approve, bake }: Service,
+  { loadBalancer: { credentialEnds } }: Observation,
+): readonly string[] {
+  if (!credentialEnds || credentialEnds.inMs > approve.timeoutMs + bake.durationMs) return [];
+  const at = new Date(credentialEnds.atMs).toISOString();
+  return [
+    `The consumer key of the load balancer ends at ${at}, which may be before this deployment has ended: then nothing can be switched or taken back. Make another: verdigris ovh login --replace`,
+  ];
+}
+
 /** What a switch leaves as it is, and what of the load balancer cannot be used. */
 function warningsAboutRouting(
   { loadBalancer: settings }: Service,
-  { loadBalancer: { diversions = [], division } }: Observation,
+  { loadBalancer: { diversions = [], unequal = [], division } }: Observation,
 ): readonly string[] {
   const isMixed = 'mixed' in settings && settings.mixed !== undefined;
   return [
     ...diversions.map((diversion) => `Not moved by a switch: ${diversion}`),
+    ...unequal.filter(({ breaks }) => !breaks).map(({ words }) => `Blue and green are not alike: ${words}`),
     ...(isMixed && division?.kind === 'impossible'
       ? [`Traffic cannot be divided between blue and green: ${division.because}`]
       : []),

@@ -14,6 +14,7 @@ import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-public-cloud/configuration.js';
 import { Lock, type Written } from './ovh-public-cloud/lock.js';
 import { divisionBy } from './ovh-public-cloud/mixed.js';
+import { inequalitiesIn } from './ovh-public-cloud/parity.js';
 import { count, reversed, stepsFor, writeOf, type Step, type Steps } from './ovh-public-cloud/steps.js';
 import { View } from './ovh-public-cloud/view.js';
 
@@ -78,6 +79,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
       const configuration = await this.#reader.everything(patience.signal);
       const backends = this.#view.backends(configuration);
       const unprobed = this.#view.unprobed(configuration, backends);
+      const unequal = inequalitiesIn(this.#settings, configuration);
       const leftOut = backends.flatMap(({ server, state }) => (state === 'inactive' ? [server] : []));
       return {
         traffic: this.#view.traffic(configuration),
@@ -88,6 +90,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
         backends,
         division: divisionBy(configuration, this.#means, leftOut),
         diversions: this.#view.diversions(configuration),
+        ...(unequal.length > 0 ? { unequal } : {}),
         recentSwitchesMs: durations.get(this.#api)?.get(this.#settings.id) ?? [],
         ...(unprobed.length > 0 ? { unprobed } : {}),
       };

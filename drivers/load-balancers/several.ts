@@ -259,6 +259,9 @@ function reportOf({ to }: RouteChange, moved: readonly Moved[], tookMs: number):
 
 function together(members: readonly Member[]): LoadBalancerObservation {
   const lacking = [...new Set(members.flatMap(({ before }) => before.lacking ?? []))];
+  const [credentialEnds] = members
+    .flatMap(({ before }) => before.credentialEnds ?? [])
+    .toSorted((one, other) => one.atMs - other.atMs);
   const durations = members.map(({ before }) => before.recentSwitchesMs);
   return {
     traffic: trafficOf(members),
@@ -277,19 +280,24 @@ function together(members: readonly Member[]): LoadBalancerObservation {
       durations.reduce((sum, each) => sum + (each[index] ?? 0), 0),
     ),
     ...(lacking.length > 0 ? { lacking } : {}),
+    ...(credentialEnds ? { credentialEnds } : {}),
   };
 }
 
 type Abilities = Pick<
   LoadBalancerObservation,
-  'division' | 'diversions' | 'backups' | 'testersReach' | 'unready' | 'unprobed'
+  'division' | 'diversions' | 'backups' | 'testersReach' | 'unready' | 'unprobed' | 'unequal' | 'unsettled'
 >;
 
 /** All of them can what each of them can. */
 function abilitiesOf(members: readonly Member[]): Abilities {
-  const inWords = (of: 'diversions' | 'unready' | 'unprobed'): readonly string[] =>
+  const inWords = (of: 'diversions' | 'unready' | 'unprobed' | 'unsettled'): readonly string[] =>
     members.flatMap(({ name, before }) => (before[of] ?? []).map((words) => `${name}: ${words}`));
   const [diversions, unready, unprobed] = [inWords('diversions'), inWords('unready'), inWords('unprobed')];
+  const unsettled = inWords('unsettled');
+  const unequal = members.flatMap(({ name, before }) =>
+    (before.unequal ?? []).map(({ words, breaks }) => ({ words: `${name}: ${words}`, breaks })),
+  );
   const backups = [...new Set(members.flatMap(({ before }) => before.backups ?? []))];
   const [testersReach, ...others] = new Set(members.map(({ before }) => before.testersReach));
   const division = divisionOf(members);
@@ -298,6 +306,8 @@ function abilitiesOf(members: readonly Member[]): Abilities {
     ...(diversions.length > 0 ? { diversions } : {}),
     ...(unready.length > 0 ? { unready } : {}),
     ...(unprobed.length > 0 ? { unprobed } : {}),
+    ...(unequal.length > 0 ? { unequal } : {}),
+    ...(unsettled.length > 0 ? { unsettled } : {}),
     ...(backups.length > 0 ? { backups } : {}),
     ...(testersReach && others.length === 0 ? { testersReach } : {}),
   };

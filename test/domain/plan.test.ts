@@ -262,6 +262,51 @@ describe('a state that no deployment may start from', () => {
     ]);
   });
 
+  test('is that blue and green are treated so differently that visitors are not served alike', () => {
+    const { loadBalancer, ...rest } = observed();
+    const words = 'http/farm/1 (blue) has stickiness none and http/farm/2 (green) cookie';
+    const about = (breaks: boolean) => ({
+      ...rest,
+      loadBalancer: { ...loadBalancer, unequal: [{ words, breaks }] },
+    });
+    expect(complaintsAbout(service, about(true))).toEqual([
+      {
+        failure: 'EnvironmentsUnequal',
+        message: expect.stringContaining(`Cannot deploy "${service.id}": ${words}, needs the same`),
+      },
+    ]);
+    expect(complaintsAbout(service, about(false))).toEqual([]);
+    const planning = computePlan(request, artifactFacts, about(false));
+    expect(planning.kind === 'planned' && planning.plan.warnings).toContain(
+      `Blue and green are not alike: ${words}`,
+    );
+  });
+
+  test('is that it may run something else than it tells', () => {
+    const { loadBalancer, ...rest } = observed();
+    const unsettled = ['the last refresh, task 7, has ended as "error": parts of it may run something else'];
+    expect(complaintsAbout(service, { ...rest, loadBalancer: { ...loadBalancer, unsettled } })).toEqual([
+      {
+        failure: 'StateUnclear',
+        message: expect.stringMatching(/task 7, has ended as "error"(.|\n)*verdigris repair/),
+      },
+    ]);
+  });
+
+  test('is told before it begins where the credential may end before it has', () => {
+    const { loadBalancer, ...rest } = observed();
+    const warned = (inMs: number): string => {
+      const credentialEnds = { atMs: Date.UTC(2026, 0, 2), inMs };
+      const seen = { ...rest, loadBalancer: { ...loadBalancer, credentialEnds } };
+      const planning = computePlan(request, artifactFacts, seen);
+      return planning.kind === 'planned' ? planning.plan.warnings.join('\n') : planning.kind;
+    };
+    const { approve, bake } = service;
+    const longestMs = approve.timeoutMs + bake.durationMs;
+    expect(warned(longestMs + 1)).not.toMatch(/consumer key/);
+    expect(warned(longestMs)).toMatch(/ends at 2026-01-02T00:00:00\.000Z.*verdigris ovh login --replace/);
+  });
+
   test('gives no plan, whatever it is', () => {
     const spoilers: fc.Arbitrary<Seen> = fc.constantFrom<Seen>(
       { staged: ['an edit'] },

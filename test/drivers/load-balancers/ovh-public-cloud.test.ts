@@ -79,20 +79,43 @@ describe('a Public Cloud Load Balancer on its API', () => {
     expect(await world.published()).toEqual(allTo('blue'));
   });
 
+  test('tells in what the pools of blue and green are set up differently, and whether that breaks anything', async () => {
+    const { pools } = world.settings;
+    expect((await observe()).unequal).toBeUndefined();
+    const edit = async (path: string, body: object) => {
+      await world.emulator.admin.editAsSomebodyElse('PUT', `${world.root}/${path}`, body as never);
+      await world.quiet();
+    };
+    await edit(`pool/${pools.green}`, { algorithm: 'sourceIP' });
+    await edit(`pool/${pools.green}`, { sessionPersistence: { type: 'sourceIP' } });
+    const [{ id: monitor }] = (await world.emulator.admin.editAsSomebodyElse(
+      'GET',
+      `${world.root}/healthMonitor?poolId=${pools.blue}`,
+    )) as [{ id: string }];
+    await edit(`healthMonitor/${monitor}`, { maxRetriesDown: 7 });
+    expect((await observe()).unequal).toEqual([
+      { words: expect.stringMatching(/\(blue\) has sessionPersistence none and /), breaks: true },
+      { words: expect.stringMatching(/algorithm roundRobin and .* sourceIP$/), breaks: false },
+      { words: expect.stringMatching(/^the monitor of pool .* has maxRetriesDown 7 and /), breaks: false },
+    ]);
+  });
+
   describe('while the load balancer is locked', () => {
     test.each(['immutable 409', 'pending 409', 'bare 409', 'immutable 400', 'immutable 500'] as const)(
       'waits until a change of somebody else is applied, though it is told by %s',
       async (lockedAnswer) => {
-        world.emulator.admin.behave({ lockedAnswer, updatingMs: 60 });
+        world.emulator.admin.behave({ lockedAnswer });
         const api = world.api();
         let isFirst = true;
         const racing = {
           ...wrapped(api),
           put: async (path: string, body: Readonly<Record<string, unknown>>) => {
-            // Just between the driver's look at the lock and its write.
-            if (isFirst) await foreignEdit();
+            if (!isFirst) return api.put(path, body);
             isFirst = false;
-            return api.put(path, body);
+            // Just between the driver's look at the lock and its write, and for as long as that takes.
+            world.balancer.endNext({ status: 'stuck' });
+            await foreignEdit();
+            return api.put(path, body).finally(() => world.balancer.recover());
           },
         };
         await route({}, world.driverOver(racing));
