@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { colors, type Color } from '../../domain/color.js';
 import type { Complaint } from '../../domain/failures.js';
 import { shortId } from '../../domain/names.js';
-import { liveColor } from '../../domain/observation.js';
+import { liveColor, type LoadBalancerObservation } from '../../domain/observation.js';
 import { workflowTypes, type Inspection, type RepairRequest } from '../../workflows/messages.js';
 import { lookWith } from '../looking.js';
 import { complaintLines, observationReport } from '../observation-report.js';
@@ -93,6 +93,7 @@ async function settleOn(session: Session, options: RepairOptions): Promise<Color
   output.say([
     '',
     `Would send all traffic to ${live}, prove it at ${service.publicAddress.url}, and change no server.`,
+    ...storedLines(observation.loadBalancer),
   ]);
   if (options.yes === true) return live;
   if (!output.interactive) {
@@ -104,6 +105,15 @@ async function settleOn(session: Session, options: RepairOptions): Promise<Color
   output.say('Nothing was changed.');
   return undefined;
 }
+
+/** Both consequences: nobody can tell whose it is, and what it touches. */
+const storedLines = ({ staged }: LoadBalancerObservation): readonly string[] =>
+  staged.length === 0
+    ? []
+    : [
+        `  That publishes, too, what somebody has stored, whatever it touches: ${staged.join('; ')}.`,
+        `  Not doing it leaves that stored, and the traffic where it is.`,
+      ];
 
 /** A server that is unreachable, or runs something foreign, stays so whatever the load balancer does. */
 const isSettledByRepair = ({ failure }: Complaint): boolean =>

@@ -26,6 +26,7 @@ type Say = (what: string) => void;
 export class Refreshes {
   readonly #api: OvhApi;
   readonly #root: string;
+  readonly #name: string;
   readonly #deadlineMs: number;
   readonly #pending: () => Promise<Pending>;
   readonly #time: Time;
@@ -34,6 +35,7 @@ export class Refreshes {
     this.#time = time;
     this.#api = api;
     this.#root = root;
+    this.#name = root.split('/').at(-1) ?? root;
     this.#deadlineMs = deadlineMs;
     this.#pending = pending;
   }
@@ -55,7 +57,7 @@ export class Refreshes {
       if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
-          `Cannot wait longer for refresh task ${open[0]} of "${this.#root}": it is still under way after ${seconds(this.#deadlineMs)}, needs to end\n  OVHcloud's support can look the task up by its number; once it has ended, try again`,
+          `Cannot wait longer for refresh task ${open[0]} of "${this.#name}": it is still under way after ${seconds(this.#deadlineMs)}, needs to end\n  OVHcloud's support can look the task up by its number; once it has ended, try again`,
         );
       }
       say(`waiting for refresh task ${open[0]}, which is under way`);
@@ -91,7 +93,7 @@ export class Refreshes {
       if (this.#time.nowMs() > endMs) {
         throw new Failure(
           'RefreshFailed',
-          `Cannot publish "${this.#root}": ${order.because} for ${seconds(this.#deadlineMs)}, needs a refresh`,
+          `Cannot publish "${this.#name}": ${order.because} for ${seconds(this.#deadlineMs)}, needs a refresh`,
           { cause: order.cause },
         );
       }
@@ -158,7 +160,7 @@ export class Refreshes {
   #failed(id: number, because: string): Failure {
     return new Failure(
       'RefreshFailed',
-      `Cannot publish "${this.#root}": refresh task ${id} was ordered, but ${because}, needs to be done\n  parts of the load balancer may run the new configuration already; OVHcloud's support can look the task up by its number`,
+      `Cannot publish "${this.#name}": refresh task ${id} was ordered, but ${because}, needs to be done\n  parts of the load balancer may run the new configuration already; OVHcloud's support can look the task up by its number`,
       { ambiguous: true },
     );
   }
