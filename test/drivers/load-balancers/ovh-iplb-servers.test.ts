@@ -48,6 +48,7 @@ function seen({ own, mixed }: { readonly own?: Place; readonly mixed?: Place }):
   const configuration: Configuration = {
     frontends: new Map(),
     routes: new Map(),
+    certificates: new Map(),
     farms: new Map(
       places.map(([name, place]) => [name, { port: 80, probe: { type: 'tcp' }, ...place?.farm }]),
     ),
