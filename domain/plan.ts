@@ -124,7 +124,7 @@ function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation
   } = loadBalancer;
   const missing = unready.map((what): Complaint => ({
     failure: 'StateUnclear',
-    message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan`,
+    message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan; what is there and otherwise is changed by nobody but you: in the control panel`,
   }));
   const left = [
     ...(backups.length === 0

@@ -9,7 +9,7 @@ import { readFiles } from './configuration.js';
 /** One key that gets a value. */
 export interface Edit {
   readonly path: KeyPath;
-  readonly value: string | number | readonly string[];
+  readonly value: string | number | readonly (string | number)[];
 }
 
 export const describeEdit = ({ path, value }: Edit): string =>

@@ -225,6 +225,30 @@ test('discover shows what there is and proposes a section that can be used', asy
   });
 });
 
+test('discover fills in what the configuration does not name yet, and leaves everything else as people wrote it', async () => {
+  const folder = await aBareLoadBalancer(
+    'frontends: [70001]\nrefreshDeadline: 7m # slow\nmixed: {}\nfallback: old-environment',
+  );
+  const { api } = folder;
+  await folder.run('provision --apply');
+  const { stdout } = await folder.run('discover');
+  expect(stdout).toContain(`# in ${folder.file('verdigris.yaml')}:`);
+  const section = sectionIn(stdout);
+  expect(section).toContain('refreshDeadline: 7m # slow');
+  // Nobody is live: which frontend is for what cannot be told, but farms and their servers can, backups or not.
+  const edited = `/ipLoadbalancing/${api.serviceName}/http/frontend/70001`;
+  await api.admin.editAsSomebodyElse('PUT', edited, { defaultFarmId: 80_001 });
+  const service = await configuredWith(folder, sectionIn((await folder.run('discover')).stdout));
+  expect(service.loadBalancer).toMatchObject({
+    farms: { blue: 80_001, green: 80_002 },
+    stagingFrontend: 70_002,
+    mixed: { farm: 80_003, stagingFrontend: 70_003 },
+    fallback: 'old-environment',
+  });
+  await folder.run('provision --apply --write --publish-staged');
+  expect((await folder.run('discover')).stdout).toContain('# the configuration names all of it already');
+});
+
 test('discover with a key that may not look names every rule that is missing', async () => {
   const folder = await aBareLoadBalancer();
   const { account } = folder.api.admin;

@@ -1,20 +1,25 @@
 import { Option, type Command } from 'commander';
-import type { Service } from '../../../domain/service.js';
+import { loadBalancersOf, type Service } from '../../../domain/service.js';
 import {
   discover as discoverAll,
   proposalFor,
   type Discovered,
+  type Proposal,
 } from '../../../drivers/load-balancers/ovh-iplb/discovery.js';
 import {
   balancerProposal,
   discoverBalancers,
+  type BalancerProposal,
   type FoundBalancer,
 } from '../../../drivers/load-balancers/ovh-public-cloud/discovery.js';
 import { discoverRights, publicCloudDiscoverRights } from '../../../ovh/rights.js';
+import { isUnnamed } from '../../configuration/unnamed.js';
+import { edited, sectionIn, type Edit } from '../../configuration/writing.js';
 import { createOutput, type Output } from '../../output.js';
 import { Refusal } from '../../refusal.js';
 import { columns } from '../../words.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
+import { entrancesOf, type OvhSettings } from './entrance.js';
 import { calling, foundCredential, withCredential, type CredentialOptions } from './credential.js';
 import { serviceIfAny } from './purpose.js';
 import { publicCloudSectionOf, sectionOf } from './section.js';
@@ -33,26 +38,56 @@ export function defineDiscover(command: Command): void {
     .addOption(
       new Option(
         '--driver <driver>',
-        'which kind of load balancer (default: as the configuration has it, else ovh-iplb)',
+        'which kind of load balancer (default: every kind that the configuration has, else ovh-iplb)',
       ).choices(['ovh-iplb', 'ovh-public-cloud']),
     )
     .addOption(jsonOption());
   teach(
     withCredential(command),
     'verdigris ovh discover --keys-file keys.env',
-    'Farms are told apart by the servers in them where there is a verdigris.yaml that names them, else by blue and green in their names. What is missing is said: verdigris ovh provision creates it.',
+    'Farms and pools are told apart by the servers in them where there is a verdigris.yaml that names them, else by blue and green in their names. What is missing is said: verdigris ovh provision creates it.',
   );
 }
 
 export async function discover(options: DiscoverOptions): Promise<number> {
   const service = serviceIfAny(options.config, options.destination);
-  const known = service?.loadBalancer.driver;
-  const driver = options.driver ?? (known === 'ovh-public-cloud' ? known : 'ovh-iplb');
-  const look = driver === 'ovh-iplb' ? discoverIplbs : discoverPublicClouds;
-  return look(options, createOutput(options.json === true), service);
+  const output = createOutput(options.json === true);
+  const drivers = options.driver === undefined ? driversOf(service) : [options.driver];
+  const found: unknown[] = [];
+  const hosts: string[] = [];
+  for (const driver of drivers) {
+    const look = driver === 'ovh-iplb' ? discoverIplbs : discoverPublicClouds;
+    const seen = await look(options, output, service && withBalancerOf(service, driver));
+    found.push(...seen.found);
+    hosts.push(seen.host);
+  }
+  if (found.length === 0) throw noneFound([...new Set(hosts)].join(' and '));
+  output.document(found);
+  return 0;
 }
 
-type Look = (options: DiscoverOptions, output: Output, service: Service | undefined) => Promise<number>;
+type OvhDriver = 'ovh-iplb' | 'ovh-public-cloud';
+
+/** Every kind that the configuration has. */
+function driversOf(service: Service | undefined): readonly OvhDriver[] {
+  const known = (service ? loadBalancersOf(service) : []).map(({ driver }) => driver);
+  const drivers = (['ovh-iplb', 'ovh-public-cloud'] as const).filter((driver) => known.includes(driver));
+  return drivers.length === 0 ? ['ovh-iplb'] : drivers;
+}
+
+/** The service, reached as its first load balancer of a kind is, where it has one. */
+const withBalancerOf = (service: Service, driver: OvhDriver): Service => ({
+  ...service,
+  loadBalancer: loadBalancersOf(service).find((one) => one.driver === driver) ?? service.loadBalancer,
+});
+
+/** What there is, for machines, and where. */
+interface Seen {
+  readonly host: string;
+  readonly found: readonly unknown[];
+}
+
+type Look = (options: DiscoverOptions, output: Output, service: Service | undefined) => Promise<Seen>;
 
 const discoverIplbs: Look = async (options, output, service) => {
   const credential = foundCredential(options, service);
@@ -64,48 +99,113 @@ const discoverIplbs: Look = async (options, output, service) => {
   } as const;
   return calling(credential, keys, options, task, async (api) => {
     const found = await discoverAll(api, options.loadBalancer);
-    if (found.length === 0) throw noneFound(api.host);
     const proposals = found.map((one) => proposalFor(one, service));
     for (const [index, one] of found.entries()) {
       const proposal = proposals[index];
       if (!proposal) continue;
-      output.say([...shown(one), ...proposed(proposal.open, sectionOf(proposal, credential.endpoint))]);
+      const section = sectionOf(proposal, credential.endpoint);
+      output.say([
+        ...shown(one),
+        ...proposed(proposal.open, filledIn(options, service, proposal) ?? section),
+      ]);
     }
-    output.document(
-      found.map(({ configuration: _stored, ...one }, index) => ({ ...one, proposal: proposals[index] })),
-    );
-    return 0;
+    const documents = found.map(({ configuration: _stored, ...one }, index) => ({
+      ...one,
+      proposal: proposals[index],
+    }));
+    return { host: api.host, found: documents };
   });
 };
 
 const discoverPublicClouds: Look = async (options, output, service) => {
   const credential = foundCredential(options, service);
   const keys = await credential.keys();
-  const settings = service?.loadBalancer;
-  const project = settings?.driver === 'ovh-public-cloud' ? settings.project : undefined;
+  const projects = (service ? loadBalancersOf(service) : []).flatMap((settings) =>
+    settings.driver === 'ovh-public-cloud' ? [settings.project] : [],
+  );
+  const wanted: readonly (string | undefined)[] =
+    projects.length === 0 ? [undefined] : [...new Set(projects)];
   const task = {
     action: 'look for load balancers',
     purpose: 'discover',
-    rights: publicCloudDiscoverRights(project),
+    rights: wanted.flatMap((project) => publicCloudDiscoverRights(project)),
   } as const;
-  const only = {
-    ...(project === undefined ? {} : { project }),
-    ...(options.loadBalancer === undefined ? {} : { id: options.loadBalancer }),
-  };
+  const id = options.loadBalancer === undefined ? {} : { id: options.loadBalancer };
   return calling(credential, keys, options, task, async (api) => {
-    const found = await discoverBalancers(api, only);
-    if (found.length === 0) throw noneFound(api.host);
+    const found: FoundBalancer[] = [];
+    for (const project of wanted)
+      found.push(...(await discoverBalancers(api, { ...(project === undefined ? {} : { project }), ...id })));
     const proposals = found.map((one) => balancerProposal(one, service));
     for (const [index, one] of found.entries()) {
       const proposal = proposals[index];
       if (!proposal) continue;
       const section = publicCloudSectionOf(proposal, credential.endpoint);
-      output.say([...shownBalancer(one), ...proposed(proposal.open, section)]);
+      output.say([
+        ...shownBalancer(one),
+        ...proposed(proposal.open, filledIn(options, service, proposal) ?? section),
+      ]);
     }
-    output.document(found.map((one, index) => ({ ...one, proposal: proposals[index] })));
-    return 0;
+    return { host: api.host, found: found.map((one, index) => ({ ...one, proposal: proposals[index] })) };
   });
 };
+
+/** What the configuration says of this very load balancer already, with what was found for the objects that it does not name. */
+function filledIn(
+  { config, destination }: DiscoverOptions,
+  service: Service | undefined,
+  proposal: Proposal | BalancerProposal,
+): readonly string[] | undefined {
+  const entrance = (service ? entrancesOf(service) : []).find(({ settings }) =>
+    'serviceName' in proposal
+      ? settings.driver === 'ovh-iplb' && settings.serviceName === proposal.serviceName
+      : settings.driver === 'ovh-public-cloud' && settings.id === proposal.id,
+  );
+  if (!entrance) return undefined;
+  const { settings, path } = entrance;
+  const edits = keysOf(settings, proposal).map(([key, value]): Edit => ({
+    path: [...path, 'loadBalancer', ...key],
+    value,
+  }));
+  const files = edited(config, destination, edits);
+  if (files.size === 0) return ['# the configuration names all of it already'];
+  return [...files].flatMap(([file, text]) => [
+    `# in ${file}:`,
+    ...(sectionIn(text, path.length === 0 ? 'loadBalancer' : 'regions') ?? text).split('\n'),
+  ]);
+}
+
+type Id = Edit['value'];
+
+/** Keys of one section that are not named yet and were found. */
+function keysOf(
+  settings: OvhSettings,
+  proposal: Proposal | BalancerProposal,
+): readonly (readonly [readonly string[], Id])[] {
+  const known = flattened(settings);
+  const isNamed = (id: Id): boolean => !isUnnamed(typeof id === 'object' ? (id[0] ?? 0) : id);
+  const isNew = ![...known.values()].every(isNamed);
+  return [...flattened(proposal)]
+    .filter(([key]) => {
+      const id = known.get(key);
+      // Whoever has named everything else has left it out on purpose.
+      return id === undefined ? isNew && key === 'stagingListener' : !isNamed(id);
+    })
+    .map(([key, id]) => [key.split('.'), id]);
+}
+
+/** Ids of one load balancer by their keys: `farms.blue`. */
+function flattened(settings: object, prefix = ''): ReadonlyMap<string, Id> {
+  return new Map(
+    Object.entries(settings).flatMap(([key, value]: [string, unknown]): (readonly [string, Id])[] => {
+      if (typeof value === 'number' || typeof value === 'string') return [[`${prefix}${key}`, value]];
+      if (typeof value !== 'object' || value === null) return [];
+      if (!Array.isArray(value)) return [...flattened(value, `${prefix}${key}.`)];
+      return value.every((one) => ['number', 'string'].includes(typeof one))
+        ? [[`${prefix}${key}`, value as Id]]
+        : [];
+    }),
+  );
+}
 
 const proposed = (open: readonly string[], section: readonly string[]): readonly string[] => [
   '',

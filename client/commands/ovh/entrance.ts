@@ -14,7 +14,7 @@ import type { OvhApi } from '../../../ovh/api.js';
 import { isUnnamed, namedOnly } from '../../configuration/unnamed.js';
 import { Refusal } from '../../refusal.js';
 
-type OvhSettings = Exclude<LoadBalancerSettings, { readonly driver: 'in-memory' }>;
+export type OvhSettings = Exclude<LoadBalancerSettings, { readonly driver: 'in-memory' }>;
 
 /** One load balancer of a service, with the servers that it sends traffic to. */
 export interface Entrance {

@@ -1,18 +1,13 @@
 import { stringify } from 'yaml';
-import type { OvhIplbSettings, OvhPublicCloudSettings, TestersMark } from '../../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../../domain/service.js';
 
 /** As far as it is known. */
 export type Section = Pick<OvhIplbSettings, 'serviceName' | 'protocol'> &
-  Partial<
-    Pick<
-      OvhIplbSettings,
-      'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'fallback' | 'testers'
-    >
-  >;
+  Partial<Pick<OvhIplbSettings, 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also'>>;
 
 /** The part `loadBalancer:` of verdigris.yaml. */
 export function sectionOf(
-  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, also, fallback, testers }: Section,
+  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, also }: Section,
   endpoint?: string,
 ): readonly string[] {
   return written({
@@ -24,19 +19,19 @@ export function sectionOf(
     ...(farms === undefined ? {} : { farms: { blue: farms.blue, green: farms.green } }),
     ...(mixed ? { mixed } : {}),
     ...(also && also.length > 0 ? { also } : {}),
-    ...(fallback ? { fallback } : {}),
-    ...(testers ? { testers: { route: testers.route, ...markOf(testers.by) } } : {}),
     ...atEndpoint(endpoint),
   });
 }
 
 /** As far as it is known. */
 export type PublicCloudSection = Pick<OvhPublicCloudSettings, 'project' | 'region' | 'id'> &
-  Partial<Pick<OvhPublicCloudSettings, 'listeners' | 'stagingListener' | 'pools'>>;
+  Partial<Pick<OvhPublicCloudSettings, 'listeners' | 'stagingListener' | 'pools'>> & {
+    readonly mixed?: { readonly pools: readonly string[] };
+  };
 
 /** The same for a Public Cloud Load Balancer. */
 export const publicCloudSectionOf = (
-  { project, region, id, listeners, stagingListener, pools }: PublicCloudSection,
+  { project, region, id, listeners, stagingListener, pools, mixed }: PublicCloudSection,
   endpoint?: string,
 ): readonly string[] =>
   written({
@@ -47,6 +42,7 @@ export const publicCloudSectionOf = (
     ...(listeners === undefined ? {} : { listeners }),
     ...(stagingListener === undefined ? {} : { stagingListener }),
     ...(pools === undefined ? {} : { pools: { blue: pools.blue, green: pools.green } }),
+    ...(mixed === undefined ? {} : { mixed }),
     ...atEndpoint(endpoint),
   });
 
@@ -55,6 +51,3 @@ const atEndpoint = (endpoint: string | undefined) =>
 
 const written = (section: object): readonly string[] =>
   stringify({ loadBalancer: section }).trimEnd().split('\n');
-
-const markOf = (by: TestersMark): Readonly<Record<string, unknown>> =>
-  by.kind === 'source' ? { source: by.address } : { [by.kind]: { name: by.name, value: by.value } };

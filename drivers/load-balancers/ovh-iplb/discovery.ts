@@ -1,7 +1,7 @@
 import pMap from 'p-map';
 import { z } from 'zod';
 import { colors, otherColor, type Color } from '../../../domain/color.js';
-import type { Service } from '../../../domain/service.js';
+import type { MixedFarmSettings, Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
@@ -55,14 +55,22 @@ async function itselfIfAllowed(api: OvhApi, root: string): Promise<z.infer<typeo
 }
 
 /** What a service would say of its load balancer. What could not be told for certain is left out, and why is said. */
-export interface Proposal {
+export interface Proposal extends EntryProposal {
   readonly serviceName: string;
+  /** Further ways in that are whole. */
+  readonly also?: readonly WholeEntry[];
+  readonly open: readonly string[];
+}
+
+interface EntryProposal {
   readonly protocol: 'http' | 'tcp';
   readonly frontends?: readonly number[];
   readonly stagingFrontend?: number;
   readonly farms?: Readonly<Record<Color, number>>;
-  readonly open: readonly string[];
+  readonly mixed?: MixedFarmSettings;
 }
+
+type WholeEntry = Required<Omit<EntryProposal, 'mixed'>> & Pick<EntryProposal, 'mixed'>;
 
 /**
  * Which of the objects are blue's, green's, the world's and for probes. Told by the servers in them where a service is given,
@@ -73,12 +81,34 @@ export function proposalFor(found: Discovered, service?: Pick<Service, 'environm
     new Guess(found, protocol, service).proposal(),
   );
   const [http, tcp] = proposals;
-  const whole = proposals.find(({ farms, stagingFrontend }) => farms && stagingFrontend !== undefined);
+  const whole = proposals.find(isWhole);
   const some = proposals.find(({ farms }) => farms) ?? proposals.find(({ frontends }) => frontends);
   const best = whole ?? some ?? http ?? tcp;
   if (!best) throw new TypeError('Cannot propose anything: no protocol was looked at, needs one');
-  return best;
+  const also = proposals.filter((one) => one !== best).filter(isWhole);
+  const isDivisible = [best, ...also].every(({ mixed }) => mixed);
+  return {
+    ...(isDivisible ? best : withoutMixed(best)),
+    ...(also.length === 0 ? {} : { also: also.map((entry) => entryOf(entry, isDivisible)) }),
+  };
 }
+
+const isWhole = (proposal: Proposal): proposal is Proposal & WholeEntry =>
+  proposal.farms !== undefined && proposal.stagingFrontend !== undefined && proposal.frontends !== undefined;
+
+/** Traffic is divided alike everywhere, or nowhere. */
+const withoutMixed = ({ mixed: _mixed, ...rest }: Proposal): Proposal => rest;
+
+const entryOf = (
+  { protocol, frontends, stagingFrontend, farms, mixed }: WholeEntry,
+  isDivisible: boolean,
+): WholeEntry => ({
+  protocol,
+  frontends,
+  stagingFrontend,
+  farms,
+  ...(isDivisible && mixed ? { mixed } : {}),
+});
 
 class Guess {
   readonly #found: Discovered;
@@ -106,9 +136,11 @@ class Guess {
     }
     const farms = { blue, green };
     const { live, staging } = this.#divided(farms);
+    const mixed = this.#mixed();
     return {
       ...base,
       farms,
+      ...(mixed ? { mixed } : {}),
       ...(live.length === 0 ? {} : { frontends: live }),
       ...(staging === undefined ? {} : { stagingFrontend: staging }),
       open: [
@@ -122,7 +154,9 @@ class Guess {
     const farms = [...this.#found.configuration.farms].filter(([name]) =>
       name.startsWith(`${this.#protocol}/farm/`),
     );
-    const byServers = farms.filter(([name]) => this.#holds(name, color));
+    const byServers = farms.filter(
+      ([name]) => this.#holds(name, color) && !this.#holds(name, otherColor(color)),
+    );
     const byName = farms.filter(([, { displayName }]) => {
       const words = wordsOf(displayName).toLowerCase();
       return words.includes(color) && !words.includes(otherColor(color));
@@ -130,9 +164,22 @@ class Guess {
     return (byServers.length > 0 ? byServers : byName).map(([name]) => Number(name.split('/')[2]));
   }
 
+  /** A farm that has servers of both, none of them a backup, and what has it probed. */
+  #mixed(): MixedFarmSettings | undefined {
+    const { farms } = this.#found.configuration;
+    const [farm, ...others] = [...farms.keys()]
+      .filter((name) => name.startsWith(`${this.#protocol}/farm/`))
+      .filter((name) => colors.every((color) => this.#holds(name, color)))
+      .map((name) => Number(name.split('/')[2]));
+    const staging = this.#frontends().find((frontend) => farm !== undefined && frontend.farm === farm);
+    return farm === undefined || staging === undefined || others.length > 0
+      ? undefined
+      : { farm, stagingFrontend: staging.id };
+  }
+
   #holds(farm: string, color: Color): boolean {
-    const servers = [...this.#found.configuration.servers].filter(([name]) =>
-      name.startsWith(`${farm}/server/`),
+    const servers = [...this.#found.configuration.servers].filter(
+      ([name, server]) => name.startsWith(`${farm}/server/`) && server['backup'] !== true,
     );
     const farmPort = this.#found.configuration.farms.get(farm)?.port;
     const wanted = this.#service?.environments[color] ?? [];

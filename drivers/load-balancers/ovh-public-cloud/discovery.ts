@@ -99,6 +99,8 @@ export interface BalancerProposal {
   readonly listeners?: readonly string[];
   readonly stagingListener?: string;
   readonly pools?: Readonly<Record<Color, string>>;
+  /** With `weights: keep`, as they are. */
+  readonly mixed?: { readonly pools: readonly string[] };
   readonly open: readonly string[];
 }
 
@@ -121,22 +123,41 @@ export function balancerProposal(
         ],
   );
   if (blue === undefined || green === undefined || unclear.length > 0)
-    return { project, region, id, open: unclear };
+    return { project, region, id, open: [...unclear, ...without] };
   const { live, staging } = divided(found.listeners, { blue, green });
+  const mixed = found.pools.filter(({ members }) => colors.every((color) => holds(members, color, service)));
   return {
     project,
     region,
     id,
     pools: { blue, green },
+    ...(mixed.length === 0 ? {} : { mixed: { pools: mixed.map((pool) => pool.id) } }),
     ...(live.length === 0 ? {} : { listeners: live }),
     ...(staging === undefined ? {} : { stagingListener: staging }),
     open: [
       ...(live.length === 0 ? ['listeners: none points at either pool'] : []),
       ...(staging === undefined
-        ? ['stagingListener: none references the idle pool, which may not be probed then']
+        ? ['stagingListener: none references the idle pool, which may not be probed then', ...without]
         : []),
     ],
   };
+}
+
+const without = ['what is missing can be created: verdigris ovh provision --plan'];
+
+/** Whether all servers of an environment are among the members. */
+function holds(
+  members: readonly Member[],
+  color: Color,
+  service: Pick<Service, 'environments'> | undefined,
+): boolean {
+  const wanted = service?.environments[color] ?? [];
+  return (
+    wanted.length > 0 &&
+    wanted.every(({ address, port }) =>
+      members.some((member) => member.address === address && member.protocolPort === port),
+    )
+  );
 }
 
 /** A pool that has servers of both is a mixed one. */
@@ -145,17 +166,8 @@ function poolsOf(
   color: Color,
   service: Pick<Service, 'environments'> | undefined,
 ): readonly string[] {
-  const holds = (members: readonly Member[], of: Color): boolean => {
-    const wanted = service?.environments[of] ?? [];
-    return (
-      wanted.length > 0 &&
-      wanted.every(({ address, port }) =>
-        members.some((member) => member.address === address && member.protocolPort === port),
-      )
-    );
-  };
   const byMembers = pools.filter(
-    ({ members }) => holds(members, color) && !holds(members, otherColor(color)),
+    ({ members }) => holds(members, color, service) && !holds(members, otherColor(color), service),
   );
   const byName = pools.filter(({ name }) => {
     const words = (name ?? '').toLowerCase();

@@ -4,6 +4,10 @@ import { SecretName, ServiceId } from '../../../domain/names.js';
 import type { OvhPublicCloudSettings } from '../../../domain/service.js';
 import { allTo } from '../../../domain/split.js';
 import { createOvhPublicCloud } from '../../../drivers/load-balancers/ovh-public-cloud.js';
+import {
+  balancerProposal,
+  discoverBalancers,
+} from '../../../drivers/load-balancers/ovh-public-cloud/discovery.js';
 import type { Wish } from '../../../drivers/load-balancers/ovh-public-cloud/provisioning-plan.js';
 import { createPublicCloudProvisioner } from '../../../drivers/load-balancers/ovh-public-cloud/provisioning.js';
 import type { Survey } from '../../../drivers/load-balancers/provisioning.js';
@@ -415,6 +419,14 @@ describe('mixed pools', () => {
     expect(await observed(ids, { mixed })).toMatchObject({ division: { kind: 'possible' } });
     expect((await provisioned(wish)).created).toEqual([]);
     expect((await surveyed(aWish({ ...wish, mixed }))).steps).toEqual([]);
+    const [found] = await discoverBalancers(world.client());
+    expect(balancerProposal(found!, wish.service)).toMatchObject({
+      listeners: [web],
+      stagingListener: ids['stagingListener'],
+      pools: { blue: ids['pools.blue'], green: ids['pools.green'] },
+      mixed: { pools: ids['mixed.pools'] },
+      open: [],
+    });
   });
 
   test('whose weights are kept: one for each share, there and back, known again without the shares', async () => {

@@ -596,6 +596,39 @@ describe('discovery', () => {
     });
   });
 
+  test('proposes mixed farms and further ways in too, and takes no backup for a server', async () => {
+    await withLiveBlue();
+    const tcp = await made('tcp/frontend', { port: '90', zone: 'all' });
+    await published();
+    const mixed = { farm: undefined, stagingFrontend: undefined };
+    const { ids } = await provisioned(
+      aWish({
+        settings: { ...aWish().settings, fallback: 'old-environment' },
+        entries: [
+          anEntry({ mixed }),
+          anEntry({ path: ['also', 0], protocol: 'tcp', frontends: [tcp], mixed }),
+        ],
+      }),
+    );
+    await edit(`tcp/frontend/${tcp}`, { defaultFarmId: Number(ids['also.0.farms.blue']) });
+    await published();
+    const [found] = await discover(aClient());
+    expect(proposalFor(found!, aWish().service)).toMatchObject({
+      protocol: 'http',
+      farms: { blue: ids['farms.blue'], green: ids['farms.green'] },
+      mixed: { farm: ids['mixed.farm'], stagingFrontend: ids['mixed.stagingFrontend'] },
+      also: [
+        {
+          protocol: 'tcp',
+          frontends: [tcp],
+          farms: { blue: ids['also.0.farms.blue'], green: ids['also.0.farms.green'] },
+          mixed: { farm: ids['also.0.mixed.farm'] },
+        },
+      ],
+      open: [],
+    });
+  });
+
   test('says what it cannot tell apart', async () => {
     for (const displayName of ['blue 1', 'Blue 2', 'green']) {
       await made('http/farm', { zone: 'all', displayName });
