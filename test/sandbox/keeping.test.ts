@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 async function up(): Promise<Sandbox> {
-  const sandbox = await startSandbox({ directory, keep: true, serversPerEnvironment: 1 });
+  const sandbox = await startSandbox({ directory, keep: true, serversPerEnvironment: 1, instances: 2 });
   started.push(sandbox);
   return sandbox;
 }
@@ -46,5 +46,11 @@ test('comes back as it was left: same files, keys and ports, and the traffic whe
   expect(second.isResumed).toBe(true);
   expect(second.publicUrl).toBe(first.publicUrl);
   expect(await files()).toEqual(written);
-  expect(await (await fetch(second.publicUrl, { headers: { connection: 'close' } })).text()).toBe('green');
+  const met = await Promise.all(
+    [1, 2].map(async () => {
+      const answer = await fetch(second.publicUrl, { headers: { connection: 'close' } });
+      return [answer.headers.get('x-iplb-instance'), await answer.text()] as const;
+    }),
+  );
+  expect(Object.fromEntries(met)).toEqual({ 16300: 'green', 16301: 'green' });
 });

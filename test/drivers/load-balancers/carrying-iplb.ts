@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { proveTraffic, type TrafficProved } from '../../../activities/public-proof.js';
-import { colors, otherColor, type Color } from '../../../domain/color.js';
+import { otherColor, type Color } from '../../../domain/color.js';
 import { SecretName, ServerName } from '../../../domain/names.js';
 import type { LoadBalancerObservation } from '../../../domain/observation.js';
 import { Secret } from '../../../domain/secret.js';
@@ -11,7 +11,7 @@ import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
 import { endless } from '../../../drivers/patience.js';
 import { createHttpProber } from '../../../drivers/traffic/http.js';
-import { createOvhApi } from '../../../ovh/api.js';
+import { createOvhApi, type OvhApi, type OvhClient } from '../../../ovh/api.js';
 import type { JsonObject } from '../../../sandbox/ovh-api/json.js';
 import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import { ask, type HttpAnswer } from '../../sandbox/load.js';
@@ -19,10 +19,19 @@ import { program, type Program } from '../../sandbox/program.js';
 import { transportTo } from '../../support/in-process.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
+/** A program that tells its environment as a body, and its own name too. It keeps who asks for `/slowly` waiting. */
+interface Held extends Program {
+  readonly color: Color;
+  /** Answers that wait to be ended. */
+  readonly waiting: (() => void)[];
+}
+
 export interface CarryingIplb {
-  readonly programs: Readonly<Record<Color, Program>>;
+  readonly programs: Readonly<Record<Color, readonly Held[]>>;
   readonly emulator: Emulator;
   readonly driver: LoadBalancerDriver;
+  readonly api: OvhClient;
+  driverOver(api: OvhApi): LoadBalancerDriver;
   readonly settings: OvhIplbSettings;
   /** Where the world comes in. */
   readonly port: number;
@@ -42,6 +51,8 @@ export interface Equipment {
   readonly mark?: TestersMark;
   /** How the mixed farm holds on to clients; as the farms of blue and green do. */
   readonly stickiness?: 'cookie' | 'sourceIp';
+  /** Servers of each environment. Default: one. */
+  readonly each?: number;
 }
 
 /**
@@ -50,9 +61,12 @@ export interface Equipment {
  */
 export async function aCarryingIplb(
   dataPlane: CarryingDataPlane,
-  { mark = { kind: 'header', name: 'X-Preview', value: 'please' }, stickiness }: Equipment = {},
+  { mark = { kind: 'header', name: 'X-Preview', value: 'please' }, stickiness, each = 1 }: Equipment = {},
 ): Promise<CarryingIplb> {
-  const programs = { blue: await named('blue'), green: await named('green') };
+  const several = (color: Color) =>
+    Promise.all(Array.from({ length: each }, (_, index) => held(color, `${color}-${index + 1}`)));
+  const programs = { blue: await several('blue'), green: await several('green') };
+  const all = [...programs.blue, ...programs.green];
   const emulator = await startOvhApi({ dataPlane, behaviour: { todoMs: 0, doingMs: 0 } });
   const create = async (path: string, body: JsonObject, idField: string): Promise<number> => {
     const full = `/ipLoadbalancing/${emulator.serviceName}/http/${path}`;
@@ -62,10 +76,10 @@ export async function aCarryingIplb(
   const probe = { type: 'http', method: 'GET', url: '/', interval: 30 };
   const farm = { zone: 'all', port: 80, balance: 'roundrobin', probe, ...(stickiness ? { stickiness } : {}) };
   const aFarm = () => create('farm', farm, 'farmId');
-  const place = (color: Color, where: number, more: JsonObject = {}) =>
+  const place = (port: number, where: number, more: JsonObject = {}) =>
     create(
       `farm/${where}/server`,
-      { address: '127.0.0.1', port: programs[color].port, status: 'active', probe: true, ...more },
+      { address: '127.0.0.1', port, status: 'active', probe: true, ...more },
       'serverId',
     );
   const aFrontend = (port: string, defaultFarmId: number) =>
@@ -73,10 +87,10 @@ export async function aCarryingIplb(
 
   const farms = { blue: await aFarm(), green: await aFarm() };
   const mixedFarm = await aFarm();
-  for (const color of colors) {
-    await place(color, farms[color]);
-    await place(color, mixedFarm);
-    await place(color, farms[otherColor(color)], { backup: true, status: 'inactive' });
+  for (const { color, port } of all) {
+    await place(port, farms[color]);
+    await place(port, mixedFarm);
+    await place(port, farms[otherColor(color)], { backup: true, status: 'inactive' });
   }
   const frontend = await aFrontend('80', farms.blue);
   const action = { type: 'farm', target: String(farms.blue) };
@@ -108,13 +122,13 @@ export async function aCarryingIplb(
     rate: { perSecond: 10_000, burst: 10_000 },
     transport: transportTo(emulator),
   });
-  const servers = colors.map((color) => serverOf(color, programs[color].port));
-  const driver = createOvhIplb({ api, settings, servers });
+  const driverOver = (over: OvhApi) => createOvhIplb({ api: over, settings, servers: all.map(serverOf) });
+  const driver = driverOver(api);
   onTestFinished(async () => {
     api.close();
     await emulator.close();
     await dataPlane.close();
-    await Promise.all([programs.blue.stop(), programs.green.stop()]);
+    await Promise.all(all.map((one) => one.stop()));
   });
   await emulator.admin.refreshAsSomebodyElse();
   const observe = () => driver.observe(endless);
@@ -124,6 +138,8 @@ export async function aCarryingIplb(
     programs,
     emulator,
     driver,
+    api,
+    driverOver,
     settings,
     port,
     observe,
@@ -155,9 +171,15 @@ export async function aCarryingIplb(
   };
 }
 
-/** A program that tells its name as a body and, for the proof of a switch, as a header. */
-const named = (color: Color): Promise<Program> =>
-  program(color, (_request, response) => void response.setHeader('X-Version', color).end(color));
+async function held(color: Color, name: string): Promise<Held> {
+  const waiting: (() => void)[] = [];
+  const started = await program(name, ({ url }, response) => {
+    response.setHeader('X-Version', color).setHeader('X-Server', name);
+    if (url === '/slowly') waiting.push(() => response.end(color));
+    else response.end(color);
+  });
+  return { ...started, color, waiting };
+}
 
 const serviceAt = (port: number): Service =>
   ({
@@ -166,8 +188,8 @@ const serviceAt = (port: number): Service =>
     health: { path: '/', status: 200, timeoutMs: 5_000 },
   }) as unknown as Service;
 
-const serverOf = (color: Color, port: number): Server => ({
-  name: ServerName(`${color}-1`),
+const serverOf = ({ name, color, port }: Held): Server => ({
+  name: ServerName(name),
   color,
   address: '127.0.0.1',
   port,
