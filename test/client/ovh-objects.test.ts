@@ -180,6 +180,31 @@ test('provision tells where it stopped when one of several load balancers fails,
   expect(await frontendsOf(folder, names[1])).toHaveLength(2);
 });
 
+test('provision names every right that is missing before it creates anything, and rules has them for every region', async () => {
+  const { folder, names } = await aFolderWithRegions();
+  const all = JSON.parse((await folder.runWith('rules --for provision --json')).stdout) as {
+    readonly method: string;
+    readonly path: string;
+  }[];
+  const { account } = folder.api.admin;
+  const application = account.application(folder.api.credentials.applicationKey);
+  if (!application) throw new Error('the emulator has lost its application');
+  const rules = all.filter(({ method, path }) => method === 'GET' || path.endsWith('/http/farm'));
+  const { consumerKey } = account.addCredential(application, { rules, state: 'validated' });
+  await folder.secret('consumer-key', consumerKey);
+  const refused = await folder.run('provision --apply');
+  expect(refused.exitCode).toBe(2);
+  for (const name of names)
+    for (const list of ['http/farm/*/server', 'http/frontend', 'refresh'])
+      expect(refused.stderr).toContain(`\n  POST /ipLoadbalancing/${name}/${list}\n`);
+  expect(refused.stderr).toContain('verdigris ovh login --for provision');
+  expect(folder.api.journal.calls('POST', '/http/farm')).toEqual([]);
+
+  const whole = account.addCredential(application, { rules: all, state: 'validated' });
+  await folder.secret('consumer-key', whole.consumerKey);
+  expect(await folder.run('provision --apply')).toMatchObject({ exitCode: 0, stderr: '' });
+});
+
 test('provision creates nothing anywhere while any of several load balancers is not as it must be, and says all of it', async () => {
   const { folder, names } = await aFolderWithRegions();
   await folder.api.admin.editAsSomebodyElse('PUT', `/ipLoadbalancing/${names[1]}/http/frontend/70001`, {

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import type { Command } from 'commander';
-import { credentialLacks } from '../../../domain/credential-lacks.js';
+import { credentialLacks, type CredentialKind } from '../../../domain/credential-lacks.js';
 import { Failure } from '../../../domain/failures.js';
 import { Secret } from '../../../domain/secret.js';
 import type { OvhApiSettings, Service } from '../../../domain/service.js';
@@ -221,6 +221,7 @@ export async function calling<Result>(
 
 /** Calls the API for several tasks, one after the other, until it is closed. */
 export interface Caller {
+  readonly kind: CredentialKind;
   /** What the API refuses is told in words. */
   carryOut<Result>(task: Task, work: (api: OvhClient) => Promise<Result>): Promise<Result>;
   close(): void;
@@ -237,6 +238,7 @@ export function openCaller(found: FoundCredential, keys: OvhKeys, options: Crede
     ...(found.rate === undefined ? {} : { rate: found.rate }),
   });
   return {
+    kind: 'clientId' in keys ? 'service account' : 'consumer key',
     async carryOut(task, work) {
       try {
         return await work(api);

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { credentialLacks } from '../../../domain/credential-lacks.js';
 import { exitCodes } from '../../../domain/deployment.js';
 import { Failure } from '../../../domain/failures.js';
 import type { Provisioned, Provisioner, Survey } from '../../../drivers/load-balancers/provisioning.js';
-import { provisionRights } from '../../../ovh/rights.js';
+import { balancerResourceOf, provisionRights } from '../../../ovh/rights.js';
 import { readServiceWithoutIds } from '../../configuration/configuration.js';
 import { edited, sectionIn, writeEdits, type Edit } from '../../configuration/writing.js';
 import { createOutput, type Output } from '../../output.js';
@@ -16,6 +17,7 @@ import {
   type CredentialOptions,
   type Task,
 } from './credential.js';
+import { lackingOf, urnOf, type Need } from './need.js';
 import { entrancesOf, nameOf, provisionerFor, type Entrance, type StagingOptions } from './entrance.js';
 
 export interface ProvisionOptions extends ConfigurationOptions, CredentialOptions, StagingOptions {
@@ -125,6 +127,7 @@ async function provisionAll(
     return isRefused ? exitCodes.refused : 0;
   }
   requireNothingStaged(surveyed, options);
+  await requireRights(surveyed);
   const made = new Map<Place, Provisioned>();
   for (const place of surveyed) {
     try {
@@ -182,6 +185,29 @@ function requireNothingStaged(places: readonly SurveyedPlace[], { publishStaged 
   throw new Refusal(
     `Cannot provision ${names}: edits are stored and not published (${edits}), needs none\n  apply them or take them back in the control panel; where an earlier run was interrupted they are its own: --publish-staged`,
   );
+}
+
+/** Asked for, and not tried: a call that is refused in the middle leaves half of it there. */
+async function requireRights(places: readonly SurveyedPlace[]): Promise<void> {
+  const refusals: string[] = [];
+  for (const {
+    entrance: { settings },
+    caller,
+    task,
+    survey,
+  } of places) {
+    if (survey.steps.length === 0) continue;
+    const need: Need = {
+      rights: provisionRights(settings),
+      urn: urnOf(settings, balancerResourceOf(settings)),
+    };
+    const isAccount = caller.kind === 'service account';
+    // Where it may not be told, the calls themselves tell.
+    const lacking = (await caller.carryOut(task, (api) => lackingOf(api, [need], isAccount))) ?? [];
+    if (lacking.length > 0)
+      refusals.push(credentialLacks(task.action, caller.kind, lacking, ' --for provision'));
+  }
+  if (refusals.length > 0) throw new Refusal(refusals.join('\n'));
 }
 
 /** What one could not be given, and what that means for the others. */

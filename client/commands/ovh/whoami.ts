@@ -1,26 +1,15 @@
 import type { Command } from 'commander';
 import { exitCodes } from '../../../domain/deployment.js';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
-import { loadBalancersOf, productsOf, type OvhApiSettings, type Service } from '../../../domain/service.js';
+import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
-import {
-  credentialDetails,
-  currentCredential,
-  missingActions,
-  missingRules,
-} from '../../../ovh/credential.js';
-import { ovhEndpoint } from '../../../ovh/endpoint.js';
-import {
-  balancerResourceOf,
-  deployRights,
-  machineRights,
-  resourceOf,
-  type Right,
-} from '../../../ovh/rights.js';
+import { credentialDetails, currentCredential } from '../../../ovh/credential.js';
+import { balancerResourceOf, deployRights, machineRights, resourceOf } from '../../../ovh/rights.js';
 import { createOutput } from '../../output.js';
 import { columns, count } from '../../words.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
 import { calling, foundCredential, withCredential, type CredentialOptions } from './credential.js';
+import { lackingOf, urnOf, type Need } from './need.js';
 import { serviceIfAny } from './purpose.js';
 
 export interface WhoamiOptions extends ConfigurationOptions, CredentialOptions {}
@@ -98,15 +87,6 @@ async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
   };
 }
 
-/** What is needed of one resource, as IAM names it. */
-interface Need {
-  readonly rights: readonly Right[];
-  readonly urn: string;
-}
-
-const urnOf = ({ api }: { readonly api: OvhApiSettings }, resource: string): string =>
-  `urn:v1:${ovhEndpoint(api.endpoint).region}:resource:${resource}`;
-
 const balancersOf = (service: Service | undefined) =>
   (service ? loadBalancersOf(service) : []).filter((settings) => settings.driver !== 'in-memory');
 
@@ -126,18 +106,6 @@ const machineNeeds = (service: Service | undefined): readonly Need[] =>
         urn: urnOf(settings, resourceOf(product)),
       })),
     );
-
-async function lackingOf(
-  api: OvhApi,
-  needs: readonly Need[],
-  isAccount: boolean,
-): Promise<readonly string[] | undefined> {
-  const lacking = needs.map(({ rights, urn }) =>
-    isAccount ? missingActions(api, rights, urn) : missingRules(api, rights),
-  );
-  const told = (await Promise.all(lacking)).filter((each) => each !== undefined);
-  return told.length === 0 ? undefined : [...new Set(told.flat())];
-}
 
 /** A deployment goes on without: it says what it could not see. */
 const unseenNotice = (lacking: readonly string[]): string =>

@@ -692,6 +692,33 @@ describe('the complaint names the place, what is and what is needed', () => {
     ]);
   });
 
+  test('servers that share a machine cannot share the port of a further way in', () => {
+    const shared = least.replace(
+      'address: 10.0.0.2',
+      'address: 10.0.0.1, port: 8081, unit: g.service, directory: /g',
+    );
+    const entry = {
+      protocol: 'tcp',
+      frontends: [70095],
+      stagingFrontend: 70096,
+      farms: { blue: 1, green: 2 },
+    };
+    const at = ['loadBalancer', 'also'];
+    expect(complaintsAbout(edited(at, [{ ...entry, port: 9090 }], shared))).toEqual([
+      expect.stringContaining(
+        'loadBalancer.also[0].port: makes green-1 10.0.0.1:9090, which blue[0] is already, needs a port for each environment',
+      ),
+    ]);
+    expect(complaintsAbout(edited(at, [{ ...entry, port: { blue: 9090, green: 9091 } }], shared))).toEqual(
+      [],
+    );
+    expect(complaintsAbout(edited(at, [{ ...entry, port: 0 }]))).toEqual([
+      expect.stringContaining(
+        'loadBalancer.also[0].port: is 0, needs a port, 1 to 65535, or a map with one for blue',
+      ),
+    ]);
+  });
+
   test.each([
     ['the name', /^service:.*\n/m, 'service: is missing, needs a name'],
     ['the load balancer', /^loadBalancer:\n( .*\n)+/m, 'loadBalancer: is missing, needs a map'],
