@@ -712,9 +712,9 @@ describe('the complaint names the place, what is and what is needed', () => {
     expect(complaintsAbout(edited(at, [{ ...entry, port: { blue: 9090, green: 9091 } }], shared))).toEqual(
       [],
     );
-    expect(complaintsAbout(edited(at, [{ ...entry, port: 0 }]))).toEqual([
+    expect(complaintsAbout(edited(at, [{ ...entry, port: [9090] }]))).toEqual([
       expect.stringContaining(
-        'loadBalancer.also[0].port: is 0, needs a port, 1 to 65535, or a map with one for blue',
+        'loadBalancer.also[0].port: is a list, needs a port, 1 to 65535, or a map with one for blue',
       ),
     ]);
   });
