@@ -1,6 +1,6 @@
 import type { Color } from '../domain/color.js';
 import type { Release } from '../domain/deployment.js';
-import { Failure } from '../domain/failures.js';
+import { Failure, inOneLine } from '../domain/failures.js';
 import type { LeftBehind } from '../domain/fleet.js';
 import {
   describeSample,
@@ -136,7 +136,7 @@ async function proveHealth(
 async function unhealthy(driver: ServerDriver, because: string, patience: Patience): Promise<Failure> {
   // The verdict stands without them; a link that breaks now must not lead to another try of what has failed.
   const words = await driver.lastWords(10, patience).catch((error: unknown) => {
-    if (error instanceof Failure) return [`(cannot be read: ${error.message})`];
+    if (error instanceof Failure) return [`(cannot be read: ${inOneLine(error.message)})`];
     throw error;
   });
   const quoted = words.map((line) => `\n  last words of ${driver.server.name}: ${line}`).join('');

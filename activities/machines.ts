@@ -1,5 +1,5 @@
 import pMap from 'p-map';
-import { Failure } from '../domain/failures.js';
+import { Failure, inOneLine } from '../domain/failures.js';
 import { describeProduct, type MachineFacts, type MachineObservation } from '../domain/machines.js';
 import { serversOf, type OvhProduct, type Service } from '../domain/service.js';
 import type { Drivers } from '../drivers/drivers.js';
@@ -66,7 +66,7 @@ async function orReason<Result>(
   } catch (error) {
     signal.throwIfAborted();
     if (late.aborted) return `OVHcloud's API did not answer within ${atMostMs / 1000} s`;
-    if (error instanceof Failure) return error.message.replace(/^Cannot look at [^:]*: /, '');
+    if (error instanceof Failure) return inOneLine(error.message).replace(/^Cannot look at [^:]*: /, '');
     throw error;
   }
 }

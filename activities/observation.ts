@@ -9,7 +9,7 @@ import {
 } from '../domain/observation.js';
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { publicAddressesOf, serversOf, type Server, type Service } from '../domain/service.js';
-import { Failure } from '../domain/failures.js';
+import { Failure, inOneLine } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
@@ -79,7 +79,7 @@ export const createObservationActivities = (drivers: Drivers) => ({
         await pause(input.everyMs);
         await confirm(drivers, input, patience).catch((error: unknown) => {
           if (!(error instanceof Failure) || isDrift(error)) throw error;
-          patience.progress(`cannot look: ${error.message}`);
+          patience.progress(`cannot look: ${inOneLine(error.message)}`);
         });
       }
     });

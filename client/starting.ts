@@ -1,7 +1,7 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { defineSearchAttributeKey, TypedSearchAttributes } from '@temporalio/common';
 import type { Status } from '../domain/deployment.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import { DeploymentId, shortId, workflowIdOf, type ServiceId } from '../domain/names.js';
 import { acceptedIn } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
@@ -112,7 +112,7 @@ export async function complaintsUnsettled(
     ...undone.map((left) => `  left undone: ${left}`),
     `  settle it: ${command('repair')}`,
   ].join('\n');
-  return [{ failure: 'RepairNeeded', message }];
+  return [asComplaint('RepairNeeded', message)];
 }
 
 /** Says so when nobody would take a run up; following it goes on all the same. */

@@ -7,7 +7,7 @@ import {
   type VersionFamily,
   type VersionNeed,
 } from './binary.js';
-import type { Complaint } from './failures.js';
+import { asComplaint, type Complaint } from './failures.js';
 import { searchLibraries, strangePaths, type Binaries, type Search } from './library-search.js';
 import { factsOf, type Observation, type PlatformFacts } from './observation.js';
 import type { Server } from './service.js';
@@ -29,14 +29,16 @@ export function complaintsAboutBinaries(
       else reasons.set(key, { reason, servers: [server.name] });
     }
   }
-  return [...reasons.values()].map(({ reason, servers: names }) => ({
-    failure: 'ProgramIncompatible',
-    message: `Cannot run "${binaries.program.path}" on ${listed(names)}: ${reason.needs}, ${
-      reason.has === undefined
-        ? reason.found
-        : `${listed(names)} ${names.length === 1 ? 'has' : 'have'} ${reason.has}`
-    }\n  ${reason.cure}`,
-  }));
+  return [...reasons.values()].map(({ reason, servers: names }) =>
+    asComplaint(
+      'ProgramIncompatible',
+      `Cannot run "${binaries.program.path}" on ${listed(names)}: ${reason.needs}, ${
+        reason.has === undefined
+          ? reason.found
+          : `${listed(names)} ${names.length === 1 ? 'has' : 'have'} ${reason.has}`
+      }\n  ${reason.cure}`,
+    ),
+  );
 }
 
 /** The program and its libraries, one line each; people read this before they approve. */

@@ -2,7 +2,7 @@ import { credentialKindOf, credentialLacks } from './credential-lacks.js';
 import { colors, otherColor, type Color } from './color.js';
 import { complaintsAboutBinaries, describeBinaries, warningsAboutBinaries } from './compatibility.js';
 import type { ArtifactFacts, DeploymentRequest, Release } from './deployment.js';
-import type { Complaint } from './failures.js';
+import { asComplaint, type Complaint } from './failures.js';
 import { describeLeftBehind, mayBeLeftBehind, type LeftBehind } from './fleet.js';
 import { describeHandSwitch, explains } from './hand-switch.js';
 import { hashOf } from './hash.js';
@@ -71,7 +71,8 @@ export const releaseIdOf = (artifact: Digest, settings: Digest): ReleaseId =>
 export function complaintsAbout(service: Service, observation: Observation): readonly Complaint[] {
   const { loadBalancer } = observation;
   const complaints: Complaint[] = [];
-  const add = (failure: Complaint['failure'], message: string) => complaints.push({ failure, message });
+  const add = (failure: Complaint['failure'], message: string) =>
+    complaints.push(asComplaint(failure, message));
 
   if (loadBalancer.traffic.kind !== 'split') {
     add(
@@ -122,10 +123,12 @@ function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation
     backups = [],
     testersReach,
   } = loadBalancer;
-  const missing = unready.map((what): Complaint => ({
-    failure: 'StateUnclear',
-    message: `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan; what is there and otherwise is changed by nobody but you: in the control panel`,
-  }));
+  const missing = unready.map((what): Complaint =>
+    asComplaint(
+      'StateUnclear',
+      `Cannot deploy "${id}": ${what}\n  what is missing can be created: verdigris ovh provision --plan; what is there and otherwise is changed by nobody but you: in the control panel`,
+    ),
+  );
   const left = [
     ...(backups.length === 0
       ? []
@@ -134,24 +137,29 @@ function complaintsAboutReadiness({ id }: Service, { loadBalancer }: Observation
   ];
   return [
     ...missing,
-    ...unprobed.map((what): Complaint => ({
-      failure: 'StateUnclear',
-      message: `Cannot deploy "${id}": ${what}\n  point it there: verdigris repair`,
-    })),
+    ...unprobed.map((what): Complaint =>
+      asComplaint('StateUnclear', `Cannot deploy "${id}": ${what}\n  point it there: verdigris repair`),
+    ),
     ...unequal
       .filter(({ breaks }) => breaks)
-      .map(({ words }): Complaint => ({
-        failure: 'EnvironmentsUnequal',
-        message: `Cannot deploy "${id}": ${words}, needs the same: what one environment understands the other may not\n  make them alike, apply it, and look again: verdigris check`,
-      })),
-    ...unsettled.map((what): Complaint => ({
-      failure: 'StateUnclear',
-      message: `Cannot deploy "${id}": ${what}, needs it to run what it tells\n  publish it once more: verdigris repair`,
-    })),
-    ...left.map((what): Complaint => ({
-      failure: 'StateUnclear',
-      message: `Cannot deploy "${id}": ${what}, needs an idle environment without traffic\n  settle it: verdigris repair`,
-    })),
+      .map(({ words }): Complaint =>
+        asComplaint(
+          'EnvironmentsUnequal',
+          `Cannot deploy "${id}": ${words}, needs the same: what one environment understands the other may not\n  make them alike, apply it, and look again: verdigris check`,
+        ),
+      ),
+    ...unsettled.map((what): Complaint =>
+      asComplaint(
+        'StateUnclear',
+        `Cannot deploy "${id}": ${what}, needs it to run what it tells\n  publish it once more: verdigris repair`,
+      ),
+    ),
+    ...left.map((what): Complaint =>
+      asComplaint(
+        'StateUnclear',
+        `Cannot deploy "${id}": ${what}, needs an idle environment without traffic\n  settle it: verdigris repair`,
+      ),
+    ),
   ];
 }
 
@@ -175,12 +183,7 @@ export function complaintsAboutSteps(
             )
             .join('; ');
     if (because === '') return [];
-    return [
-      {
-        failure: 'RequestInvalid',
-        message: `Cannot deploy "${id}" by ${describeSplit(step)}: ${because}`,
-      },
-    ];
+    return [asComplaint('RequestInvalid', `Cannot deploy "${id}" by ${describeSplit(step)}: ${because}`)];
   });
 }
 
@@ -196,10 +199,12 @@ function complaintsAboutNeighbours(service: Service, observation: Observation): 
         (seen) => seen.server === name && seen.kind === 'reached' && seen.facts.unit.needsDaemonReload,
       ),
     )
-    .map(({ name, unit }) => ({
-      failure: 'UnitRefused',
-      message: `Cannot deploy "${service.id}": the files of ${unit} on "${name}", which is live, were edited since systemd has read them, and a daemon-reload for its neighbour would put them into effect\n  look at them: systemctl cat ${unit}; then: systemctl daemon-reload`,
-    }));
+    .map(({ name, unit }) =>
+      asComplaint(
+        'UnitRefused',
+        `Cannot deploy "${service.id}": the files of ${unit} on "${name}", which is live, were edited since systemd has read them, and a daemon-reload for its neighbour would put them into effect\n  look at them: systemctl cat ${unit}; then: systemctl daemon-reload`,
+      ),
+    );
 }
 
 type Unreachable = Extract<ServerObservation, { kind: 'unreachable' }>;
@@ -227,10 +232,12 @@ function complaintsAboutIdle(server: Server, observation: Observation): readonly
   const complaints: Complaint[] = [];
   if (idleOf(observation) === undefined || !facts) return complaints;
   if (facts.foreign) {
-    complaints.push({
-      failure: 'ForeignRelease',
-      message: `Cannot deploy to "${server.name}": ${server.unit} runs a release that Verdigris did not install\n  take it over, with its files kept: verdigris adopt`,
-    });
+    complaints.push(
+      asComplaint(
+        'ForeignRelease',
+        `Cannot deploy to "${server.name}": ${server.unit} runs a release that Verdigris did not install\n  take it over, with its files kept: verdigris adopt`,
+      ),
+    );
   }
   return complaints;
 }
@@ -256,10 +263,10 @@ function complaintsAboutSpace(
   return missing === undefined
     ? []
     : [
-        {
-          failure: 'DiskFull',
-          message: `Cannot deploy to "${name}": below ${directory} ${missing}\n  see what fills it: du -xh ${directory} | sort -h | tail; or keep less free: install.keepFree`,
-        },
+        asComplaint(
+          'DiskFull',
+          `Cannot deploy to "${name}": below ${directory} ${missing}\n  see what fills it: du -xh ${directory} | sort -h | tail; or keep less free: install.keepFree`,
+        ),
       ];
 }
 
@@ -271,7 +278,7 @@ function complaintsAboutUnfit(
   const marks = unfitMarksOf(artifact.sha256, observation);
   if (marks.length === 0 || again !== undefined) return [];
   const message = `Cannot deploy "${service.id}": artifact ${artifact.sha256.slice(0, 12)} ${describeMarks(marks)}\n  deploy one that is mended, or say why this one once more: verdigris deploy --again "why"`;
-  return [{ failure: 'ReleaseUnfit', message }];
+  return [asComplaint('ReleaseUnfit', message)];
 }
 
 /** Nothing but its record tells of it: no run has compared, watched or promoted what is live now. */

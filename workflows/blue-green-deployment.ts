@@ -1,6 +1,6 @@
 import { CancellationScope } from '@temporalio/workflow';
 import type { DeploymentRequest, Outcome } from '../domain/deployment.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import type { Plan } from '../domain/plan.js';
 import { complaintOf } from './complaint.js';
 import { DeploymentRun, Refused, Rejected } from './deployment-run.js';
@@ -89,10 +89,10 @@ async function outcomeOf(run: DeploymentRun, error: unknown): Promise<Outcome> {
 }
 
 function reasonOf(run: DeploymentRun, error: unknown): Complaint {
-  if (error instanceof Rejected) return { failure: 'RollbackAsked', message: `Rejected by ${error.said.by}` };
+  if (error instanceof Rejected) return asComplaint('RollbackAsked', `Rejected by ${error.said.by}`);
   const complaint = complaintOf(error);
   if (run.rollback && complaint.failure !== 'TakenOver') {
-    return { failure: 'RollbackAsked', message: askedFor(run.rollback) };
+    return asComplaint('RollbackAsked', askedFor(run.rollback));
   }
   return complaint;
 }

@@ -1,6 +1,6 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { otherColor, type Color } from '../domain/color.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import { leftOutOf } from '../domain/observation.js';
 import { complaintOf, isTakenOver } from './complaint.js';
 import type { RepairRequest } from './messages.js';
@@ -38,7 +38,7 @@ async function settle(run: Run, live: Color): Promise<Repaired> {
   );
   if (!names || names.length === 0) {
     const message = `Cannot repair "${service.id}": no server of ${live} answers ${service.publicAddress.identify.path}\n  choose the environment that works: verdigris repair --live ${otherColor(live)}`;
-    return { kind: 'refused', complaints: [{ failure: 'StateUnclear', message }] };
+    return { kind: 'refused', complaints: [asComplaint('StateUnclear', message)] };
   }
   const { loadBalancer } = await look.observe.executeWithOptions({ summary: 'who is left out' }, [
     { service },

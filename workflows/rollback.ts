@@ -1,7 +1,7 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { colors, otherColor, type Color } from '../domain/color.js';
 import type { Outcome } from '../domain/deployment.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import { describeHandSwitch, explains } from '../domain/hand-switch.js';
 import type { Server } from '../domain/service.js';
 import type { ServerName } from '../domain/names.js';
@@ -77,10 +77,10 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
       look.identities.executeWithOptions({ summary: `how ${color} names itself` }, [{ service, color }]),
     ),
   );
-  const because: Complaint = {
-    failure: 'RollbackAsked',
-    message: askedFor(run.rollback ?? { by: board.status.requestedBy, reason: '' }),
-  };
+  const because = asComplaint(
+    'RollbackAsked',
+    askedFor(run.rollback ?? { by: board.status.requestedBy, reason: '' }),
+  );
   run.undo.push(`send the traffic back to ${old}`, () =>
     moveTraffic(
       run,
@@ -109,7 +109,7 @@ function complaintsAboutHandSwitch(
 ): readonly Complaint[] {
   if (!handSwitch || !explains(handSwitch, live) || rollback?.force) return [];
   const message = `Cannot roll back "${service.id}": it was switched to ${live} by hand, without Temporal (${describeHandSwitch(handSwitch)}), and ${live} serves since; the other way is where that came from\n  if that is meant: verdigris rollback --force`;
-  return [{ failure: 'StateUnclear', message }];
+  return [asComplaint('StateUnclear', message)];
 }
 
 /** No deployment is there to compare with: nobody can tell whose an edit is that is stored, and what it touches. */
@@ -119,7 +119,7 @@ function complaintsAboutStored(
 ): readonly Complaint[] {
   if (staged.length === 0 || rollback?.force) return [];
   const message = `Cannot roll back "${service.id}": edits are stored on the load balancer and not published (${staged.join('; ')}), and going back publishes them too, whatever they touch\n  have them applied or taken back first, or go back all the same: verdigris rollback --force; not going back leaves the traffic where it is`;
-  return [{ failure: 'StagedEditsFound', message }];
+  return [asComplaint('StagedEditsFound', message)];
 }
 
 /** Whoever asks twice at night wants to be where the first time led, not back again. */
@@ -129,7 +129,7 @@ async function complaintsAboutRepeating(run: Run, live: Color): Promise<readonly
   ]);
   if (last?.live !== live || run.rollback?.force) return [];
   const message = `Cannot roll back "${run.service.id}" again: it was rolled back to ${live} at ${last.at}, and ${live} serves since; the other way is forward\n  if that is meant: verdigris rollback --force`;
-  return [{ failure: 'StateUnclear', message }];
+  return [asComplaint('StateUnclear', message)];
 }
 
 /** Where nothing runs there is no way back. Where only some servers run, the comparison and a person decide. */
@@ -146,12 +146,12 @@ function complaintsAboutOld(
   });
   if (stopped.length === service.environments[old].length) {
     const message = `Cannot roll back "${service.id}" to ${old}: ${stopped.join(', ')}\n  release the earlier version again: verdigris deploy`;
-    return [{ failure: 'StateUnclear', message }];
+    return [asComplaint('StateUnclear', message)];
   }
   const unfit = unfitOn(service.environments[old], observation);
   if (unfit.length > 0 && !rollback?.force) {
     const message = `Cannot roll back "${service.id}" to ${old}: ${unfit.join(', ')}\n  if that is meant: verdigris rollback --force; else release a version that is fit: verdigris deploy`;
-    return [{ failure: 'ReleaseUnfit', message }];
+    return [asComplaint('ReleaseUnfit', message)];
   }
   for (const what of unfit) board.note(`Gone back all the same: ${what}`);
   if (stopped.length > 0) board.note(`The way back carries less: ${stopped.join(', ')}`);
@@ -168,8 +168,8 @@ const unfitOn = (servers: readonly Server[], observation: Observation): readonly
 
 function unclear({ service }: Run, { loadBalancer: { traffic } }: Observation): Complaint {
   const found = traffic.kind === 'split' ? 'traffic is divided' : traffic.detail;
-  return {
-    failure: 'StateUnclear',
-    message: `Cannot roll back "${service.id}": ${found}, needs one live environment\n  settle it: verdigris repair`,
-  };
+  return asComplaint(
+    'StateUnclear',
+    `Cannot roll back "${service.id}": ${found}, needs one live environment\n  settle it: verdigris repair`,
+  );
 }

@@ -7,7 +7,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { FencingToken, Status, TakenOver } from '../domain/deployment.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 import type { Stage } from '../domain/phase.js';
 import type { Service } from '../domain/service.js';
@@ -96,7 +96,7 @@ export class Run {
     const before = this.board.status;
     const rollback = this.rollback;
     this.#retry = undefined;
-    this.board.tell({ problem });
+    this.board.tell({ problem: asComplaint(problem.failure, problem.message) });
     this.board.enter('needs a person', nextOf(againAfterMs), {
       what: 'a person: retry, rollback or take-over',
     });
@@ -115,7 +115,7 @@ export class Run {
     this.rollback = said;
     this.cutsLingering ||= said.force;
     if (!this.#forward) return;
-    this.#tellTurningBack({ failure: 'RollbackAsked', message: askedFor(said) });
+    this.#tellTurningBack(asComplaint('RollbackAsked', askedFor(said)));
     this.#forward.cancel();
   }
 

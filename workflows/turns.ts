@@ -9,6 +9,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
+import { inOneLine } from '../domain/failures.js';
 import type { Service } from '../domain/service.js';
 import { turnsOf, queue, type TurnNotice, type TurnRequest } from '../domain/turns.js';
 import { complaintOf } from './complaint.js';
@@ -113,7 +114,7 @@ export class OwnTurns {
       return undefined;
     } catch (error) {
       if (isCancellation(error)) throw error;
-      return `its queue cannot be asked (${complaintOf(error).message})`;
+      return `its queue cannot be asked (${inOneLine(complaintOf(error).message)})`;
     }
   }
 

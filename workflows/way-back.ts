@@ -1,5 +1,5 @@
 import { otherColor, type Color } from '../domain/color.js';
-import type { Complaint } from '../domain/failures.js';
+import { inOneLine, type Complaint } from '../domain/failures.js';
 import { judgeWayBack, type Verdict } from '../domain/health.js';
 import { complaintOf, isMendable, isTakenOver } from './complaint.js';
 import { look, restMs } from './patience.js';
@@ -57,7 +57,7 @@ async function compare({ service, leftOut }: Run, old: Color, proof: Proof): Pro
       latencyFloorMs: service.bake.latencyFloorMs,
     });
   } catch (error) {
-    return { kind: 'inconclusive', because: complaintOf(error).message };
+    return { kind: 'inconclusive', because: inOneLine(complaintOf(error).message) };
   }
 }
 

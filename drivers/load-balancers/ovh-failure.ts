@@ -90,7 +90,7 @@ const forbidden = ({ deniedActions, method, path }: OvhError): string =>
 
 const meaningOf = (error: OvhError): string =>
   error.status === 460
-    ? `the service has expired (${error.message}), needs to be renewed`
+    ? `the service has expired (${error.message}), needs to be renewed\n  renew it in the control panel, and look again: verdigris check`
     : error.status === 404
-      ? `it does not exist or is not this account's (${error.message})`
+      ? `it does not exist or is not this account's (${error.message}), needs one that is\n  see what this account has: verdigris ovh discover`
       : `the API refuses the call (${error.message})`;

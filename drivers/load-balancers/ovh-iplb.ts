@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { Failure, type FailureName } from '../../domain/failures.js';
+import { Failure, inOneLine, type FailureName } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhIplbSettings, Server } from '../../domain/service.js';
 import { describeSplit, wholly, type Split } from '../../domain/split.js';
@@ -334,7 +334,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
       return new Failure(
         'LoadBalancerUnreachable',
         `Cannot put back what was stored on "${this.#settings.serviceName}" and not published: ${because}
-  it was put there for a change that failed (${String(error)}); the next try finishes it or puts it back`,
+  it was put there for a change that failed (${inOneLine(String(error))}); the next try finishes it or puts it back`,
         { cause: error, ambiguous: true },
       );
     }

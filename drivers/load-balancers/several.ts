@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { Failure } from '../../domain/failures.js';
+import { Failure, inOneLine } from '../../domain/failures.js';
 import type {
   BackendObservation,
   Division,
@@ -181,7 +181,7 @@ async function sentBack(
     } catch (trouble) {
       isLeft = true;
       words.push(
-        `${name} could not be sent back (${trouble instanceof Error ? trouble.message : String(trouble)})`,
+        `${name} could not be sent back (${inOneLine(trouble instanceof Error ? trouble.message : String(trouble))})`,
       );
     }
   }

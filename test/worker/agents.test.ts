@@ -47,7 +47,7 @@ describe('an agent of the worker', () => {
     [use, 'unknown', 'has no such agent, needs agents.unknown'],
   ])('is not for whoever names it: %j %s', async (asked, name, words) => {
     expect(await refusal({ socket: '/a', ...granted }, asked, name)).toBe(
-      `Cannot use agent "${name}" for ${asked.service} at ${asked.host}: /etc/verdigris/worker.yaml ${words}`,
+      `Cannot use agent "${name}" for ${asked.service} at ${asked.host}: /etc/verdigris/worker.yaml ${words}\n  look at the worker's worker.yaml, and check again: verdigris check`,
     );
   });
 

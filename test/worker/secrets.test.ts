@@ -138,7 +138,7 @@ describe('who may have a secret', () => {
 
   test('is told with the secret, the service, the host and the file', async () => {
     expect(await refusal({ env, ...everywhere }, use, 'other')).toBe(
-      `Cannot use secret "other" for greeter@production at git.example.com: ${directory}/worker.yaml has no such secret, needs secrets.other`,
+      `Cannot use secret "other" for greeter@production at git.example.com: ${directory}/worker.yaml has no such secret, needs secrets.other\n  look at the worker's worker.yaml, and check again: verdigris check`,
     );
   });
 

@@ -1,6 +1,6 @@
 import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
 import { otherColor, type Color } from '../../domain/color.js';
-import type { Complaint } from '../../domain/failures.js';
+import { asComplaint, type Complaint } from '../../domain/failures.js';
 import { objectsToKeep } from '../../domain/observation.js';
 import { oursOf, type Plan } from '../../domain/plan.js';
 import {
@@ -243,10 +243,11 @@ const tellUnwatched = ({ board }: DeploymentRun, unwatched: readonly Unwatched[]
   for (const each of unwatched) board.note(`In the bake ${describeUnwatched(each)}`);
 };
 
-const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint => ({
-  failure: 'IllUnderTraffic',
-  message: `Cannot keep "${run.service.id}" on ${plan.idle}: under all the traffic ${because}`,
-});
+const ill = (run: DeploymentRun, plan: Plan, because: string): Complaint =>
+  asComplaint(
+    'IllUnderTraffic',
+    `Cannot keep "${run.service.id}" on ${plan.idle}: under all the traffic ${because}`,
+  );
 
 /** Judges the stretch that has ended, and says in `clock` whether more is needed. */
 async function judge(

@@ -1,5 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
-import type { Complaint } from '../../domain/failures.js';
+import { asComplaint, type Complaint } from '../../domain/failures.js';
 import { liveColor, type Observation } from '../../domain/observation.js';
 import { complaintsAbout, idleOf } from '../../domain/plan.js';
 import { Refused, type DeploymentRun } from '../deployment-run.js';
@@ -27,7 +27,7 @@ export async function inspect(run: DeploymentRun): Promise<Observation> {
 function unsettled({ service }: DeploymentRun, takenOver: string): readonly Complaint[] {
   if (takenOver === '') return [];
   const message = `Cannot deploy "${service.id}": ${takenOver}\n  settle it: verdigris repair`;
-  return [{ failure: 'RepairNeeded', message }];
+  return [asComplaint('RepairNeeded', message)];
 }
 
 function show({ board }: DeploymentRun, observation: Observation): void {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Failure } from '../../../domain/failures.js';
+import { inOneLine, Failure } from '../../../domain/failures.js';
 import { SecretName } from '../../../domain/names.js';
 import { Secret } from '../../../domain/secret.js';
 import {
@@ -115,7 +115,9 @@ test('asks for a query, and does not repeat it in messages', async () => {
   const server = await aServer(answering(500));
   const failure = await failureOf(`${server.url}/a.tar.gz?version=7`);
   expect(server.requests[0]?.url).toBe('/a.tar.gz?version=7');
-  expect(failure.message).toBe(`Cannot fetch "${server.url}/a.tar.gz": the server answers HTTP 500`);
+  expect(inOneLine(failure.message)).toBe(
+    `Cannot fetch "${server.url}/a.tar.gz": the server answers HTTP 500`,
+  );
 });
 
 test('takes bytes that are labelled as compressed for what they are', async () => {

@@ -107,11 +107,11 @@ test('a planned failure happens once, before or after the deed', async () => {
   const next = steps();
   there.serveRelease(release, program);
   there.failNext('stop', new Failure('ServerUnreachable', 'lost before'));
-  expect((await failureOf(driver.stop(next(), endless))).message).toBe('lost before');
+  expect((await failureOf(driver.stop(next(), endless))).message).toContain('lost before');
   expect((await driver.observe(endless)).unit.state).toBe('active');
 
   there.failNext('stop', new Failure('ServerUnreachable', 'lost after'), 'done');
-  expect((await failureOf(driver.stop(next(), endless))).message).toBe('lost after');
+  expect((await failureOf(driver.stop(next(), endless))).message).toContain('lost after');
   expect((await driver.observe(endless)).unit.state).toBe('inactive');
   expect(there.journal.filter((entry) => entry === 'stopped')).toHaveLength(1);
 });

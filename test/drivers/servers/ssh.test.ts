@@ -131,7 +131,7 @@ describe('a server over SSH', () => {
   test('says how often it tried a machine that refuses, drops or ignores connections', async () => {
     await world.machine.faults.refuseConnections(true);
     expect((await failureOf(world.driver.observe(endless))).message).toMatch(
-      /^Cannot observe "green-1": 127\.0\.0\.1:\d+ refuses connections \(tried 3 times in \d+ s\)$/,
+      /^Cannot observe "green-1": 127\.0\.0\.1:\d+ refuses connections \(tried 3 times in \d+ s\)\n {2}.*verdigris server doctor$/,
     );
 
     const drops = createServer((socket) => socket.destroy());
