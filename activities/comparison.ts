@@ -1,6 +1,6 @@
 import pMap from 'p-map';
 import type { Color } from '../domain/color.js';
-import { Failure } from '../domain/failures.js';
+import { Failure, inOneLine } from '../domain/failures.js';
 import type { HealthQuestion, Sample } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
 import type { Server, Service } from '../domain/service.js';
@@ -46,9 +46,16 @@ export async function compareEnvironments(
 /** Enough to tell a tenth of failing answers from none. */
 const questionsPerEnvironment = 30;
 
-/** Few enough not to be a load. */
+/** Of an environment: few enough not to be a load. Where it has more servers, each has one. */
 const questionsAtOnce = 6;
 
+/** What it may take to reach a server, on top of its answer. */
+const reachedWithinMs = 10_000;
+
+/** A server that is reached and has answered none of so many is asked no more. */
+const silentAfter = 3;
+
+/** All servers are asked side by side: one that is silent keeps nobody waiting but itself. */
 async function askEnvironment(
   drivers: ServerDrivers,
   service: Service,
@@ -56,38 +63,74 @@ async function askEnvironment(
   patience: Patience,
 ): Promise<readonly Sample[]> {
   const question = { ...healthQuestion(service), path: service.prober.path };
-  const asking = servers.map(({ name }) => new Asking(drivers.server(service, name), question));
-  const asked = Array.from({ length: questionsPerEnvironment }, (_, index) => asking[index % asking.length]!);
-  return pMap(asked, (server) => server.ask(patience), { concurrency: questionsAtOnce });
+  const asked = servers.slice(0, questionsPerEnvironment);
+  const atOnce = Math.max(1, Math.floor(questionsAtOnce / asked.length));
+  const samples = await Promise.all(
+    asked.map(({ name }, index) => {
+      const server = new AskedServer(drivers.server(service, name), question, patience);
+      const times = Math.ceil((questionsPerEnvironment - index) / asked.length);
+      return pMap(Array.from({ length: times }), () => server.ask(), { concurrency: atOnce });
+    }),
+  );
+  return samples.flat();
 }
 
 /**
- * Puts the same question to one server again and again. One that cannot be asked, and cannot be asked again after that either, is
- * not waited for any more: each try takes as long as a connection may, and a person waits for the comparison.
+ * One server, as far as it has answered. One that cannot be asked, and cannot be asked again after that either, is not waited for any
+ * more, and neither is one that never answers: a person waits for the comparison.
  */
-class Asking {
+class AskedServer {
   readonly #driver: ServerDriver;
   readonly #question: HealthQuestion;
+  readonly #patience: Patience;
   #timesLost = 0;
-  #lost: Sample | undefined;
+  #timesSilent = 0;
+  #hasAnswered = false;
+  #silence: Sample | undefined;
 
-  constructor(driver: ServerDriver, question: HealthQuestion) {
+  constructor(driver: ServerDriver, question: HealthQuestion, patience: Patience) {
     this.#driver = driver;
     this.#question = question;
+    this.#patience = patience;
   }
 
-  async ask(patience: Patience): Promise<Sample> {
-    if (this.#lost) return this.#lost;
+  async ask(): Promise<Sample> {
+    if (this.#silence) return this.#silence;
     const lostBefore = this.#timesLost;
     try {
-      return await this.#driver.probe(this.#question, patience);
+      const sample = await this.#answer();
+      if (sample.kind === 'answered') this.#hasAnswered = true;
+      else if (!this.#hasAnswered && ++this.#timesSilent >= silentAfter) this.#silence = sample;
+      return sample;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      const silent = { kind: 'silent', because: error.message } as const;
-      // Those asked at the same moment have shared one try.
-      if (lostBefore > 0) this.#lost = silent;
       this.#timesLost++;
+      const silent = { kind: 'silent', because: inOneLine(error.message) } as const;
+      // Those asked at the same moment have shared one try.
+      if (lostBefore > 0) this.#silence = silent;
       return silent;
+    }
+  }
+
+  /** Connecting to a machine that is frozen takes longer than anybody should wait for. */
+  async #answer(): Promise<Sample> {
+    const limitMs = this.#question.timeoutMs + reachedWithinMs;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), limitMs);
+    const { signal, progress } = this.#patience;
+    try {
+      const either = AbortSignal.any([signal, late.signal]);
+      return await this.#driver.probe(this.#question, { signal: either, progress });
+    } catch (error) {
+      if (error instanceof Failure || signal.aborted || !late.signal.aborted) throw error;
+      const seconds = Math.round(limitMs / 1000);
+      this.#silence = {
+        kind: 'silent',
+        because: `${this.#driver.server.name} was not reached within ${seconds} s`,
+      };
+      return this.#silence;
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
