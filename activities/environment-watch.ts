@@ -1,7 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import pMap from 'p-map';
 import type { Color } from '../domain/color.js';
-import { Failure } from '../domain/failures.js';
+import { Failure, inOneLine } from '../domain/failures.js';
 import { describeSample, isGood, type ProcessLook } from '../domain/health.js';
 import type { ServerName } from '../domain/names.js';
 import type { Server, Service } from '../domain/service.js';
@@ -51,8 +51,9 @@ export async function watchEnvironment(
   const unwatched = () => watches.map((watch) => watch.unwatched).filter(({ ms }) => ms > 0);
   return patiently(
     async (patience) => {
+      const seenAtMs = Date.now() - (before ? await lostMsSince(before) : 0);
       for (const { name } of serversBut(input, input.color)) {
-        const order = orderFor(input, name, before);
+        const order = orderFor(input, name, before, seenAtMs);
         watches.push(new ProcessWatch(drivers.server(input.service, name), order, patience));
       }
       try {
@@ -93,6 +94,7 @@ function orderFor(
   { service, proved }: EnvironmentWatch,
   server: ServerName,
   before: Carried | undefined,
+  seenAtMs: number,
 ): ProcessWatchOrder {
   const gap = before?.unwatched.find((each) => each.server === server);
   return {
@@ -103,7 +105,7 @@ function orderFor(
     before: {
       ms: gap?.ms ?? 0,
       because: gap?.because ?? (before ? 'the worker that watched was lost' : 'it has not answered yet'),
-      seenAtMs: Date.now() - (before ? lostMsSince(before) : 0),
+      seenAtMs,
     },
   };
 }
@@ -129,7 +131,7 @@ async function illness(
   } catch (error) {
     // Whatever keeps us from looking: unknown is not ill.
     if (error instanceof Failure) {
-      patience.progress(`cannot look: ${error.message}`);
+      patience.progress(`cannot look: ${inOneLine(error.message)}`);
       return undefined;
     }
     throw error;

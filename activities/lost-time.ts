@@ -1,4 +1,4 @@
-import { activityInfo } from '@temporalio/activity';
+import { Context, activityInfo, log } from '@temporalio/activity';
 
 /** When a heartbeat was sent. Carried by it, so that the next attempt knows for how long nobody was at work. */
 export interface Beat {
@@ -19,7 +19,34 @@ export function beats(): () => Beat {
 
 /**
  * For how long nobody has worked since a beat of an earlier attempt. That worker's clock may be ahead of ours: then Temporal's tells
- * when this attempt was asked for, and only what it waited for a worker is missing.
+ * when its attempt was asked for, and when this one has begun.
  */
-export const lostMsSince = ({ atMs, askedForAtMs, workedMs }: Beat): number =>
-  Math.max(0, Date.now() - atMs, activityInfo().currentAttemptScheduledTimestampMs - askedForAtMs - workedMs);
+export async function lostMsSince({ atMs, askedForAtMs, workedMs }: Beat): Promise<number> {
+  const byOurClock = Date.now() - atMs;
+  return Math.max(0, byOurClock, (await beganAtMs()) - askedForAtMs - workedMs);
+}
+
+/** When this attempt has begun, by Temporal's clock. Where that does not tell, when it was asked for: a worker was waited for since. */
+async function beganAtMs(): Promise<number> {
+  const { activityId, workflowExecution, currentAttemptScheduledTimestampMs } = activityInfo();
+  try {
+    const { workflowId = '', runId } = workflowExecution ?? {};
+    const { raw } = await Context.current().client.workflow.getHandle(workflowId, runId).describe();
+    const own = raw.pendingActivities?.find((each) => each.activityId === activityId);
+    return msOf(own?.lastStartedTime) ?? currentAttemptScheduledTimestampMs;
+  } catch (error) {
+    log.warn('Temporal does not tell when this attempt has begun', { error });
+    return currentAttemptScheduledTimestampMs;
+  }
+}
+
+type Timestamp = {
+  readonly seconds?: number | { readonly toNumber: () => number } | null;
+  readonly nanos?: number | null;
+} | null;
+
+function msOf(time: Timestamp | undefined): number | undefined {
+  if (!time) return undefined;
+  const seconds = time.seconds ?? 0;
+  return (typeof seconds === 'number' ? seconds : seconds.toNumber()) * 1_000 + (time.nanos ?? 0) / 1e6;
+}

@@ -34,6 +34,7 @@ export class ProcessWatch {
   #known: ProcessLook | undefined;
   #dumpsBefore: number | undefined;
   #look: WatchedLook | undefined;
+  #holdings = new HoldingsSoFar();
   #leak: string | undefined;
   #broken: { readonly error: unknown } | undefined;
   #seenAtMs: number;
@@ -89,11 +90,7 @@ export class ProcessWatch {
     const patience = { signal: this.#signal, progress: () => undefined };
     for (;;) {
       try {
-        let holdings = new HoldingsSoFar();
-        for await (const look of this.#driver.watch(everyMs, patience)) {
-          if (look.pid !== this.#look?.pid) holdings = new HoldingsSoFar();
-          this.#take(look, holdings);
-        }
+        for await (const look of this.#driver.watch(everyMs, patience)) this.#take(look);
         this.#because = 'the watch over its process ended by itself';
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
@@ -104,14 +101,17 @@ export class ProcessWatch {
     }
   }
 
-  #take(look: WatchedLook, holdings: HoldingsSoFar): void {
+  #take(look: WatchedLook): void {
+    // Of one process: after a gap it has gone on growing, another one begins anew.
+    if (look.pid !== this.#look?.pid || look.startedAtUs !== this.#look.startedAtUs)
+      this.#holdings = new HoldingsSoFar();
     this.#unwatchedMs += this.#openGapMs;
     this.#seenAtMs = Date.now();
     this.#look = look;
     this.#known ??= look;
     this.#dumpsBefore ??= look.coreDumps;
     if (!this.#order.forLeaks || !look.holds) return;
-    this.#leak = holdings.take({ ...look.holds, atMs: this.#seenAtMs }) ?? this.#leak;
+    this.#leak = this.#holdings.take({ ...look.holds, atMs: this.#seenAtMs }) ?? this.#leak;
   }
 
   get #openGapMs(): number {

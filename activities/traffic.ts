@@ -78,7 +78,7 @@ async function probeTraffic(
   service: Service,
   judge: { readonly baseline: Baseline; readonly policy: BakePolicy } | undefined,
 ): Promise<TrafficReport> {
-  const before = resumed(activityInfo().heartbeatDetails as Carried | undefined);
+  const before = await resumed(activityInfo().heartbeatDetails as Carried | undefined);
   let windows = before.windows;
   let tally = before.tally;
   let verdict = { kind: 'undecided' } as Verdict;
@@ -129,8 +129,8 @@ function startProbers(
 }
 
 /** What an earlier attempt had seen; the time since then is unobserved. */
-function resumed(carried: Carried | undefined): Pick<Carried, 'tally' | 'windows'> {
+async function resumed(carried: Carried | undefined): Promise<Pick<Carried, 'tally' | 'windows'>> {
   if (!carried) return { tally: emptyTally, windows: [] };
-  const unobservedMs = carried.tally.unobservedMs + lostMsSince(carried);
+  const unobservedMs = carried.tally.unobservedMs + (await lostMsSince(carried));
   return { tally: { ...carried.tally, unobservedMs }, windows: carried.windows };
 }

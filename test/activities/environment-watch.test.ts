@@ -1,3 +1,4 @@
+import type { Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
 import type { EnvironmentReport } from '../../activities/environment-watch.js';
@@ -30,8 +31,28 @@ const drivers = {
 /** When Temporal asked for the first attempt and for the one that goes on after it. */
 const [first, second] = [1_000_000, 1_065_000];
 
+/** Temporal, as far as it is asked when this attempt has begun. */
+const temporalThatTells = (startedAtMs: number | undefined) =>
+  ({
+    withAbortSignal: (_signal: AbortSignal, act: () => unknown) => act(),
+    workflow: {
+      getHandle: () => ({
+        describe: () =>
+          startedAtMs === undefined
+            ? Promise.reject(new Error('it is away'))
+            : Promise.resolve({
+                raw: {
+                  pendingActivities: [
+                    { activityId: 'test', lastStartedTime: { seconds: startedAtMs / 1_000, nanos: 0 } },
+                  ],
+                },
+              }),
+      }),
+    },
+  }) as unknown as Client;
+
 /** For how long green-1 was out of sight, as a worker finds that goes on 60 s after the last heartbeat of one whose clock differs. */
-async function unwatchedMs(differsByMs: number): Promise<number> {
+async function unwatchedMs(differsByMs: number, startedAtMs?: number): Promise<number> {
   const heartbeatDetails = {
     now: 'green is well',
     unwatched: [],
@@ -39,11 +60,9 @@ async function unwatchedMs(differsByMs: number): Promise<number> {
     askedForAtMs: first,
     workedMs: 5_000,
   };
-  const { unwatched } = (await new MockActivityEnvironment({
-    attempt: 2,
-    currentAttemptScheduledTimestampMs: second,
-    heartbeatDetails,
-  }).run(() =>
+  const info = { attempt: 2, currentAttemptScheduledTimestampMs: second, heartbeatDetails };
+  const client = temporalThatTells(startedAtMs);
+  const { unwatched } = (await new MockActivityEnvironment(info, { client }).run(() =>
     createHealthActivities(drivers).watchEnvironment({ service, color: 'green', until: 'ill', except: [] }),
   )) as EnvironmentReport;
   return unwatched.find(({ server }) => server === 'green-1')?.ms ?? 0;
@@ -55,5 +74,11 @@ test.each([
 ])('counts what nobody watched after a worker was lost whose clock is %s', async (_, differsByMs) => {
   const ms = await unwatchedMs(differsByMs);
   expect(ms).toBeGreaterThanOrEqual(60_000);
+  expect(ms).toBeLessThan(3_600_000);
+});
+
+test('counts what this attempt has waited for a worker, too, where the clock of the one before is ahead', async () => {
+  const ms = await unwatchedMs(3_600_000, second + 30_000);
+  expect(ms).toBeGreaterThanOrEqual(90_000);
   expect(ms).toBeLessThan(3_600_000);
 });

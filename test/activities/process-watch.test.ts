@@ -127,6 +127,24 @@ test.each([
   expect(watch.illness()).toContain('another process runs');
 });
 
+test('goes on to watch for growth over a link that breaks again and again', async () => {
+  watching();
+  for (let look = 0; look < 24; look++) {
+    const stream = await command(look + 1);
+    pass(9_000);
+    const holds = {
+      descriptors: 20 + 20 * look,
+      descriptorLimit: 1_024,
+      residentKilobytes: 1_000,
+      memoryKilobytes: 1e6,
+    };
+    stream.tell({ ...well, holds });
+    stream.end(lost);
+  }
+  await command(25);
+  expect(watch.illness()).toContain('open descriptors grow without end');
+});
+
 test('tells for how long it saw nothing, and why, and what is open counts', async () => {
   watching();
   const first = await command(1);
