@@ -1,5 +1,6 @@
 import { CancellationScope, condition } from '@temporalio/workflow';
 import { asFailure } from './complaint.js';
+import type { Complaint } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 
 export interface Limits {
@@ -12,6 +13,8 @@ export interface Limits {
 interface Work {
   readonly scope: CancellationScope;
   readonly endsAt: number;
+  /** Why it has not got anywhere so far. */
+  away?: Complaint;
   late?: string;
 }
 
@@ -44,21 +47,24 @@ export class Deadlines {
     }
   }
 
-  /** Works on one server. What is ended for being late is waited for, and fails as `ServerTooSlow`. */
-  async hold<Result>(server: ServerName, work: () => Promise<Result>): Promise<Result> {
+  /**
+   * Works on one server. What is ended for being late is waited for, and fails as `ServerTooSlow`, or as what kept it away if `work`
+   * has said so.
+   */
+  async hold<Result>(
+    server: ServerName,
+    work: (isAway: (because: Complaint) => void) => Promise<Result>,
+  ): Promise<Result> {
     const scope = new CancellationScope();
     const held: Work = { scope, endsAt: Date.now() + this.#limits.serverMs };
     this.#working.add(held);
     try {
-      const result = await scope.run(work);
+      const result = await scope.run(() => work((because) => (held.away = because)));
       this.#progressAt = Date.now();
       return result;
     } catch (error) {
       if (held.late === undefined) throw error;
-      throw asFailure({
-        failure: 'ServerTooSlow',
-        message: `Cannot go on with "${server}": ${held.late}\n  see how it is: verdigris server doctor; where it only is slow: fleet.serverDeadline`,
-      });
+      throw asFailure(tooLate(server, held.late, held.away));
     } finally {
       this.#working.delete(held);
     }
@@ -90,6 +96,15 @@ export class Deadlines {
     }
   }
 }
+
+const tooLate = (server: ServerName, late: string, away: Complaint | undefined): Complaint => {
+  const [because = '', ...more] = away?.message.split('\n') ?? [`Cannot go on with "${server}"`];
+  const advice = `see how it is: verdigris server doctor; where it only ${away ? 'takes longer to boot' : 'is slow'}: fleet.serverDeadline`;
+  return {
+    failure: away?.failure ?? 'ServerTooSlow',
+    message: [`${because}${away ? '; ' : ': '}${late}`, ...more, `  ${advice}`].join('\n'),
+  };
+};
 
 function end(work: Work, late: string): void {
   work.late = late;

@@ -1,3 +1,4 @@
+import { sleep } from '@temporalio/workflow';
 import type { Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
 import { describeLeftBehind, isAboutOneServer, mayBeLeftBehind, type LeftBehind } from '../domain/fleet.js';
@@ -6,7 +7,11 @@ import type { Server, Service } from '../domain/service.js';
 import { asFailure, complaintOf } from './complaint.js';
 import { Deadlines } from './deadlines.js';
 import { fanOut, lanes } from './fan-out.js';
+import { awayMs } from './patience.js';
 import type { StatusBoard } from './status-board.js';
+
+/** Tries of a server that cannot be reached, where somebody else waits for this run. */
+const aFew = 4;
 
 /**
  * The servers that a deployment goes to, and those that it goes on without. Each step is taken on every server that is left;
@@ -52,13 +57,15 @@ export class Fleet {
 
   /**
    * Takes one step on each of `servers`, side by side. `asideMs` is what the step waits because it was told to: deadlines come
-   * on top. Throws once more have failed than the service bears.
+   * on top. A server that cannot be reached is tried again until its deadline, or a few times only where others wait; `isAgain`
+   * tells that what was known before may be old. Throws once more have failed than the service bears.
    * @returns the results of those that did it.
    */
   async each<Result>(
     servers: readonly Server[],
     asideMs: number,
-    work: (server: Server) => Promise<Result>,
+    work: (server: Server, isAgain: boolean) => Promise<Result>,
+    tries: 'until the deadline' | 'a few' = 'until the deadline',
   ): Promise<readonly Result[]> {
     const { serverDeadlineMs, progressDeadlineMs } = this.#service.fleet;
     const limits = { serverMs: serverDeadlineMs + asideMs, progressMs: progressDeadlineMs + asideMs };
@@ -66,7 +73,10 @@ export class Fleet {
       const results = new Map<ServerName, Result>();
       await fanOut(servers, lanes, async (server) => {
         try {
-          results.set(server.name, await deadlines.hold(server.name, () => work(server)));
+          const result = await deadlines.hold(server.name, (isAway) =>
+            this.#untilReached(server, tries === 'a few' ? aFew : Infinity, work, isAway),
+          );
+          results.set(server.name, result);
         } catch (error) {
           this.leave(server.name, error);
         }
@@ -74,6 +84,27 @@ export class Fleet {
       // In the order of the servers, whoever was first: evidence has to read the same twice.
       return servers.flatMap(({ name }) => (results.has(name) ? [results.get(name) as Result] : []));
     });
+  }
+
+  /** A machine that boots is away for a while, and comes back as it was. */
+  async #untilReached<Result>(
+    server: Server,
+    tries: number,
+    work: (server: Server, isAgain: boolean) => Promise<Result>,
+    isAway: (because: Complaint) => void,
+  ): Promise<Result> {
+    for (let timesFailed = 0; ;) {
+      try {
+        return await work(server, timesFailed > 0);
+      } catch (error) {
+        const complaint = complaintOf(error);
+        if (complaint.failure !== 'ServerUnreachable' || ++timesFailed >= tries) throw error;
+        isAway(complaint);
+        this.#board.tellServer(server.name, 'unreachable', complaint.message);
+        if (timesFailed === 1) this.#board.publish();
+        await sleep(awayMs(timesFailed), { summary: `${server.name} is unreachable` });
+      }
+    }
   }
 
   /** Goes on without a server, or throws where that is not borne. */
@@ -117,7 +148,7 @@ export class Fleet {
     const lines = failed.map((left) => `\n  ${describeLeftBehind(left)}`).join('');
     return asFailure({
       failure: failure,
-      message: `Cannot go on with "${this.#service.id}": ${failed.length} of ${all} servers of ${this.#color} have failed, at most ${this.#leftBehind.length} may be left behind${lines}`,
+      message: `Cannot go on with "${this.#service.id}": ${failed.length} of ${all} servers of ${this.#color} have failed, at most ${this.#leftBehind.length} may be left behind${lines}\n  mend them, and deploy again: verdigris deploy; where more may be missing: fleet.mayFail`,
     });
   }
 }

@@ -1,5 +1,6 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
+import type { FailureName } from '../domain/failures.js';
 
 /**
  * How long each kind of step may take, and how often it may be tried. Every step is waited for when it is cancelled: left
@@ -26,6 +27,20 @@ export const step = proxyActivities<Activities>({
   ...waited,
   startToCloseTimeout: stepMs,
   retry: { ...backoff, maximumAttempts: 5 },
+});
+
+/**
+ * The same on a server to which a deployment goes with others. One that cannot be reached is not tried again here but by the
+ * fleet, which says so and has a deadline for it.
+ */
+export const fleetStep = proxyActivities<Activities>({
+  ...waited,
+  startToCloseTimeout: stepMs,
+  retry: {
+    ...backoff,
+    maximumAttempts: 5,
+    nonRetryableErrorTypes: ['ServerUnreachable' satisfies FailureName],
+  },
 });
 
 /** Changes of traffic. A refresh takes from seconds to minutes and is seen through. */
@@ -55,3 +70,6 @@ export const restMs = (timesFailed: number): number =>
   timesFailed > triesOfTheFirstDay ? 3_600_000 : Math.min(15_000 * 2 ** (timesFailed - 1), 600_000);
 
 const triesOfTheFirstDay = 150;
+
+/** How long a server rests that could not be reached. A machine takes a minute to boot, and each try costs some ten events. */
+export const awayMs = (timesFailed: number): number => Math.min(1_000 * 2 ** (timesFailed - 1), 120_000);

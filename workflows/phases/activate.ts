@@ -8,9 +8,9 @@ import {
 } from '../draining.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { batches, lanes } from '../fan-out.js';
-import { beside, step } from '../patience.js';
+import { beside, fleetStep, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
-import { confirmPlan } from '../confirmation.js';
+import { confirmOnce, confirmPlan } from '../confirmation.js';
 
 /** Makes the release the one that runs on the idle servers. */
 export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
@@ -34,10 +34,11 @@ export async function activate(run: DeploymentRun, plan: Plan): Promise<void> {
   for (const batch of batches(going, lanes)) {
     await askingAboutLingering(run, batch, async (servers, onLinger) => {
       await confirmPlan(run, plan, 'live');
-      await fleet.each(servers, service.drain.atMostMs, async (server) => {
+      await fleet.each(servers, service.drain.atMostMs, async (server, isAgain) => {
         const { name } = server;
+        if (isAgain) await confirmOnce(run, plan, 'live');
         board.tellServer(name, 'activating', release.id);
-        const activated = step.activateRelease.executeWithOptions(
+        const activated = fleetStep.activateRelease.executeWithOptions(
           { summary: `${release.id} on ${name}`, ...beside(service.drain.atMostMs) },
           [
             {

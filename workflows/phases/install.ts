@@ -2,7 +2,7 @@ import type { Plan } from '../../domain/plan.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { noteTold } from '../draining.js';
-import { beside, step } from '../patience.js';
+import { beside, fleetStep, step } from '../patience.js';
 import { undoOnServers } from '../server-undo.js';
 import { markIfIll } from '../unfit-marks.js';
 
@@ -30,7 +30,7 @@ export async function install(run: DeploymentRun, plan: Plan, observation: Obser
   );
   await fleet.each(fleet.going, service.artifact.timeoutMs, async ({ name }) => {
     board.tellServer(name, 'installing', release.id);
-    const told = await step.installRelease.executeWithOptions(
+    const told = await fleetStep.installRelease.executeWithOptions(
       { summary: `${release.id} on ${name}`, ...beside(service.artifact.timeoutMs) },
       [{ service, server: name, release, token: run.token() }],
     );

@@ -2,14 +2,16 @@ import { CancellationScope, condition } from '@temporalio/workflow';
 import { describeLeftBehind } from '../../domain/fleet.js';
 import { hashOf } from '../../domain/hash.js';
 import type { Plan } from '../../domain/plan.js';
+import type { Server } from '../../domain/service.js';
 import type { Evidence } from '../../domain/deployment.js';
 import { otherColor } from '../../domain/color.js';
 import { allTo } from '../../domain/split.js';
 import type { ServerEvidence } from '../../activities/health.js';
 import { asFailure } from '../complaint.js';
+import { confirmNoTraffic, confirmOnce, confirmPlan } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { routeInTurn } from '../moving-traffic.js';
-import { beside, look, step } from '../patience.js';
+import { beside, fleetStep, look } from '../patience.js';
 
 /** Every idle server proves itself, to us and to the load balancer. */
 export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
@@ -30,15 +32,17 @@ async function takeIn(run: DeploymentRun, plan: Plan): Promise<void> {
   const back = fleet.going.map(({ name }) => name).filter((name) => plan.leftOut.includes(name));
   if (back.length === 0) return;
   const change = { to: allTo(otherColor(plan.idle)), expected: run.objects } as const;
+  await confirmPlan(run, plan, 'live');
   run.undo.push(`leave ${back.join(', ')} out of the load balancer again`, async () => {
-    const leaveOut = [...leftOutOfLive, ...back];
-    await routeInTurn(run, `without ${back.join(', ')}`, 'rollback', async () => ({ ...change, leaveOut }));
+    await routeInTurn(run, `without ${back.join(', ')}`, 'rollback', async () => {
+      await confirmNoTraffic(run, plan.idle);
+      return { ...change, leaveOut: [...leftOutOfLive, ...back] };
+    });
   });
-  await routeInTurn(run, `${back.join(', ')} is probed again`, 'forward', async () => ({
-    ...change,
-    leaveOut: leftOutOfLive,
-    takeIn: back,
-  }));
+  await routeInTurn(run, `${back.join(', ')} is probed again`, 'forward', async (hasWaited) => {
+    if (hasWaited) await confirmOnce(run, plan, 'live');
+    return { ...change, leaveOut: leftOutOfLive, takeIn: back };
+  });
 }
 
 async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<Evidence> {
@@ -66,7 +70,7 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
  */
 export async function confirmStillProved(run: DeploymentRun, plan: Plan): Promise<void> {
   const before = run.verified;
-  const proved = await proveServers(run, plan, shortMs(run));
+  const proved = await proveServers(run, plan, shortMs(run), 'a few');
   const isAsApproved = (server: string): boolean => {
     const process = proved.find((each) => each.server === server)?.process;
     return process?.pid === before[server]?.pid && process?.startedAtUs === before[server]?.startedAtUs;
@@ -83,18 +87,24 @@ export async function confirmStillProved(run: DeploymentRun, plan: Plan): Promis
 const shortMs = ({ service: { verify: settings } }: DeploymentRun): number =>
   Math.min(settings.minimumMs, 2 * settings.everyMs);
 
-function proveServers(run: DeploymentRun, plan: Plan, minimumMs: number): Promise<readonly ServerEvidence[]> {
+function proveServers(
+  run: DeploymentRun,
+  plan: Plan,
+  minimumMs: number,
+  tries?: 'a few',
+): Promise<readonly ServerEvidence[]> {
   const { service, board, fleet } = run;
   const { release } = plan;
-  return fleet.each(fleet.going, service.verify.deadlineMs, async ({ name }) => {
+  const proveOne = async ({ name }: Server): Promise<ServerEvidence> => {
     board.tellServer(name, 'verifying', release.id);
-    const evidence = await step.verifyServer.executeWithOptions(
+    const evidence = await fleetStep.verifyServer.executeWithOptions(
       { summary: `${release.id} on ${name}`, ...beside(service.verify.deadlineMs) },
       [{ service, server: name, release, minimumMs }],
     );
     board.tellServer(name, 'verified', release.id);
     return evidence;
-  });
+  };
+  return fleet.each(fleet.going, service.verify.deadlineMs, proveOne, tries);
 }
 
 /** Waits until the load balancer itself finds every server up that is not left behind, whoever is left behind meanwhile. */
