@@ -84,9 +84,12 @@ export const createReleaseActivities = (drivers: Drivers) => ({
   async removeRelease(
     input: ServerChange & { readonly release: ReleaseId; readonly because: string },
   ): Promise<void> {
-    return patiently((patience) =>
-      drivers.server(input.service, input.server).remove(input.release, input.because, input.token, patience),
-    );
+    return patiently(async (patience) => {
+      await confirmStillIdle(drivers, input, patience);
+      await drivers
+        .server(input.service, input.server)
+        .remove(input.release, input.because, input.token, patience);
+    });
   },
 
   /** Writes down on one server that a release must not run again. */
@@ -124,7 +127,10 @@ export const createReleaseActivities = (drivers: Drivers) => ({
 
   /** Takes over what runs on one server in a flat directory, without restarting it. */
   async adoptServer(input: ServerChange): Promise<ReleaseId | 'nothing'> {
-    return patiently((patience) => drivers.server(input.service, input.server).adopt(input.token, patience));
+    return patiently(async (patience) => {
+      await confirmStillIdle(drivers, input, patience);
+      return drivers.server(input.service, input.server).adopt(input.token, patience);
+    });
   },
 });
 

@@ -1,9 +1,10 @@
 import { CancellationScope } from '@temporalio/workflow';
 import type { Color } from '../domain/color.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import type { ReleaseId } from '../domain/names.js';
 import { idleOf } from '../domain/plan.js';
 import { asFailure, complaintOf } from './complaint.js';
+import { confirmNoTraffic } from './confirmation.js';
 import { batches, fanOut, lanes } from './fan-out.js';
 import type { AdoptionRequest } from './messages.js';
 import { look, step } from './patience.js';
@@ -41,9 +42,7 @@ async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
   board.enter('install', `what runs on ${idle} becomes a release; nothing is restarted`);
   const releases: Record<string, ReleaseId | 'nothing'> = {};
   for (const batch of batches(service.environments[idle], lanes)) {
-    await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic` }, [
-      { service, color: idle },
-    ]);
+    await confirmNoTraffic(run, idle);
     await fanOut(batch, lanes, async ({ name }) => {
       releases[name] = await step.adoptServer.executeWithOptions({ summary: name }, [
         { service, server: name, token: run.token() },
@@ -54,9 +53,10 @@ async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
   return { kind: 'adopted', color: idle, releases };
 }
 
-const notIdle = ({ service }: Run, asked: Color | undefined, idle: Color | undefined): Complaint => ({
-  failure: 'EnvironmentHasTraffic',
-  message: idle
-    ? `Cannot adopt ${asked} of "${service.id}": it is live, and ${idle} is idle\n  only what is idle is touched: verdigris adopt --environment ${idle}`
-    : `Cannot adopt "${service.id}": the load balancer does not send all traffic to one environment\n  settle it: verdigris repair`,
-});
+const notIdle = ({ service }: Run, asked: Color | undefined, idle: Color | undefined): Complaint =>
+  asComplaint(
+    'EnvironmentHasTraffic',
+    idle
+      ? `Cannot adopt ${asked} of "${service.id}": it is live, and ${idle} is idle\n  only what is idle is touched: verdigris adopt --environment ${idle}`
+      : `Cannot adopt "${service.id}": the load balancer does not send all traffic to one environment\n  settle it: verdigris repair`,
+  );

@@ -1,14 +1,15 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { factsOf, leftOutOf, liveColor, type Observation } from '../domain/observation.js';
-import type { Color } from '../domain/color.js';
+import { otherColor, type Color } from '../domain/color.js';
 import type { Release } from '../domain/deployment.js';
-import type { Complaint, FailureName } from '../domain/failures.js';
+import { inOneLine, type Complaint, type FailureName } from '../domain/failures.js';
 import { describeLeftBehind, type LeftBehind } from '../domain/fleet.js';
 import type { ReleaseId, ServerName } from '../domain/names.js';
 import { releaseIdOf } from '../domain/plan.js';
 import type { Server } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf } from './complaint.js';
+import { confirmNoTraffic } from './confirmation.js';
 import { lingeringForward, noteStop, noteTold } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import type { ConvergenceRequest } from './messages.js';
@@ -127,7 +128,7 @@ function liveRelease(
     throw refusal(
       run,
       'StateUnclear',
-      `the load balancer leaves out no server of ${live}, needs one that was left behind`,
+      `the load balancer leaves out no server of ${live}, needs one that was left behind\n  nothing is to be brought back; what is there: verdigris check`,
     );
   }
   const serving = run.service.environments[live].filter(({ name }) => !leftOut.includes(name));
@@ -145,7 +146,7 @@ function liveRelease(
     throw refusal(
       run,
       'StateUnclear',
-      `what is live is not one release of ours (${[...new Set(found)].join('; ')})`,
+      `what is live is not one release of ours (${[...new Set(found)].join('; ')})\n  make it one: verdigris deploy`,
     );
   }
   return active;
@@ -212,10 +213,15 @@ async function leaveStopped(
     .executeWithOptions({ summary: `${name}, left behind` }, [
       { service, server: name, token: run.token(), leftOut: true },
     ])
-    .catch((error: unknown) => board.note(`${name} was not stopped: ${complaintOf(error).message}`));
+    .catch((error: unknown) =>
+      board.note(`${name} was not stopped: ${inOneLine(complaintOf(error).message)}`),
+    );
 }
 
-/** One change for all that came back. When the load balancer then does not find them up they are left out again. */
+/**
+ * One change for all that came back. When the load balancer then does not find them up they are left out again. Either change sends
+ * all traffic to what was live when it began: whoever has moved it since is not overruled.
+ */
 async function giveTraffic(
   run: Run,
   live: Color,
@@ -226,28 +232,54 @@ async function giveTraffic(
   const { service, board } = run;
   board.enter('switch', `${broughtBack.join(', ')} get their share of the traffic again`);
   const leaveOut = failed.map(({ server }) => server);
-  const change = { to: allTo(live), expected: observation.loadBalancer.objects } as const;
+  const names = broughtBack.join(', ');
+  const without = async (out: readonly ServerName[]) => {
+    await confirmLive(run, live, names);
+    return { to: allTo(live), expected: observation.loadBalancer.objects, leaveOut: out };
+  };
   try {
-    await routeInTurn(run, `${broughtBack.join(', ')} active again`, 'forward', async () => ({
-      ...change,
-      leaveOut,
-    }));
+    await routeInTurn(run, `${names} active again`, 'forward', () => without(leaveOut));
     await look.awaitBackendsUp.executeWithOptions(
       { summary: "up in the load balancer's own eyes", ...beside(service.verify.loadBalancerDeadlineMs) },
       [{ service, servers: broughtBack, mayMiss: 0 }],
     );
   } catch (error) {
     const { message } = complaintOf(error);
-    board.note(`Left out again: ${message.split('\n')[0]}`);
     failed.push(...broughtBack.map((server) => ({ server, because: message })));
-    await routeInTurn(run, `without ${broughtBack.join(', ')}`, 'rollback', async () => ({
-      ...change,
-      leaveOut: [...leaveOut, ...broughtBack],
-    }));
+    await leaveOutAgain(run, names, message, () => without([...leaveOut, ...broughtBack]));
     return [];
   }
   for (const name of broughtBack) board.tellServer(name, 'active', 'gets its share of the traffic');
   return broughtBack;
+}
+
+/** Where the traffic was moved meanwhile, nobody needs them left out, and nothing is changed for it. */
+async function leaveOutAgain(
+  run: Run,
+  names: string,
+  because: string,
+  change: Parameters<typeof routeInTurn>[3],
+): Promise<void> {
+  const { board } = run;
+  try {
+    await routeInTurn(run, `without ${names}`, 'rollback', change);
+    board.note(`Left out again: ${inOneLine(because)}`);
+  } catch (error) {
+    const { failure, message } = complaintOf(error);
+    if (failure !== 'TrafficMoved') throw error;
+    board.note(`The load balancer was left as it is: ${inOneLine(message)}`);
+  }
+}
+
+/** Bringing servers back takes minutes: what is live is looked at again just before each change. */
+async function confirmLive(run: Run, live: Color, names: string): Promise<void> {
+  try {
+    await confirmNoTraffic(run, otherColor(live));
+  } catch (error) {
+    if (complaintOf(error).failure !== 'EnvironmentHasTraffic') throw error;
+    const message = `Cannot give ${names} of "${run.service.id}" traffic: somebody has moved it away from ${live} meanwhile, needs all of it there\n  when it is settled: verdigris converge`;
+    throw asFailure({ failure: 'TrafficMoved', message });
+  }
 }
 
 const refusal = ({ service }: Run, failure: FailureName, because: string): Error =>

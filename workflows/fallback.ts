@@ -24,16 +24,16 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
   let wasAsked = false;
   for (let timesFailed = 0; ; timesFailed++) {
     try {
-      if (timesFailed > 0) {
+      await routeInTurn(run, `${old} no longer stands by`, 'forward', async () => {
         const found = await lookWhileNewServes(run, plan);
         // A person let it go on: with the load balancer as it is now.
         if (wasAsked) run.objects = objectsToKeep(found, run.objects);
-      }
-      await routeInTurn(run, `${old} no longer stands by`, 'forward', async () => ({
-        to: allTo(plan.idle),
-        expected: run.objects,
-        leaveOut: fleet.leftBehind.map(({ server }) => server),
-      }));
+        return {
+          to: allTo(plan.idle),
+          expected: run.objects,
+          leaveOut: fleet.leftBehind.map(({ server }) => server),
+        };
+      });
       board.note(`${old} no longer stands by`);
       return;
     } catch (error) {
@@ -45,7 +45,7 @@ export async function endFallback(run: DeploymentRun, plan: Plan): Promise<void>
   }
 }
 
-/** Hours may have passed: whoever has moved the traffic meanwhile is not overruled. */
+/** Minutes may have passed, or hours: whoever has moved the traffic meanwhile is not overruled. */
 async function lookWhileNewServes(
   { service }: DeploymentRun,
   { idle }: Plan,

@@ -1,7 +1,7 @@
 import type { Color } from '../domain/color.js';
 import type { Server } from '../domain/service.js';
 import { fanOut, batches, lanes } from './fan-out.js';
-import { look } from './patience.js';
+import { confirmNoTraffic } from './confirmation.js';
 import type { DeploymentRun } from './deployment-run.js';
 
 /**
@@ -10,7 +10,7 @@ import type { DeploymentRun } from './deployment-run.js';
  * goes on with those that are left: each step costs events, and a history has an end.
  */
 export function undoOnServers(
-  { service, fleet }: DeploymentRun,
+  run: DeploymentRun,
   color: Color,
   servers: readonly Server[],
   undo: (server: Server) => Promise<void>,
@@ -19,12 +19,10 @@ export function undoOnServers(
   return async () => {
     const failures = new Map<Server, unknown>();
     for (const batch of batches(left, lanes)) {
-      await look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic` }, [
-        { service, color },
-      ]);
+      await confirmNoTraffic(run, color);
       await fanOut(batch, lanes, async (server) => {
         try {
-          await undo(server).catch((error: unknown) => fleet.leaveAsItIs(server.name, error));
+          await undo(server).catch((error: unknown) => run.fleet.leaveAsItIs(server.name, error));
         } catch (error) {
           failures.set(server, error);
         }

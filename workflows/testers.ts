@@ -2,9 +2,10 @@ import { otherColor } from '../domain/color.js';
 import type { Plan } from '../domain/plan.js';
 import type { TestersMark } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
+import { confirmNoTraffic, confirmOnce, confirmPlan } from './confirmation.js';
 import type { DeploymentRun } from './deployment-run.js';
 import { proofDeadlineMs, routeInTurn } from './moving-traffic.js';
-import { look, route } from './patience.js';
+import { route } from './patience.js';
 
 /**
  * Lets testers reach the new environment while everybody else stays where they are, and proves both from outside. The switch closes
@@ -17,22 +18,18 @@ export async function letTestersIn(run: DeploymentRun, plan: Plan): Promise<void
   const { idle } = plan;
   const live = otherColor(idle);
   const change = { to: allTo(live), leaveOut: run.leftOutOfLive };
+  await confirmPlan(run, plan, 'live');
   run.undo.push(`close ${idle} to testers`, async () => {
-    // Closing it sends everybody to the old environment: whoever has moved the traffic by hand since is not overruled.
-    await look.confirmIdle.executeWithOptions({ summary: `${idle} gets no traffic but testers'` }, [
-      { service, color: idle, despiteTesters: true },
-    ]);
     const expected = run.rollback?.force ? {} : { expected: run.objects };
-    await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => ({
-      ...change,
-      ...expected,
-    }));
+    await routeInTurn(run, `${idle} is closed to testers`, 'rollback', async () => {
+      await confirmNoTraffic(run, idle, 'testers');
+      return { ...change, ...expected };
+    });
   });
-  await routeInTurn(run, `${idle} is open to testers`, 'forward', async () => ({
-    ...change,
-    expected: run.objects,
-    testers: true,
-  }));
+  await routeInTurn(run, `${idle} is open to testers`, 'forward', async (hasWaited) => {
+    if (hasWaited) await confirmOnce(run, plan, 'live');
+    return { ...change, expected: run.objects, testers: true };
+  });
   const who = markWords(testers.by);
   const headers = headersOf(testers.by);
   if (headers) await prove(run, plan, headers);

@@ -1,9 +1,12 @@
-import { otherColor } from '../../domain/color.js';
+import { otherColor, type Color } from '../../domain/color.js';
+import { inOneLine } from '../../domain/failures.js';
 import { isAboutOneServer } from '../../domain/fleet.js';
 import type { ServerName } from '../../domain/names.js';
 import { factsOf, type Observation } from '../../domain/observation.js';
 import type { Plan } from '../../domain/plan.js';
+import type { Server } from '../../domain/service.js';
 import { asFailure, complaintOf } from '../complaint.js';
+import { confirmNoTraffic } from '../confirmation.js';
 import {
   askingAboutLingering,
   leaveRunning,
@@ -14,7 +17,8 @@ import {
 import type { DeploymentRun } from '../deployment-run.js';
 import { endFallback } from '../fallback.js';
 import { batches, fanOut, lanes } from '../fan-out.js';
-import { beside, look, step } from '../patience.js';
+import { beside, step } from '../patience.js';
+import { undoOnServers } from '../server-undo.js';
 
 /** What becomes of the old environment: it keeps running as the warm way back, or it drains and stops. */
 export async function retire(run: DeploymentRun, plan: Plan, observation: Observation): Promise<void> {
@@ -36,7 +40,7 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
       if (!isAboutOneServer(complaint)) throw error;
       left.add(server);
       board.tellServer(server, 'not stopped', complaint.message);
-      board.note(`${server} was not stopped: ${complaint.message}`);
+      board.note(`${server} was not stopped: ${inOneLine(complaint.message)}`);
     };
     for (const batch of batches(service.environments[old], lanes)) {
       await askingAboutLingering(run, batch, async (servers, onLinger) => {
@@ -50,18 +54,17 @@ export async function retire(run: DeploymentRun, plan: Plan, observation: Observ
         });
       });
       // Draining takes minutes: what gets traffic is looked at after it, just before anything is stopped.
-      await look.confirmIdle.executeWithOptions({ summary: `${old} gets no traffic` }, [
-        { service, color: old },
-      ]);
+      await confirmNoTraffic(run, old);
       const drained = batch.filter(({ name }) => !left.has(name));
+      undoStopping(run, old, drained, observation);
       await fanOut(drained, lanes, ({ name }) =>
-        stop(run, observation, name).catch((error: unknown) => leave(name, error)),
+        stop(run, name).catch((error: unknown) => leave(name, error)),
       );
     }
   } catch (error) {
     const { failure, message } = complaintOf(error);
     if (failure === 'Cancelled' || failure === 'TakenOver') throw error;
-    board.note(`${old} was not stopped: ${message}`);
+    board.note(`${old} was not stopped: ${inOneLine(message)}`);
   }
 }
 
@@ -78,18 +81,32 @@ async function drain(run: DeploymentRun, server: ServerName): Promise<void> {
   noteStop(run, server, { cut, killed: false });
 }
 
-/** Undone by starting it again: without that, the traffic would be sent back to nobody. */
-async function stop(run: DeploymentRun, observation: Observation, server: ServerName): Promise<void> {
-  const { service, board } = run;
-  const release = factsOf(observation, server)?.activeRelease;
-  if (release) {
-    run.undo.push(`start ${server} again`, async () => {
+/** What is stopped is started again on the way back: without that, the traffic would be sent back to nobody. */
+function undoStopping(
+  run: DeploymentRun,
+  old: Color,
+  servers: readonly Server[],
+  observation: Observation,
+): void {
+  const { service } = run;
+  const releases = new Map(servers.map(({ name }) => [name, factsOf(observation, name)?.activeRelease]));
+  const ran = servers.filter(({ name }) => releases.get(name) !== undefined);
+  if (ran.length === 0) return;
+  run.undo.push(
+    `start ${ran.map(({ name }) => name).join(', ')} again`,
+    undoOnServers(run, old, ran, async ({ name: server }) => {
+      const release = releases.get(server);
+      if (release === undefined) return;
       await step.activateRelease.executeWithOptions(
         { summary: `${release} on ${server} again`, ...beside(service.drain.atMostMs) },
         [{ service, server, release, lingering: lingeringBack(run), token: run.token() }],
       );
-    });
-  }
+    }),
+  );
+}
+
+async function stop(run: DeploymentRun, server: ServerName): Promise<void> {
+  const { service, board } = run;
   noteStop(
     run,
     server,

@@ -3,11 +3,10 @@ import type { Status } from '../../domain/deployment.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
 import type { TrafficProved } from '../../activities/public-proof.js';
-import { expectedColor } from '../confirmation.js';
+import { confirmOnce } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { hasFallback } from '../fallback.js';
 import { moveTraffic, proveNew, routeInTurn } from '../moving-traffic.js';
-import { look } from '../patience.js';
 import { confirmStillProved } from './verify.js';
 import { stopLeftBehind } from '../leaving-behind.js';
 import { baselineFrom } from '../traffic-watch.js';
@@ -21,13 +20,14 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
   run.objects = objects;
   run.baseline = baselineFrom(await run.traffic.next('during the switch'));
   const old = otherColor(idle);
-  await stopLeftBehind(run, plan);
+  const hasStopped = await stopLeftBehind(run, plan);
   const stands = hasFallback(run, plan);
   const { tookMs } = await routeInTurn(run, `all to ${idle}`, 'forward', async (hasWaited) => {
     if (hasWaited) {
       run.objects = await lookOnceMore(run, plan);
       run.baseline = baselineFrom(await run.traffic.next('during the switch'));
-    }
+    } else if (hasStopped)
+      run.objects = await confirmOnce(run, plan, 'live', { liveRuns: plan.liveRuns, before: run.objects });
     run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
     if (plan.live !== 'nothing')
       run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
@@ -56,15 +56,9 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
  */
 async function lookOnceMore(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
   await confirmStillProved(run, plan);
-  return look.confirm.executeWithOptions({ summary: 'nothing was edited while it waited' }, [
-    {
-      service: run.service,
-      plan: { objects: plan.objects, liveRuns: plan.liveRuns },
-      live: expectedColor(plan, 'live'),
-      before: run.objects,
-    },
-  ]);
+  return confirmOnce(run, plan, 'live', { liveRuns: plan.liveRuns, before: run.objects });
 }
+
 /** Instances and zones of a load balancer change at different moments. */
 const instanceWords = (color: Color, instances: NonNullable<TrafficProved['instances']>): string =>
   `${color} answers through ${instances.map(({ name, afterMs }) => `instance ${name} (${(afterMs / 1000).toFixed(1)} s after the switch)`).join(', ')}`;
