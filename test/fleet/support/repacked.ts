@@ -14,11 +14,14 @@ export async function repacked(
   change: (tree: string) => Promise<unknown>,
 ): Promise<BuiltGreeter> {
   const tree = await mkdtemp(join(tmpdir(), 'verdigris-repacked-'));
-  await execa('tar', ['-xzf', built.archive, '-C', tree]);
-  await change(tree);
   const archive = join(directory, `greeter-${name}.tar.gz`);
-  await execa('tar', ['-czf', archive, '-C', tree, '.']);
-  await rm(tree, { recursive: true });
+  try {
+    await execa('tar', ['-xzf', built.archive, '-C', tree]);
+    await change(tree);
+    await execa('tar', ['-czf', archive, '-C', tree, '.']);
+  } finally {
+    await rm(tree, { recursive: true });
+  }
   const sha256 = createHash('sha256')
     .update(await readFile(archive))
     .digest('hex');
