@@ -97,14 +97,20 @@ export class Deadlines {
   }
 }
 
-const tooLate = (server: ServerName, late: string, away: Complaint | undefined): Complaint => {
-  const [because = '', ...more] = away?.message.split('\n') ?? [`Cannot go on with "${server}"`];
-  const advice = `see how it is: verdigris server doctor; where it only ${away ? 'takes longer to boot' : 'is slow'}: fleet.serverDeadline`;
-  return {
-    failure: away?.failure ?? 'ServerTooSlow',
-    message: [`${because}${away ? '; ' : ': '}${late}`, ...more, `  ${advice}`].join('\n'),
-  };
-};
+/** What kept it away, where that is known: it is the better reason. */
+function tooLate(server: ServerName, late: string, away: Complaint | undefined): Complaint {
+  if (!away) {
+    const advice = 'see how it is: verdigris server doctor; where it only is slow: fleet.serverDeadline';
+    return { failure: 'ServerTooSlow', message: `Cannot go on with "${server}": ${late}\n  ${advice}` };
+  }
+  const [because = '', ...more] = away.message.split('\n');
+  const lines = [
+    `${because}; ${late}`,
+    ...more,
+    '  where it only takes longer to boot: fleet.serverDeadline',
+  ];
+  return { failure: away.failure, message: lines.join('\n') };
+}
 
 function end(work: Work, late: string): void {
   work.late = late;

@@ -93,12 +93,16 @@ const test = base.extend<{
   },
 });
 
-async function toApproval(world: World): Promise<void> {
+async function begin(world: World): Promise<void> {
   await world.client.workflow.start(workflowTypes.deployment, {
     workflowId: world.workflowId,
     taskQueue: world.taskQueue,
     args: [{ ...world.request('v2'), searchAttributes: false }],
   });
+}
+
+async function toApproval(world: World): Promise<void> {
+  await begin(world);
   await world.untilStage('approve');
 }
 
@@ -283,6 +287,72 @@ describe.skipIf(executable === undefined)('days in seconds', () => {
     const { problem } = await world.untilStage('needs a person');
     expect(problem?.message).toContain('0 KB are free');
     expect(await outcomeOf(world)).toMatchObject({ kind: 'rejected', live: 'blue' });
+  });
+});
+
+describe.skipIf(executable === undefined)('a machine that goes away while it is installed on', () => {
+  const minuteMs = 60_000;
+  const fleet = {
+    mayFail: 0,
+    minCapacity: 1,
+    serverDeadlineMs: 10 * minuteMs,
+    progressDeadlineMs: 30 * minuteMs,
+  };
+
+  async function goneInInstall(world: World): Promise<void> {
+    const machine = world.server('green-2');
+    machine.delay('install', 200);
+    await begin(world);
+    await expect.poll(() => world.servers.calls.some(({ method }) => method === 'install')).toBe(true);
+    machine.link = 'refused';
+    machine.delay('install', 0);
+    await world.until(({ servers }) =>
+      servers.some(({ server, state }) => server === 'green-2' && state === 'unreachable'),
+    );
+  }
+
+  test('is waited for, and the deployment goes on when it is back', async ({ aWorld }) => {
+    const world = await aWorld({
+      fleet,
+      approve: { timeoutMs: hourMs, onTimeout: 'keep waiting', watchEveryMs: minuteMs },
+    });
+    await goneInInstall(world);
+    await time.sleep(5 * minuteMs);
+    expect(await world.status()).toMatchObject({
+      stage: 'install',
+      servers: expect.arrayContaining([
+        expect.objectContaining({
+          server: 'green-2',
+          detail: expect.stringContaining('refuses connections'),
+        }),
+      ]),
+    });
+    world.server('green-2').link = 'up';
+    await time.sleep(3 * minuteMs);
+    expect(await world.untilStage('approve', 'ended')).toMatchObject({ stage: 'approve' });
+  });
+
+  test('is given up at its deadline, with what kept it away, and put back when it is there again', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld({ fleet });
+    await goneInInstall(world);
+    await time.sleep(11 * minuteMs);
+    const { problem } = await world.untilStage('rolling back', 'needs a person');
+    expect(problem?.message).toContain('refuses connections');
+    world.server('green-2').link = 'up';
+
+    const outcome = await outcomeOf(world);
+    expect(outcome).toMatchObject({
+      kind: 'rolled back',
+      during: 'install',
+      because: {
+        failure: 'ServerUnreachable',
+        message: expect.stringMatching(
+          /refuses connections; it has taken 610 s, needs to be done by then\n {2}.*verdigris server doctor\n {2}.*fleet\.serverDeadline/,
+        ),
+      },
+    });
   });
 });
 
