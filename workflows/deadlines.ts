@@ -1,6 +1,6 @@
 import { CancellationScope, condition } from '@temporalio/workflow';
 import { asFailure } from './complaint.js';
-import type { Complaint } from '../domain/failures.js';
+import { asComplaint, type Complaint } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 
 export interface Limits {
@@ -101,7 +101,7 @@ export class Deadlines {
 function tooLate(server: ServerName, late: string, away: Complaint | undefined): Complaint {
   if (!away) {
     const advice = 'see how it is: verdigris server doctor; where it only is slow: fleet.serverDeadline';
-    return { failure: 'ServerTooSlow', message: `Cannot go on with "${server}": ${late}\n  ${advice}` };
+    return asComplaint('ServerTooSlow', `Cannot go on with "${server}": ${late}\n  ${advice}`);
   }
   const [because = '', ...more] = away.message.split('\n');
   const lines = [
