@@ -2,25 +2,22 @@ import { setMaxListeners } from 'node:events';
 import { Failure, inOneLine, type FailureName } from '../../domain/failures.js';
 import type { LoadBalancerObservation } from '../../domain/observation.js';
 import type { OvhIplbSettings, Server } from '../../domain/service.js';
-import { describeSplit, wholly, type Split } from '../../domain/split.js';
+import { describeSplit, wholly } from '../../domain/split.js';
 import type { OvhApi } from '../../ovh/api.js';
 import { OvhError } from '../../ovh/error.js';
 import { realTime, type Time } from '../../ovh/time.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
-import { differences, expectingOfStaged, foreignDifferences, only, oursDiffer } from './expectation.js';
 import { inDoubt } from './in-doubt.js';
 import { acting } from './ovh-action.js';
 import { ovhFailure } from './ovh-failure.js';
 import { ConfigurationReader, rootOf, type Configuration } from './ovh-iplb/configuration.js';
-import type { Pending } from './ovh-iplb/documents.js';
-import { Editor, editsFor, withEdits, type Edit } from './ovh-iplb/edits.js';
+import { Editor, type Edit } from './ovh-iplb/edits.js';
 import { durationsMs, endedBadly, Refreshes, unsettledBy } from './ovh-iplb/refreshes.js';
 import { standingBy } from './ovh-iplb/backups.js';
 import { inequalitiesIn } from './ovh-iplb/parity.js';
-import { roleFor } from './ovh-iplb/entry.js';
 import { leversFor } from './ovh-iplb/levers.js';
-import { hindranceOf } from './ovh-iplb/requirements.js';
+import { mending, Move, type Look } from './ovh-iplb/move.js';
 import { backendsOf } from './ovh-iplb/servers.js';
 import { pendingWords, View } from './ovh-iplb/view.js';
 
@@ -37,14 +34,6 @@ const rememberedSwitches = 5;
 
 /** Moves the default farm of frontends of an OVHcloud Load Balancer, and publishes that with one refresh. */
 export const createOvhIplb = (iplb: OvhIplb): LoadBalancerDriver => new OvhIplbDriver(iplb);
-
-/** The configuration at one moment, and what was pending just after it. */
-interface Look {
-  readonly configuration: Configuration;
-  readonly pending: Pending;
-  /** Every object was read, and not only what traffic is moved with. */
-  readonly isWhole: boolean;
-}
 
 type Say = (what: string) => void;
 
@@ -127,12 +116,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const action = this.#actionOf(change);
     await acting(action, patience, async (say) => {
       await this.#refreshes.settled(say, patience.signal);
-      const asked: Moving = { change, refuse: refusing(action) };
+      const asked = new Move(change, action, this.#view);
       const before = await this.#look(asked, patience.signal);
-      const moving = { ...asked, change: expectingOfStaged(change, before.pending.length > 0) };
-      this.#requireAsExpected(moving, before);
-      this.#requireAble(moving, before);
-      this.#alongside(moving, before);
+      const move = asked.over(before);
+      move.requireStartable(before);
+      move.alongside(before);
     });
   }
 
@@ -144,35 +132,32 @@ class OvhIplbDriver implements LoadBalancerDriver {
     const action = this.#actionOf(change);
     return acting(action, patience, async (say) => {
       const startedAtMs = this.#time.nowMs();
-      const report = await this.#route({ change, refuse: refusing(action) }, patience.signal, say);
+      const move = new Move(change, action, this.#view);
+      const report = await this.#route(move, patience.signal, say);
       return report.changed ? { ...report, tookMs: this.#time.nowMs() - startedAtMs } : report;
     });
   }
 
-  async #route(asked: Moving, signal: AbortSignal, say: Say, mayRepeat = true): Promise<RouteReport> {
-    const { change } = asked;
-
+  async #route(asked: Move, signal: AbortSignal, say: Say, mayRepeat = true): Promise<RouteReport> {
     await this.#refreshes.settled(say, signal);
     const [before, { last }] = await Promise.all([
       this.#look(asked, signal),
       this.#refreshes.history(1, signal),
     ]);
-    const moving = { ...asked, change: expectingOfStaged(change, before.pending.length > 0) };
-    this.#requireAsExpected(moving, before);
-    this.#requireAble(moving, before);
-    const edits = this.#edits(moving, before);
-    const reported = { split: change.to, ...this.#shares(change.to, before) };
+    const move = asked.over(before);
+    move.requireStartable(before);
+    const edits = move.edits(before);
+    const reported = { split: move.change.to, ...move.shares(before) };
     if (edits.length === 0 && before.pending.length === 0 && !endedBadly(last)) {
       return { changed: false, ...reported, tookMs: 0, published: [] };
     }
-    const alongside = this.#alongside(moving, before);
+    const alongside = move.alongside(before);
     const storing: Storing = { edits, lastRefresh: last?.id, say };
-    const stored = await this.#stored(moving, storing, before, signal);
-    await this.#published(moving, storing, before);
-    return this.#behindPublishing(moving, async () => {
-      const { slipped, torn } = await this.#proved(moving, stored, mayRepeat);
-      const meanwhile = this.#differences(this.#edited(moving, before), stored);
-      const published = [...alongside, ...meanwhile, ...slipped];
+    const stored = await this.#stored(move, storing, before, signal);
+    await this.#published(move, storing, before);
+    return this.#behindPublishing(move, async () => {
+      const { slipped, torn } = await this.#proved(move, stored, mayRepeat);
+      const published = [...alongside, ...move.ofOthers(before, stored), ...slipped];
       if (torn.length === 0) return { changed: true, ...reported, tookMs: 0, published };
       const mended = await this.#route(asked, nobodyGivesUp, say, false);
       return { ...mended, changed: true, published: [...published, ...torn, ...mended.published] };
@@ -180,7 +165,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
   }
 
   /** What fails from here on leaves open what runs: a read without an answer follows a change that was made. */
-  async #behindPublishing<Result>({ change }: Moving, work: () => Promise<Result>): Promise<Result> {
+  async #behindPublishing<Result>({ change }: Move, work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
     } catch (error) {
@@ -188,84 +173,8 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
   }
 
-  #requireAble({ change, refuse }: Moving, { configuration }: Look): void {
-    const because = hindranceOf(change, configuration, this.#view);
-    if (because === undefined) return;
-    throw refuse('RequestInvalid', because, 'see what it can do: verdigris check');
-  }
-
-  /** What the shares of a divided split are of. */
-  #shares(to: Split, { configuration }: Look): Pick<RouteReport, 'shares'> {
-    const division = wholly(to) === undefined ? this.#view.division(configuration) : undefined;
-    return division?.kind === 'possible' ? { shares: division.shares } : {};
-  }
-
-  #requireAsExpected({ change, refuse }: Moving, { configuration }: Look): void {
-    const { expected, purpose } = change;
-    if (!expected) return;
-    const digests = this.#view.digests(configuration);
-    const changed = oursDiffer(expected, digests, this.#view.oursAmong(expected, configuration));
-    if (changed.length === 0) return;
-    throw refuse(
-      'LoadBalancerChanged',
-      `${changed.join(', ')} by somebody else, needs to be as planned`,
-      purpose === 'rollback'
-        ? 'going back all the same publishes that change too; not going back leaves traffic where it is'
-        : this.#unlessTorn('nothing was moved; look at it and deploy again', configuration),
-    );
-  }
-
-  /** What to do next. What a dead worker had stored, somebody may have published in part. */
-  #unlessTorn(next: string, configuration: Configuration): string {
-    const traffic = this.#view.traffic(configuration);
-    return traffic.kind === 'torn' ? mending(traffic.detail) : next;
-  }
-
-  /**
-   * Somebody else's edits that were stored before and go out with this change, in words; refuses those that must not. Whose
-   * an edit is cannot be read. It shows by comparison where `expected` names every object; else production frontends that
-   * point at the new environment tell that what is stored is a change of ours that was never finished.
-   */
-  #alongside(moving: Moving, look: Look): readonly string[] {
-    const { change, refuse } = moving;
-    const { configuration, pending } = look;
-    if (pending.length === 0) return [];
-    const { expected, purpose } = change;
-    const digests = this.#view.digests(configuration);
-    const foreign =
-      expected && foreignDifferences(expected, digests, this.#view.oursAmong(expected, configuration));
-    if (purpose === 'rollback') return foreign ?? pendingWords(pending);
-    const isOurs = foreign
-      ? foreign.length === 0
-      : this.#isBegun(moving, look) && !this.#isStrange(configuration, pending);
-    if (isOurs) return [];
-    throw refuse(
-      'StagedEditsFound',
-      foreignWords(foreign, pending),
-      this.#unlessTorn(takeThemBack, configuration),
-    );
-  }
-
-  /**
-   * Whether production frontends point where this change sends them, and the rest of what moves them is still to be stored, or all
-   * is. From one division to another they do before it, too: then only what is not probed as after it, or a change that is stored
-   * whole, tells.
-   */
-  #isBegun(moving: Moving, look: Look): boolean {
-    const { configuration } = look;
-    const role = roleFor(moving.change.to);
-    const left = this.#edits(moving, look);
-    // Where traffic was sent before, what is left does not move it: then nothing tells whose edits are stored.
-    if (left.length > 0 && left.every(({ field }) => field !== 'defaultFarmId')) return false;
-    return this.#view.entries.some((entry) => {
-      if (!entry.frontends.some((name) => entry.pointsAt(name, configuration) === role)) return false;
-      if (role !== 'mixed' || entry.mixedStaging === undefined) return true;
-      return entry.pointsAt(entry.mixedStaging, configuration) === 'mixed' || left.length === 0;
-    });
-  }
-
   /** Stores the edits and reads everything back; takes them back when that fails, or the caller gives up. */
-  async #stored(moving: Moving, storing: Storing, before: Look, signal: AbortSignal): Promise<Look> {
+  async #stored(move: Move, storing: Storing, before: Look, signal: AbortSignal): Promise<Look> {
     const { edits, say } = storing;
     try {
       signal.throwIfAborted();
@@ -275,8 +184,8 @@ class OvhIplbDriver implements LoadBalancerDriver {
         await this.#editor.store(edit, signal);
         signal.throwIfAborted();
       }
-      const stored = await this.#look(moving, signal, before);
-      this.#requireOnlyOurs(moving, before, stored);
+      const stored = await this.#look(move, signal, before);
+      move.requireOnlyOurs(before, stored);
       signal.throwIfAborted();
       return stored;
     } catch (error) {
@@ -285,31 +194,11 @@ class OvhIplbDriver implements LoadBalancerDriver {
     }
   }
 
-  #requireOnlyOurs(moving: Moving, before: Look, stored: Look): void {
-    const { change, refuse } = moving;
-    this.#requireAsExpected(moving, stored);
-    const undone = this.#edits(moving, stored).map(({ object }) => object);
-    if (undone.length > 0) {
-      throw refuse(
-        'LoadBalancerChanged',
-        `somebody else changes ${undone.join(', ')} at the same time`,
-        seeWho,
-      );
-    }
-    if (change.purpose === 'rollback') return;
-    const foreign = this.#differences(this.#edited(moving, before), stored);
-    if (foreign.length > 0 || this.#isStrange(stored.configuration, stored.pending)) {
-      throw refuse('StagedEditsFound', foreignWords(foreign, stored.pending), takeThemBack);
-    }
-  }
-
   /** An order that has to be repeated may come minutes later: what somebody else has stored by then is not published by it. */
-  async #published(moving: Moving, storing: Storing, before: Look): Promise<void> {
-    const stillOnlyOurs = async (): Promise<void> => {
-      const now = await this.#look(moving, undefined, before);
-      this.#requireOnlyOurs(moving, before, now);
-    };
-    const refusal = await this.#behindPublishing(moving, () =>
+  async #published(move: Move, storing: Storing, before: Look): Promise<void> {
+    const stillOnlyOurs = async (): Promise<void> =>
+      move.requireOnlyOurs(before, await this.#look(move, undefined, before));
+    const refusal = await this.#behindPublishing(move, () =>
       this.#refreshes.publish(storing.say, stillOnlyOurs).catch(refusalOf),
     );
     if (refusal === undefined) return;
@@ -353,22 +242,17 @@ class OvhIplbDriver implements LoadBalancerDriver {
    * Reads everything again after publishing. Tells what somebody else changed meanwhile, in words. Where that leaves a part of the
    * traffic behind it was published with ours: that is nobody's wish, and may be mended once.
    */
-  async #proved(moving: Moving, stored: Look, mayMend: boolean): Promise<Proof> {
-    const { change, refuse } = moving;
+  async #proved(move: Move, stored: Look, mayMend: boolean): Promise<Proof> {
     for (let look = 1; ; look++) {
-      const after = await this.#look(moving, undefined, stored);
-      const undone = this.#edits(moving, after).map(({ object }) => object);
-      if (undone.length > 0 && mayMend && this.#view.traffic(after.configuration).kind === 'torn') {
-        return { slipped: [], torn: undone.map((object) => `${object} was changed meanwhile and set again`) };
-      }
-      if (undone.length > 0) {
-        throw refuse(
-          'TrafficNotMoved',
-          `somebody else changed ${undone.join(', ')} while it was published`,
-          seeWho,
-        );
-      }
-      const slipped = this.#differences(stored, after);
+      const after = await this.#look(move, undefined, stored);
+      const { objects, tears } = move.undone(after);
+      if (tears && mayMend)
+        return {
+          slipped: [],
+          torn: objects.map((object) => `${object} was changed meanwhile and set again`),
+        };
+      if (objects.length > 0) throw move.overruled(objects);
+      const slipped = move.differences(stored, after);
       if (after.pending.length === 0)
         return { slipped: slipped.map((words) => `${words} while this was published`), torn: [] };
       // Stored by somebody else since the order: the task may have taken it along or not.
@@ -376,63 +260,21 @@ class OvhIplbDriver implements LoadBalancerDriver {
         const unsure = 'while this was published, perhaps not published itself';
         return { slipped: slipped.map((words) => `${words} ${unsure}`), torn: [] };
       }
-      if (look >= proofLooks) {
-        throw refuse(
-          'TrafficNotMoved',
-          `${pendingWords(after.pending).join(', ')} are still not published, needs none after ${describeSplit(change.to)}`,
-          seeWho,
-        );
-      }
+      if (look >= proofLooks) throw move.stillPending(after);
       await this.#time.sleep(proofEveryMs);
     }
   }
 
-  #differences(earlier: Look, later: Look): readonly string[] {
-    const was = this.#view.contents(earlier.configuration);
-    const is = this.#view.contents(later.configuration);
-    // What a quick look has not read is not gone.
-    return differences(earlier.isWhole && !later.isWhole ? only(was, Object.keys(is)) : was, is);
-  }
-
-  /** As it is once our edits are stored, and nobody else's. */
-  #edited(moving: Moving, before: Look): Look {
-    return { ...before, configuration: withEdits(before.configuration, this.#edits(moving, before)) };
-  }
-
-  /** Whether edits are pending where none of ours would show. */
-  #isStrange(configuration: Configuration, pending: Pending): boolean {
-    const zones = this.#view.zones(configuration);
-    return zones !== undefined && pending.some(({ zone }) => !zones.includes(zone));
-  }
-
-  #edits({ change }: Moving, { configuration }: Look): readonly Edit[] {
-    return editsFor(change, configuration, this.#view);
-  }
-
-  /** Whether servers of the other environment are set active or inactive, too. */
-  #isAboutBoth({ to, leaveOut, takeIn = [], fallback, testers }: RouteChange): boolean {
-    const color = wholly(to);
-    if (color === undefined || fallback || testers) return true;
-    const named = new Set([...leaveOut, ...takeIn]);
-    return this.#servers.some((server) => server.color !== color && named.has(server.name));
-  }
-
   /** What is pending is read last, so that no edit hides between the two reads. */
-  async #look({ change }: Moving, signal?: AbortSignal, earlier?: Look): Promise<Look> {
+  async #look({ change, isAboutAll }: Move, signal?: AbortSignal, earlier?: Look): Promise<Look> {
     const color = wholly(change.to);
-    const isWhole = color === undefined || change.expected !== undefined || this.#isAboutBoth(change);
+    const isWhole = color === undefined || isAboutAll;
     const known = [...(earlier?.configuration.servers.keys() ?? [])];
     const configuration = isWhole
       ? await this.#reader.everything(signal)
       : await this.#reader.levers(leversFor(color, change, this.#view, known), signal);
     return { configuration, pending: await this.#reader.pending(signal), isWhole };
   }
-}
-
-/** A change under way. */
-interface Moving {
-  readonly change: RouteChange;
-  readonly refuse: (failure: FailureName, because: string, next: string) => Failure;
 }
 
 /** What is being stored, and since which refresh. */
@@ -474,17 +316,3 @@ setMaxListeners(0, nobodyGivesUp);
 
 const proofLooks = 5;
 const proofEveryMs = 500;
-
-const mending = (detail: string): string => `${detail}; going back makes it whole: verdigris rollback`;
-const takeThemBack = 'apply them or take them back in the control panel, then try again';
-const seeWho = 'let one of the two finish, then look again: verdigris status';
-
-const refusing =
-  (action: string): Moving['refuse'] =>
-  (failure, because, next) =>
-    new Failure(failure, `Cannot ${action}: ${because}\n  ${next}`);
-
-const foreignWords = (foreign: readonly string[] | undefined, pending: Pending): string => {
-  const words = foreign && foreign.length > 0 ? foreign : pendingWords(pending);
-  return `edits of somebody else are stored and would be published too (${words.join(', ')}), needs none`;
-};

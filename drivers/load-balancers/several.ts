@@ -176,8 +176,9 @@ async function sentBack(
   for (const { name, driver, before } of back) {
     progress(`sending the traffic of ${name} back`);
     try {
-      await driver.route(wayBackTo(before), { progress, signal: never });
-      words.push(`${name} was sent back`);
+      const { published } = await driver.route(wayBackTo(before), { progress, signal: never });
+      const alongside = published.length === 0 ? '' : ` (with it went out: ${published.join(', ')})`;
+      words.push(`${name} was sent back${alongside}`);
     } catch (trouble) {
       isLeft = true;
       words.push(

@@ -8,7 +8,7 @@ import type { Entry, Member } from './entry.js';
 const ofFarms: readonly Compared[] = [
   { field: 'stickiness', breaks: true },
   { field: 'zone', breaks: true },
-  { field: 'vrackNetworkId', breaks: true },
+  { field: 'vrackNetworkId', breaks: false },
   { field: 'balance', otherwise: 'roundrobin', breaks: false },
   { field: 'probe', breaks: false },
 ];

@@ -139,6 +139,18 @@ describe('several load balancers', () => {
     }
   });
 
+  test('tell whose edits went out when they were sent back', async () => {
+    const { worlds, named } = aTrio();
+    const publish = worlds[0].publish.bind(worlds[0]);
+    worlds[0].publish = async () => {
+      await publish();
+      worlds[0].stageAsSomebodyElse('farm/other');
+    };
+    worlds[1].failNext(new Failure('CredentialRefused', 'Cannot store: not granted'), { operation: 'store' });
+    const failure = await failureOf(severalLoadBalancers(named).route(change(), endless));
+    expect(failure.message).toContain('gra was sent back (with it went out: an edit of farm/other)');
+  });
+
   test('are sent back with the one whose refresh failed: nobody knows what it has published', async () => {
     const { worlds, named } = aTrio();
     worlds[1].failNext(new Failure('RefreshFailed', 'Cannot publish'), {
