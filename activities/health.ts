@@ -161,9 +161,9 @@ async function awaitBackendsUp(
   );
   // Where nobody tells when a check was made, one is new once every one from before has grown too old.
   const isFresh = ({ server, checkedAtMs, checkedWithinMs }: BackendObservation, atMs: number): boolean =>
-    checkedAtMs === undefined
-      ? checkedWithinMs !== undefined && atMs - startedAtMs > checkedWithinMs
-      : checkedAtMs > (before.get(server) ?? 0);
+    (checkedAtMs !== undefined || checkedWithinMs !== undefined) &&
+    (checkedAtMs === undefined || checkedAtMs > (before.get(server) ?? 0)) &&
+    (checkedWithinMs === undefined || atMs - startedAtMs > checkedWithinMs);
   for (;;) {
     const askedAtMs = Date.now();
     const { backends } = await driver.observe(patience);

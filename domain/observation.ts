@@ -90,7 +90,10 @@ export interface BackendObservation {
   readonly state: BackendState;
   /** When the oldest of the instances' checks was made, in epoch milliseconds of the load balancer. */
   readonly checkedAtMs?: number;
-  /** Instead of `checkedAtMs`, where the load balancer does not tell when it checked: the state is from a check at most this old. */
+  /**
+   * Where a load balancer does not tell when it checked: the state is from a check at most this old. Of several load balancers
+   * some may tell the one and some the other.
+   */
   readonly checkedWithinMs?: number;
 }
 

@@ -183,7 +183,13 @@ export function complaintsAboutSteps(
             )
             .join('; ');
     if (because === '') return [];
-    return [asComplaint('RequestInvalid', `Cannot deploy "${id}" by ${describeSplit(step)}: ${because}`)];
+    return [
+      asComplaint(
+        'RequestInvalid',
+        `Cannot deploy "${id}" by ${describeSplit(step)}: ${because}, needs steps that the load balancer can carry
+  what it can do: verdigris check; what a division needs can be created: verdigris ovh provision --plan`,
+      ),
+    ];
   });
 }
 

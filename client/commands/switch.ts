@@ -132,6 +132,11 @@ function orderOf(
   };
 }
 
+function howPublished({ regions, loadBalancer }: Service): string {
+  if (regions) return `on each of ${regions.length} load balancers, one after the other`;
+  return loadBalancer.driver === 'ovh-public-cloud' ? 'listener by listener' : 'with one published change';
+}
+
 const foundInstead = ({ traffic }: LoadBalancerObservation): string =>
   traffic.kind === 'split' ? describeSplit(traffic.split) : traffic.kind;
 
@@ -143,7 +148,7 @@ const intention = (
 ): readonly string[] => [
   liveColor(observation) === to && observation.staged.length === 0
     ? `All traffic goes to ${to} already; that would be seen again, and proved at ${service.publicAddress.url}.`
-    : `Would send all new traffic to ${to} with one published change, read it back, and prove it at ${service.publicAddress.url}.`,
+    : `Would send all new traffic to ${to} ${howPublished(service)}, read it back, and prove it at ${service.publicAddress.url}.`,
   `  Connections that are open stay where they are. No server is changed.`,
   `  back again:  ${command(`switch ${otherColor(to)} --without-temporal`)}`,
   `  record:      ${file}`,

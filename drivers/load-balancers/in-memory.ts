@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as aTurn, setTimeout as sleep } from 'node:timers/promises';
 import { otherColor, type Color } from '../../domain/color.js';
 import { Failure } from '../../domain/failures.js';
 import { hashOf } from '../../domain/hash.js';
@@ -16,6 +16,7 @@ import type { Patience } from '../patience.js';
 import { activityOf } from './activity.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { foreignDifferences, oursDiffer, expectingOfStaged } from './expectation.js';
+import { inDoubt } from './in-doubt.js';
 
 /** All load balancers of a world without a network, by name. */
 export class InMemoryLoadBalancers {
@@ -64,7 +65,7 @@ export class InMemoryLoadBalancer {
   checkedAtMs: () => number = Date.now;
   readonly recentSwitchesMs: number[] = [];
   readonly #failures: PlannedFailure[] = [];
-  readonly #stored = new Map<string, Values>();
+  #stored = new Map<string, Values>();
   #published = new Map<string, Values>();
   #staged: { readonly object: string; readonly who: 'ours' | 'somebody else' }[] = [];
   #confusion: Exclude<Traffic, { kind: 'split' }> | undefined;
@@ -90,21 +91,17 @@ export class InMemoryLoadBalancer {
 
   /** Servers that stand by for the other environment, as published. */
   get backups(): readonly ServerName[] {
-    return [...this.#published].flatMap(([object, { standsBy }]) =>
-      standsBy === true ? [object.slice('backup/'.length) as ServerName] : [],
-    );
+    return backupsIn(this.#published);
   }
 
   /** The environment that testers reach while everybody else does not, as published. */
   get testersReach(): Color | undefined {
-    return this.#published.get(testers)?.['reach'] as Color | undefined;
+    return reachIn(this.#published);
   }
 
   /** Servers that were set inactive, as published. */
   get inactive(): readonly ServerName[] {
-    return [...this.#published].flatMap(([object, { status }]) =>
-      status === 'inactive' ? [object.slice('server/'.length) as ServerName] : [],
-    );
+    return inactiveIn(this.#published);
   }
 
   /**
@@ -139,6 +136,11 @@ export class InMemoryLoadBalancer {
     this.#merge(object, values, 'somebody else');
   }
 
+  /** Somebody publishes whatever is stored. */
+  publishAsSomebodyElse(): void {
+    this.#publish();
+  }
+
   /** Somebody moves the traffic in the control panel. */
   moveInPanel(split: Split): void {
     this.#merge(frontend, { split }, 'somebody else');
@@ -150,10 +152,29 @@ export class InMemoryLoadBalancer {
     this.#confusion = confusion;
   }
 
-  /** What is stored, as a driver may read it. */
-  async read(): Promise<StoredState> {
+  /** How all is now, to compare. */
+  state(): unknown {
+    return [[...this.#stored], [...this.#published], this.#staged, this.#confusion];
+  }
+
+  /** Remembers how all is now, and goes back to it when called. */
+  bookmark(): () => void {
+    const [stored, published, staged] = [new Map(this.#stored), this.#published, this.#staged.slice()];
+    const confusion = this.#confusion;
+    return () => {
+      this.#stored = new Map(stored);
+      this.#published = published;
+      this.#staged = staged.slice();
+      this.#confusion = confusion;
+    };
+  }
+
+  /** What is stored and what is published, as a driver may read it. */
+  async read(): Promise<State> {
     return this.#call('read', 'everything', () => ({
       objects: new Map(this.#stored),
+      published: this.#published,
+      traffic: this.traffic,
       stagedByOthers: this.#staged.filter(({ who }) => who !== 'ours').map(({ object }) => object),
       stagedByUs: this.#staged.filter(({ who }) => who === 'ours').map(({ object }) => object),
     }));
@@ -184,7 +205,7 @@ export class InMemoryLoadBalancer {
 
   // Every call takes a turn of the event loop, so that callers interleave as they do over a network.
   async #call<Answer>(operation: LoadBalancerOperation, what: string, act: () => Answer): Promise<Answer> {
-    await sleep(0);
+    await aTurn();
     this.calls.push({ operation, what });
     const index = this.#failures.findIndex((planned) => (planned.operation ?? operation) === operation);
     const [planned] = index < 0 ? [] : this.#failures.splice(index, 1);
@@ -195,13 +216,31 @@ export class InMemoryLoadBalancer {
   }
 }
 
-interface StoredState {
-  readonly objects: ReadonlyMap<string, Values>;
+type Objects = ReadonlyMap<string, Values>;
+
+interface State {
+  /** As they are stored. */
+  readonly objects: Objects;
+  readonly published: Objects;
+  /** Where what is published sends it, or why that cannot be said. */
+  readonly traffic: Traffic;
   readonly stagedByOthers: readonly string[];
   readonly stagedByUs: readonly string[];
 }
 
-const splitOf = (objects: ReadonlyMap<string, Values>): Split => objects.get(frontend)?.['split'] as Split;
+const splitOf = (objects: Objects): Split => objects.get(frontend)?.['split'] as Split;
+
+const backupsIn = (objects: Objects): readonly ServerName[] =>
+  [...objects].flatMap(([object, { standsBy }]) =>
+    standsBy === true ? [object.slice('backup/'.length) as ServerName] : [],
+  );
+
+const reachIn = (objects: Objects): Color | undefined => objects.get(testers)?.['reach'] as Color | undefined;
+
+const inactiveIn = (objects: Objects): readonly ServerName[] =>
+  [...objects].flatMap(([object, { status }]) =>
+    status === 'inactive' ? [object.slice('server/'.length) as ServerName] : [],
+  );
 
 /** What a driver needs of the world; a test may stand between. */
 export type InMemoryLink = Pick<InMemoryLoadBalancer, 'read' | 'store' | 'publish'>;
@@ -234,19 +273,19 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
 
   async observe({ signal }: Patience): Promise<LoadBalancerObservation> {
     signal.throwIfAborted();
-    const { objects, stagedByOthers, stagedByUs } = await this.#link.read();
-    const { traffic } = this.#world;
+    const { objects, published, traffic, stagedByOthers, stagedByUs } = await this.#link.read();
+    const [backups, testersReach] = [backupsIn(published), reachIn(published)];
     return {
       traffic,
       targets: [`frontend -> ${traffic.kind === 'split' ? describeSplit(splitOf(objects)) : traffic.detail}`],
       objects: this.#digests(objects),
       ours: this.#ours(),
       staged: [...stagedByUs, ...stagedByOthers].map((object) => `an edit of ${object}`),
-      backends: this.#servers.map((server) => this.#backend(server)),
+      backends: this.#servers.map((server) => this.#backend(server, published)),
       recentSwitchesMs: [...this.#world.recentSwitchesMs],
       division: { kind: 'possible', shares: 'of new connections', smallest: { blue: 1, green: 1 } },
-      ...(this.#world.backups.length > 0 ? { backups: this.#world.backups } : {}),
-      ...(this.#world.testersReach ? { testersReach: this.#world.testersReach } : {}),
+      ...(backups.length > 0 ? { backups } : {}),
+      ...(testersReach ? { testersReach } : {}),
     };
   }
 
@@ -266,39 +305,63 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     this.#refuseIfChanged(change, before);
     const edits = this.#edits(change, before);
     const staged = before.stagedByUs.length + before.stagedByOthers.length;
-    if (edits.length === 0 && staged === 0 && this.#world.traffic.kind === 'split') {
+    if (edits.length === 0 && staged === 0 && before.traffic.kind === 'split') {
       return { changed: false, split: change.to, tookMs: 0, published: [] };
     }
-    const published = this.#publishable(change, before);
+    this.#publishable(change, before);
+    let published: readonly string[];
     try {
-      for (const [object, values] of edits) {
-        progress(`storing ${object}`);
-        await this.#store(object, values);
-        signal.throwIfAborted();
-      }
-      const stored = await this.#link.read();
-      this.#refuseIfChanged(change, stored);
-      if (this.#edits(change, stored).length > 0) {
-        throw this.#failure('LoadBalancerChanged', change, 'somebody else changes it at the same time');
-      }
+      published = await this.#storeAll(edits, change, { signal, progress });
     } catch (error) {
-      await this.#putBack(edits, before).catch((trouble: unknown) =>
-        progress(`what was stored could not be put back: ${String(trouble)}`),
-      );
-      throw error;
+      throw await this.#takenBack(edits, before, error);
     }
     progress(`publishing ${describeSplit(change.to)}`);
-    await this.#publish();
-    if (!sameSplit(this.#world.split, change.to)) {
-      throw this.#failure('TrafficNotMoved', change, `it sends ${describeSplit(this.#world.split)}`);
+    try {
+      await this.#publish();
+    } catch (error) {
+      throw mayHavePublished(error) ? error : await this.#takenBack(edits, before, error);
     }
+    await this.#prove(change);
     const tookMs = performance.now() - startedAt;
     this.#world.recentSwitchesMs.push(tookMs);
     return { changed: true, split: change.to, tookMs, published };
   }
 
+  /** Stores every edit and reads everything back. Tells what of somebody else goes out with it. */
+  async #storeAll(
+    edits: readonly Edit[],
+    change: RouteChange,
+    { signal, progress }: Patience,
+  ): Promise<readonly string[]> {
+    for (const [object, values] of edits) {
+      progress(`storing ${object}`);
+      await this.#store(object, values);
+      signal.throwIfAborted();
+    }
+    const stored = await this.#link.read();
+    this.#refuseIfChanged(change, stored);
+    const undone = this.#edits(change, stored).map(([object]) => object);
+    if (undone.length > 0) {
+      const because = `somebody else changes ${undone.join(', ')} at the same time`;
+      throw this.#failure('LoadBalancerChanged', change, because);
+    }
+    signal.throwIfAborted();
+    return this.#publishable(change, stored);
+  }
+
+  /** Reads again what was published; whatever fails here, it was. */
+  async #prove(change: RouteChange): Promise<void> {
+    const { published } = await this.#link.read().catch((error: unknown) => {
+      throw inDoubt(error);
+    });
+    const split = splitOf(published);
+    if (sameSplit(split, change.to)) return;
+    const because = `${frontend} was changed by somebody else and sends ${describeSplit(split)}`;
+    throw this.#failure('TrafficNotMoved', change, because);
+  }
+
   /** The values to store so that traffic follows the change; empty when it does already. */
-  #edits(change: RouteChange, { objects }: StoredState): readonly (readonly [string, Values])[] {
+  #edits(change: RouteChange, { objects }: Pick<State, 'objects'>): readonly Edit[] {
     const { to } = change;
     return [
       ...(sameSplit(splitOf(objects), to) ? [] : [[frontend, { split: to }] as const]),
@@ -313,10 +376,7 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     ];
   }
 
-  #standingByEdits(
-    { to, fallback, leaveOut }: RouteChange,
-    objects: StoredState['objects'],
-  ): readonly (readonly [string, Values])[] {
+  #standingByEdits({ to, fallback, leaveOut }: RouteChange, objects: Objects): readonly Edit[] {
     const color = wholly(to);
     return this.#servers.flatMap((server) => {
       const object = backupObject(server.name);
@@ -327,16 +387,13 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     });
   }
 
-  #testersEdits(
-    { to, testers: open }: RouteChange,
-    objects: StoredState['objects'],
-  ): readonly (readonly [string, Values])[] {
+  #testersEdits({ to, testers: open }: RouteChange, objects: Objects): readonly Edit[] {
     const color = wholly(to);
     const reach = open && color ? otherColor(color) : undefined;
     return objects.get(testers)?.['reach'] === reach ? [] : [[testers, { reach }]];
   }
 
-  #refuseIfChanged(change: RouteChange, { objects }: StoredState): void {
+  #refuseIfChanged(change: RouteChange, { objects }: State): void {
     if (!change.expected) return;
     const changed = oursDiffer(change.expected, this.#digests(objects), this.#ours());
     if (changed.length === 0) return;
@@ -348,7 +405,7 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   }
 
   /** Somebody else's edits that go out with this change, in words; refuses those that must not. */
-  #publishable(change: RouteChange, state: StoredState): readonly string[] {
+  #publishable(change: RouteChange, state: State): readonly string[] {
     if (state.stagedByOthers.length === 0) return [];
     const others = state.stagedByOthers.map((object) => `an edit of ${object}`);
     if (change.purpose === 'rollback') return others;
@@ -380,18 +437,40 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
       await this.#link.publish();
     } catch (error) {
       if (!isAmbiguous(error)) throw error;
-      const { stagedByOthers, stagedByUs } = await this.#link.read();
-      if (stagedByOthers.length + stagedByUs.length > 0) await this.#link.publish();
+      await this.#publishAgain().catch((trouble: unknown) => {
+        throw inDoubt(trouble);
+      });
     }
   }
 
-  async #putBack(edits: readonly (readonly [string, Values])[], before: StoredState): Promise<void> {
+  /** Where the order is not known to have arrived. */
+  async #publishAgain(): Promise<void> {
+    const { stagedByOthers, stagedByUs } = await this.#link.read();
+    if (stagedByOthers.length + stagedByUs.length > 0) await this.#link.publish();
+  }
+
+  /** The error to throw once what was stored is as it was before. */
+  async #takenBack(edits: readonly Edit[], before: State, error: unknown): Promise<unknown> {
+    try {
+      await this.#putBack(edits, before);
+      return error;
+    } catch (trouble) {
+      const because = trouble instanceof Error ? trouble.message : String(trouble);
+      return new Failure(
+        'LoadBalancerUnreachable',
+        `Cannot put back what was stored on "${this.#world.name}" and not published: ${because}\n  it was put there for a change that failed (${String(error)}); the next try finishes it or puts it back`,
+        { cause: error, ambiguous: true },
+      );
+    }
+  }
+
+  async #putBack(edits: readonly Edit[], before: State): Promise<void> {
     const { objects } = await this.#link.read();
     for (const [object, values] of edits) {
       const now = objects.get(object) ?? {};
       const holdsOurs = hashOf({ ...now, ...values }) === hashOf(now);
       if (!holdsOurs) continue;
-      await this.#link.store(object, before.objects.get(object) ?? unset);
+      await this.#store(object, before.objects.get(object) ?? unset);
     }
   }
 
@@ -407,8 +486,8 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
     return [frontend, 'farm/blue', 'farm/green'];
   }
 
-  #backend({ name, color }: { readonly name: ServerName; readonly color: Color }): BackendObservation {
-    const state = this.#world.inactive.includes(name) ? 'inactive' : this.#world.backendState(name);
+  #backend({ name, color }: Pick<Server, 'name' | 'color'>, published: Objects): BackendObservation {
+    const state = inactiveIn(published).includes(name) ? 'inactive' : this.#world.backendState(name);
     const checked = state === 'up' || state === 'down';
     return { server: name, color, state, ...(checked ? { checkedAtMs: this.#world.checkedAtMs() } : {}) };
   }
@@ -422,7 +501,13 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   }
 }
 
+type Edit = readonly [object: string, values: Values];
+
 /** What an object is that nobody has stored. */
 const unset: Values = { status: 'active', standsBy: false, reach: undefined };
+
+/** Anything but a refusal of the order. */
+const mayHavePublished = (error: unknown): boolean =>
+  !(error instanceof Failure) || error.ambiguous || error.failure === 'RefreshFailed';
 
 const isAmbiguous = (error: unknown): boolean => error instanceof Failure && error.ambiguous;

@@ -7,7 +7,7 @@ import type {
   Traffic,
 } from '../../domain/observation.js';
 import type { ServerName } from '../../domain/names.js';
-import { describeSplit, sameSplit } from '../../domain/split.js';
+import { describeSplit, sameSplit, type Split } from '../../domain/split.js';
 import type { Patience } from '../patience.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from './driver.js';
 import { oursDiffer } from './expectation.js';
@@ -44,6 +44,8 @@ interface Moving {
   readonly change: RouteChange;
   readonly patience: Patience;
   readonly nowMs: () => number;
+  /** Some were moved, and then sent back. */
+  wasSentBack: boolean;
 }
 
 class SeveralLoadBalancers implements LoadBalancerDriver {
@@ -67,14 +69,27 @@ class SeveralLoadBalancers implements LoadBalancerDriver {
 
   async route(change: RouteChange, patience: Patience): Promise<RouteReport> {
     const startedAtMs = this.#nowMs();
-    const moving: Moving = { change, patience, nowMs: this.#nowMs };
+    const moving: Moving = { change, patience, nowMs: this.#nowMs, wasSentBack: false };
     const members = await this.#prepared(change, patience);
-    const moved =
-      change.purpose === 'rollback' ? await moveAll(members, moving) : await moveAllOrNone(members, moving);
-    await this.#requireAll(change, patience).catch((error: unknown) => {
+    const moved = await this.#moved(members, moving);
+    const traffic = await this.#together(moving).catch((error: unknown) => {
       throw inDoubt(error);
     });
+    if (!follows(traffic, change.to)) throw this.#notMoved(change, traffic);
     return reportOf(change, moved, this.#nowMs() - startedAtMs);
+  }
+
+  /** Where somebody else was in the way, or may have been, those that were moved are not left apart from the others. */
+  async #moved(members: readonly Member[], moving: Moving): Promise<readonly Moved[]> {
+    const all = moving.change.purpose === 'rollback' ? moveAll : moveAllOrNone;
+    try {
+      return await all(members, moving);
+    } catch (error) {
+      const isWanted = moving.change.purpose === 'rollback';
+      if (isWanted ? !isContended(error) : !moving.wasSentBack) throw error;
+      const traffic = await this.#together(moving, isWanted).catch(toldOnly(moving.patience));
+      throw traffic?.kind === 'split' ? error : leftApart(error, []);
+    }
   }
 
   async #prepared(change: RouteChange, patience: Patience): Promise<readonly Member[]> {
@@ -90,17 +105,53 @@ class SeveralLoadBalancers implements LoadBalancerDriver {
     );
   }
 
-  /** Somebody may have moved one while another one was moved. */
-  async #requireAll(change: RouteChange, { progress }: Patience): Promise<void> {
-    const traffic = trafficOf(await this.#look({ progress, signal: never }));
-    if (traffic.kind === 'split' && sameSplit(traffic.split, change.to)) return;
+  /**
+   * Two that move the same load balancers at the same time must not leave them apart. Who has the first one has won, and sees to
+   * the others; who has not, or wants it no more, puts its own to where the first one is. Tells where they are in the end.
+   */
+  async #together({ change, patience: { progress } }: Moving, isWanted = true): Promise<Traffic> {
+    const seenThrough = { progress, signal: never };
+    for (let round = 1; ; round++) {
+      const members = await this.#look(seenThrough);
+      const [leader] = members;
+      const isOurs = leader !== undefined && follows(leader.before.traffic, change.to);
+      if (isOurs && !isWanted) return trafficOf(members);
+      const apart = members.filter(({ before }) => follows(before.traffic, change.to) !== isOurs);
+      if (apart.length === 0 || round > mostRounds || leader?.before.traffic.kind !== 'split')
+        return trafficOf(members);
+      for (const { name, driver } of apart) {
+        progress(`bringing ${name} to where ${leader.name} is`);
+        const asked = isOurs ? changeAt(name, change) : wayBackTo(leader.before);
+        await named(name, () => driver.route(asked, seenThrough));
+      }
+    }
+  }
+
+  #notMoved({ to }: RouteChange, traffic: Traffic): Failure {
     const found = traffic.kind === 'split' ? `they send ${describeSplit(traffic.split)}` : traffic.detail;
-    throw new Failure(
+    return new Failure(
       'TrafficNotMoved',
-      `Cannot send ${describeSplit(change.to)} on ${this.name}: ${found}; somebody else moves traffic at the same time\n  let one of the two finish, then look again: verdigris status`,
+      `Cannot send ${describeSplit(to)} on ${this.name}: ${found}; somebody else moves traffic at the same time\n  let one of the two finish, then look again: verdigris status`,
     );
   }
 }
+
+/** How often load balancers are brought together again that somebody else moves at the same time. */
+const mostRounds = 5;
+
+const follows = (traffic: Traffic, split: Split): boolean =>
+  traffic.kind === 'split' && sameSplit(traffic.split, split);
+
+/** Whether it failed because of what somebody else does. */
+const isContended = (error: unknown): boolean =>
+  error instanceof Failure &&
+  ['LoadBalancerChanged', 'StagedEditsFound', 'TrafficNotMoved'].includes(error.failure);
+
+/** What has failed already is the error to throw. */
+const toldOnly =
+  ({ progress }: Patience) =>
+  (trouble: unknown): undefined =>
+    progress(`they could not be brought together: ${String(trouble)}`) as undefined;
 
 /** Never aborted: what has begun is seen through, or put back. */
 const never = new AbortController().signal;
@@ -127,7 +178,7 @@ async function moveAllOrNone(members: readonly Member[], moving: Moving): Promis
       moving.patience.signal.throwIfAborted();
       moved.push(await move(member, moving));
     } catch (error) {
-      throw await sentBack(member, moved, error, moving.patience);
+      throw await sentBack(member, moved, error, moving);
     }
   }
   return moved;
@@ -143,14 +194,27 @@ async function moveAll(members: readonly Member[], moving: Moving): Promise<read
       const seenThrough = index === 0 ? moving : { ...moving, patience: { ...patience, signal: never } };
       moved.push(await move(member, seenThrough));
     } catch (error) {
-      if (index === 0 && patience.signal.aborted) throw error;
+      // Who has the first one decides: the others are not ours to move.
+      if (index === 0 && (patience.signal.aborted || isContended(error))) throw error;
       failed.push(error);
       patience.progress(`${member.name} was not moved: ${String(error)}`);
     }
   }
-  if (failed.length > 0) throw moved.length > 0 ? inDoubt(failed[0]) : failed[0];
+  if (failed.length > 0)
+    throw moved.length > 0 || failed.some(mayHaveMoved) ? leftApart(failed[0], moved) : failed[0];
   return moved;
 }
+
+function leftApart(error: unknown, moved: readonly Moved[]): unknown {
+  if (!(error instanceof Failure)) return error;
+  const went = moved.length > 0 ? `${moved.map(({ name }) => name).join(', ')} went back; ` : '';
+  return new Failure(error.failure, `${error.message}\n  ${went}${apartUntilNext}`, {
+    cause: error,
+    ambiguous: true,
+  });
+}
+
+const apartUntilNext = 'its load balancers may point at different environments until the next try';
 
 async function move(member: Member, { change, patience, nowMs }: Moving): Promise<Moved> {
   const { name, driver } = member;
@@ -165,12 +229,14 @@ async function sentBack(
   failed: Member,
   moved: readonly Moved[],
   error: unknown,
-  { progress }: Patience,
+  moving: Moving,
 ): Promise<unknown> {
+  const { progress } = moving.patience;
   const back = [
     ...(mayHaveMoved(error) ? [failed] : []),
     ...moved.filter(({ report }) => report.changed).toReversed(),
   ];
+  moving.wasSentBack = back.length > 0;
   const words: string[] = [];
   let isLeft = false;
   for (const { name, driver, before } of back) {
@@ -187,7 +253,8 @@ async function sentBack(
     }
   }
   if (words.length === 0 || !(error instanceof Failure)) return error;
-  return new Failure(error.failure, `${error.message}\n  ${words.join('; ')}`, {
+  const told = [words.join('; '), ...(isLeft ? [apartUntilNext] : [])];
+  return new Failure(error.failure, [error.message, ...told].join('\n  '), {
     cause: error,
     ambiguous: error.ambiguous || isLeft,
   });
@@ -357,11 +424,24 @@ function backendsOf(members: readonly Member[]): readonly BackendObservation[] {
   return [...new Set(seen.map(({ server }) => server))].map((server) => {
     const own = seen.filter((backend) => backend.server === server);
     const worst = own.reduce((one, other) => (badness(other) > badness(one) ? other : one));
-    const { checkedAtMs: _checkedAtMs, ...rest } = worst;
-    const checks = own.flatMap(({ checkedAtMs }) => (checkedAtMs === undefined ? [] : [checkedAtMs]));
-    const allChecked = checks.length === own.length;
-    return { ...rest, ...(allChecked ? { checkedAtMs: Math.min(...checks) } : {}) };
+    const { server: name, color, state } = worst;
+    return { server: name, color, state, ...checksOf(own) };
   });
+}
+
+/** As old as the oldest of their checks; nothing where one of them tells nothing of its own. */
+function checksOf(
+  seen: readonly BackendObservation[],
+): Pick<BackendObservation, 'checkedAtMs' | 'checkedWithinMs'> {
+  const at = seen.flatMap(({ checkedAtMs }) => checkedAtMs ?? []);
+  const within = seen.flatMap(({ checkedAtMs, checkedWithinMs }) =>
+    checkedAtMs === undefined ? (checkedWithinMs ?? []) : [],
+  );
+  if (at.length + within.length < seen.length) return {};
+  return {
+    ...(at.length > 0 ? { checkedAtMs: Math.min(...at) } : {}),
+    ...(within.length > 0 ? { checkedWithinMs: Math.max(...within) } : {}),
+  };
 }
 
 const states = ['up', 'unchecked', 'down', 'inactive', 'absent'] as const;

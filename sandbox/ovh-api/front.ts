@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -247,15 +247,8 @@ interface Told {
 
 /** The provider's shape; support asks for it. */
 const newQueryId = (number: number): string => {
-  const random = randomBytes(16).toString('hex');
-  const parts = [
-    random.slice(0, 8),
-    random.slice(8, 12),
-    random.slice(12, 16),
-    random.slice(16, 20),
-    random.slice(20),
-  ];
-  return `EU.ext-1.${random.slice(0, 8)}.${number}.${parts.join('-')}`;
+  const random = randomUUID();
+  return `EU.ext-1.${random.slice(0, 8)}.${number}.${random}`;
 };
 
 function refuseByFault(faults: readonly DueFault[]): void {

@@ -86,6 +86,8 @@ export interface Admin {
   editAsSomebodyElse(method: Method, path: string, body?: JsonObject): Promise<Json>;
   /** Orders a refresh as somebody else and tells its task. */
   refreshAsSomebodyElse(serviceName?: string): Promise<Json>;
+  /** Settles when no refresh of any load balancer is carried out any more. */
+  settled(): Promise<void>;
   /** Makes the next refresh that starts end badly. */
   endNextRefresh(ending: Ending, serviceName?: string): void;
   /** Makes a task vanish, as old ones do. */
@@ -266,6 +268,7 @@ function adminOf(
     editAsSomebodyElse,
     refreshAsSomebodyElse: (serviceName) =>
       editAsSomebodyElse('POST', `/ipLoadbalancing/${owned(serviceName).loadBalancer.serviceName}/refresh`),
+    settled: () => iplb.settled(),
     endNextRefresh: (ending, serviceName) => owned(serviceName).refreshes.endNext(ending),
     forgetTask: (id, serviceName) => owned(serviceName).refreshes.forget(id),
     appliedOn: (instanceId, serviceName) => owned(serviceName).refreshes.appliedOn(instanceId),

@@ -5,9 +5,16 @@ import type { ArtifactFacts, DeploymentRequest } from '../../domain/deployment.j
 import { hashOf } from '../../domain/hash.js';
 import { ReleaseId, SecretName, ServerName, ServiceId } from '../../domain/names.js';
 import type { Binaries } from '../../domain/library-search.js';
-import { liveColor, type Observation, type ServerFacts, type Traffic } from '../../domain/observation.js';
+import {
+  liveColor,
+  type Division,
+  type Observation,
+  type ServerFacts,
+  type Traffic,
+} from '../../domain/observation.js';
 import {
   complaintsAbout,
+  complaintsAboutSteps,
   computePlan,
   differences,
   idleOf,
@@ -16,7 +23,7 @@ import {
   type Plan,
 } from '../../domain/plan.js';
 import { serverNamed, serversOf, type Server, type Service } from '../../domain/service.js';
-import { allTo } from '../../domain/split.js';
+import { allTo, type Split } from '../../domain/split.js';
 import { aProgram, binariesOf, debian12, tooNew } from '../support/binaries.js';
 
 const earlier = ReleaseId('0123456789ab-01234567');
@@ -663,4 +670,43 @@ describe('differences', () => {
 test('a server that the service does not have is refused by name', () => {
   expect(serverNamed(service, ServerName('green-2')).name).toBe('green-2');
   expect(() => serverNamed(service, ServerName('green-9'))).toThrow(/green-9.*shop@test/);
+});
+
+describe('steps that divide traffic', () => {
+  const finest = { kind: 'possible', shares: 'of new clients', smallest: { blue: 1, green: 2.5 } } as const;
+  const impossible = { kind: 'impossible', because: 'no mixed farm is configured' } as const;
+  const complaints = (steps: readonly Split[], division?: Division): readonly string[] =>
+    complaintsAboutSteps(service, steps, division ? { division } : {}).map(({ message }) => message);
+
+  test.each([
+    ['no division is needed to move everything', [allTo('blue'), allTo('green')], impossible, []],
+    ['a share that the load balancer can carry', [{ blue: 97.5, green: 2.5 }], finest, []],
+    ['a load balancer that says nothing of it', [{ blue: 99, green: 1 }], undefined, []],
+    [
+      'too small a share of the new',
+      [
+        { blue: 99, green: 1 },
+        { blue: 50, green: 50 },
+      ],
+      finest,
+      ['by blue 99 %, green 1 %: the smallest share of green is 2.5 % of new clients, needs'],
+    ],
+    [
+      'too small a share of the old',
+      [{ blue: 0.5, green: 99.5 }],
+      finest,
+      ['the smallest share of blue is 1 % of new clients, needs'],
+    ],
+    [
+      'nothing that divides, at each step',
+      [{ blue: 90, green: 10 }, { blue: 50, green: 50 }, allTo('green')],
+      impossible,
+      ['by blue 90 %, green 10 %: no mixed farm is configured', 'by blue 50 %, green 50 %: no mixed farm'],
+    ],
+  ] as const)('%s', (_, steps, division, expected) => {
+    const told = complaints(steps, division);
+    expect(told).toEqual(expected.map((words) => expect.stringContaining(words)));
+    for (const message of told)
+      expect(message).toMatch(/\n {2}what it can do: verdigris check; .*verdigris ovh provision --plan$/);
+  });
 });

@@ -73,8 +73,12 @@ export class Iplb implements Product {
     }
   }
 
+  close(): Promise<void> {
+    return this.settled();
+  }
+
   /** Settles when no refresh is carried out any more. */
-  async close(): Promise<void> {
+  async settled(): Promise<void> {
     await Promise.all([...this.#owned.values()].map(({ refreshes }) => refreshes.settled()));
   }
 

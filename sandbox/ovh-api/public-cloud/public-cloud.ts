@@ -90,8 +90,12 @@ export class PublicCloud implements Product {
     return [list];
   }
 
+  close(): Promise<void> {
+    return this.settled();
+  }
+
   /** Settles when nothing is applied any more. */
-  async close(): Promise<void> {
+  async settled(): Promise<void> {
     await Promise.all([...this.#balancers.values()].map((balancer) => balancer.settled()));
   }
 

@@ -1,22 +1,21 @@
 import { onTestFinished } from 'vitest';
 import { proveTraffic, type TrafficProved } from '../../../activities/public-proof.js';
-import { otherColor, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName } from '../../../domain/names.js';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
 import type { LoadBalancerObservation } from '../../../domain/observation.js';
-import { Secret } from '../../../domain/secret.js';
-import type { OvhIplbSettings, Server, Service, TestersMark } from '../../../domain/service.js';
+import type { OvhIplbSettings, Service, TestersMark } from '../../../domain/service.js';
 import type { Split } from '../../../domain/split.js';
 import type { LoadBalancerDriver, RouteChange, RouteReport } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
 import { endless } from '../../../drivers/patience.js';
 import { createHttpProber } from '../../../drivers/traffic/http.js';
-import { createOvhApi, type OvhApi, type OvhClient } from '../../../ovh/api.js';
+import type { OvhApi, OvhClient } from '../../../ovh/api.js';
 import type { JsonObject } from '../../../sandbox/ovh-api/json.js';
 import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import { ask, type HttpAnswer } from '../../sandbox/load.js';
 import { program, type Program } from '../../sandbox/program.js';
 import { transportTo } from '../../support/in-process.js';
+import { apiSettingsOf, aServer, clientOf } from './emulation.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
 /** A program that tells its environment as a body, and its own name too. It keeps who asks for `/slowly` waiting. */
@@ -96,10 +95,9 @@ export async function aCarryingIplb(
   const action = { type: 'farm', target: String(farms.blue) };
   const route = await create('route', { frontendId: frontend, action }, 'routeId');
   await create(`route/${route}/rule`, { ...ruleFor(mark) }, 'ruleId');
-  const secret = { secret: SecretName('unused') };
   const settings: OvhIplbSettings = {
     driver: 'ovh-iplb',
-    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+    api: apiSettingsOf(emulator),
     serviceName: emulator.serviceName,
     protocol: 'http',
     frontends: [frontend],
@@ -110,19 +108,14 @@ export async function aCarryingIplb(
     testers: { route, by: mark },
     refreshDeadlineMs: 30_000,
   };
-  const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
-  const api = createOvhApi({
-    endpoint: emulator.url,
-    caFile: emulator.caFile,
-    keys: {
-      applicationKey: new Secret(applicationKey),
-      applicationSecret: new Secret(applicationSecret),
-      consumerKey: new Secret(consumerKey),
-    },
+  const api = clientOf(emulator, {
     rate: { perSecond: 10_000, burst: 10_000 },
     transport: transportTo(emulator),
   });
-  const driverOver = (over: OvhApi) => createOvhIplb({ api: over, settings, servers: all.map(serverOf) });
+  const servers = colors.flatMap((color) =>
+    programs[color].map(({ port }, index) => aServer(color, port, index + 1)),
+  );
+  const driverOver = (over: OvhApi) => createOvhIplb({ api: over, settings, servers });
   const driver = driverOver(api);
   onTestFinished(async () => {
     api.close();
@@ -187,14 +180,3 @@ const serviceAt = (port: number): Service =>
     prober: { path: '/', timeoutMs: 5_000 },
     health: { path: '/', status: 200, timeoutMs: 5_000 },
   }) as unknown as Service;
-
-const serverOf = ({ name, color, port }: Held): Server => ({
-  name: ServerName(name),
-  color,
-  address: '127.0.0.1',
-  port,
-  unit: 'program.service',
-  directory: '/srv/program',
-  probe: { address: '127.0.0.1', port },
-  connection: { driver: 'in-memory', world: 'programs' },
-});

@@ -1,33 +1,19 @@
-import type { Color } from '../../../domain/color.js';
-import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
-import type { OvhApi } from '../../../ovh/api.js';
-import type { Time } from '../../../ovh/time.js';
 import type { Fault } from '../../../sandbox/ovh-api/faults.js';
-import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
-import type { FaultyWorld, Turn } from './every-call.contract.js';
-import type { LoadBalancerWorld } from './load-balancer.contract.js';
-
-/** A world over an emulated OVHcloud API, without a network and in virtual time. */
-export interface EmulatedWorld extends LoadBalancerWorld {
-  readonly time: Time;
-  readonly emulator: Emulator;
-  readonly shared: OvhApi;
-  driverOver(api: OvhApi): LoadBalancerDriver;
-  stray(to: Color): Promise<void>;
-  /** Where it is not that of the first OVHcloud Load Balancer. */
-  refresh?(): Promise<void>;
-  bookmark?(): () => Promise<void>;
-}
+import { paced, type EmulatedWorld, type Turn } from './emulation.js';
+import type { FaultyWorld, HowOften } from './every-call.contract.js';
 
 type Without<Kind, Key extends PropertyKey> = Kind extends unknown ? Omit<Kind, Key> : never;
 type Effect = Without<Fault, 'method' | 'path' | 'times' | 'after'>;
+
+/** Longer than anybody waits for the answer to a write. */
+const lateMs = 200_000;
 
 const effects: Readonly<Record<string, Effect>> = {
   'drop before': { action: 'drop-before' },
   'drop after': { action: 'drop-after' },
   'cut body': { action: 'cut-body' },
   silence: { action: 'hang' },
-  'an answer after everybody has given up': { action: 'latency', latencyMs: 200_000 },
+  'an answer after everybody has given up': { action: 'latency', latencyMs: lateMs },
   429: { action: '429' },
   '429 with Retry-After': { action: '429', retryAfterS: 3 },
   500: { action: '500' },
@@ -38,55 +24,57 @@ const effects: Readonly<Record<string, Effect>> = {
   'skewed clock': { action: 'clock-skew', skewMs: 3_600_000 },
 };
 
-/** UUIDs, numbers, and names of load balancers. */
-const names = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w-]*\d{4,}[\w.]*|loadbalancer-\w+/g;
+/** UUIDs, numbers and moments: what calls of a kind differ by. */
+const particulars = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![\w-])\d{4}[\w.:%-]*/g;
 
+/** Makes every call of a world in an emulation one that can go wrong. */
 export function faulty(world: EmulatedWorld): FaultyWorld {
-  const { emulator, shared } = world;
+  const { emulation } = world;
+  const { emulator, time } = emulation;
+  let lateUntilMs = 0;
+  const quiet = async (): Promise<void> => {
+    // What arrives when everybody has given up is carried out all the same.
+    await time.sleep(Math.max(0, lateUntilMs - time.nowMs()));
+    await world.quiet();
+  };
   return Object.assign(Object.create(world) as EmulatedWorld, {
-    pacedDriver: (turn: Turn) => world.driverOver(paced(shared, turn)),
+    time,
+    faults: Object.keys(effects),
+    meanings: ['drop before', 'drop after', '500', '460', 'expired credential'],
+    names:
+      /(frontend|farm|server|route|listener|pool|member)s?\/|edits? in zone|task \d|(GET|PUT|POST|DELETE) \/|credential|consumer key|expired|(gra|sbg) sends|they send all/,
+    tells: /(frontend\/#|listener\?)/,
+    pacedDriver: (turn: Turn) => world.driverOver(paced(emulation.shared, turn)),
     journal: () =>
       emulator.journal.entries
         .filter(({ by }) => by === 'client')
-        .map(({ method, path }) => `${method} ${path.replace(names, '#')}`),
-    faults: Object.keys(effects),
-    strike(fault: string, nth: number, howOften: 'once' | 'from then on') {
+        .map(({ method, path }) => ({
+          words: `${method} ${path.replace(particulars, '#')}`,
+          isWrite: method !== 'GET',
+        })),
+    strike(fault: string, nth: number, howOften: HowOften) {
       const effect = effects[fault];
       if (!effect) throw new Error(`Cannot make "${fault}" happen: the emulator does not know it`);
       emulator.faults.add({ ...effect, path: '*', after: nth - 1, ...(howOften === 'once' && { times: 1 }) });
     },
     mend() {
+      if (emulator.faults.list().some(({ fault }) => fault.action === 'latency'))
+        lateUntilMs = time.nowMs() + lateMs;
       emulator.faults.clear();
       emulator.journal.clear();
     },
-    async refresh() {
-      await (world.refresh?.() ?? emulator.admin.refreshAsSomebodyElse());
+    quiet,
+    async published() {
+      await quiet();
+      return world.published();
     },
+    state: () => emulation.state(),
     bookmark() {
-      if (world.bookmark) return world.bookmark();
-      const state = emulator.admin.state();
+      const goBack = emulation.bookmark();
       return async () => {
-        emulator.faults.clear();
-        await world.quiet();
-        await emulator.admin.restore(state);
+        await quiet();
+        await goBack();
       };
     },
   });
-}
-
-/** Lets `turn` wait before every call. */
-export function paced(api: OvhApi, turn: Turn): OvhApi {
-  let nth = 0;
-  const after = async <Answer>(isWrite: boolean, call: () => Promise<Answer>): Promise<Answer> => {
-    await turn(++nth, isWrite);
-    return call();
-  };
-  return {
-    host: api.host,
-    get: (path, options) => after(false, () => api.get(path, options)),
-    time: (options) => after(false, () => api.time(options)),
-    put: (path, body, options) => after(true, () => api.put(path, body, options)),
-    post: (path, body, options) => after(true, () => api.post(path, body, options)),
-    delete: (path, options) => after(true, () => api.delete(path, options)),
-  };
 }

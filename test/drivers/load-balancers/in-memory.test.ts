@@ -9,7 +9,7 @@ import { endless } from '../../../drivers/patience.js';
 import { aWorldInMemory } from './in-memory-world.js';
 import { everyOffer, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 
-keepsLoadBalancerPromises('a load balancer in memory', aWorldInMemory, { offers: everyOffer });
+keepsLoadBalancerPromises('a load balancer in memory', () => aWorldInMemory(), { offers: everyOffer });
 
 describe('a load balancer in memory, for tests', () => {
   const to = allTo('green');

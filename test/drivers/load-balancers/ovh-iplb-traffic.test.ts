@@ -15,7 +15,7 @@ import type { HttpAnswer } from '../../sandbox/load.js';
 import { until } from '../../sandbox/program.js';
 import { clientOf } from '../../sandbox/signed-client.js';
 import { aCarryingIplb, type CarryingIplb } from './carrying-iplb.js';
-import { paced } from './faulty-world.js';
+import { paced } from './emulation.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
 /** What was accepted before a reload may still be answered as before it. */

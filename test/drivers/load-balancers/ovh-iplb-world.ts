@@ -1,6 +1,5 @@
 import { colors, otherColor, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName } from '../../../domain/names.js';
-import { Secret } from '../../../domain/secret.js';
+import type { ServerName } from '../../../domain/names.js';
 import { hashOf } from '../../../domain/hash.js';
 import type { IplbEntry, OvhIplbSettings, Server, TestersMark } from '../../../domain/service.js';
 import { allTo, type Split } from '../../../domain/split.js';
@@ -8,72 +7,41 @@ import { splitOf } from '../../../domain/weights.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { ruleFor } from '../../../drivers/load-balancers/ovh-iplb/routes.js';
-import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
-import { realTime, type Time } from '../../../ovh/time.js';
-import {
-  startOvhApi,
-  type OvhApi as Emulator,
-  type OvhApiBehaviour,
-} from '../../../sandbox/ovh-api/ovh-api.js';
+import type { OvhApi, OvhClient } from '../../../ovh/api.js';
+import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import type { Objects } from '../../../sandbox/ovh-api/iplb/objects.js';
-import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
-import { transportTo } from '../../support/in-process.js';
-import { VirtualTime } from '../../support/virtual-time.js';
-import { lifeOf, type Life, type LoadBalancerWorld } from './load-balancer.contract.js';
+import {
+  anEmulation,
+  aServer,
+  inTwoZones,
+  namesOf,
+  type EmulatedWorld,
+  type Emulation,
+} from './emulation.js';
 
-export interface IplbWorld extends LoadBalancerWorld {
-  readonly time: Time;
-  /** Somebody points the second frontend at an environment, and stores that. */
-  stray(to: Color): Promise<void>;
+export interface IplbWorld extends EmulatedWorld {
   readonly emulator: Emulator;
   readonly settings: OvhIplbSettings;
   readonly members: readonly Server[];
   readonly root: string;
   readonly otherFarm: number;
   readonly shared: OvhClient;
-  /** A client with the world's keys, or others. */
-  api(options?: Partial<OvhApiOptions>): OvhClient;
-  driverOver(api: OvhApi): LoadBalancerDriver;
+  readonly api: Emulation['api'];
   orders(): number;
 }
-
-/** How time passes for the emulator and the drivers, and what takes how long. */
-interface Pace {
-  readonly time: Time;
-  readonly behaviour: Partial<OvhApiBehaviour>;
-  readonly client: Partial<OvhApiOptions>;
-  readonly refreshDeadlineMs: number;
-  /** How often the world looks whether a refresh has ended. */
-  readonly lookEveryMs: number;
-}
-
-/** Over TLS, and quick. */
-const fast: Pace = {
-  time: realTime,
-  behaviour: { todoMs: 2, doingMs: 6 },
-  client: { rate: { perSecond: 10_000, burst: 10_000 }, readDeadlineMs: 2_000, writeDeadlineMs: 500 },
-  refreshDeadlineMs: 10_000,
-  lookEveryMs: 1,
-};
-
-/** As slow as the real one, in time that jumps over waiting; with the product's own rate and deadlines. */
-const asSlowAsReal = (): Pace => ({
-  time: new VirtualTime(),
-  behaviour: { todoMs: 5_000, doingMs: 90_000, instanceStaggerMs: 10_000 },
-  client: {},
-  refreshDeadlineMs: 900_000,
-  lookEveryMs: 10_000,
-});
 
 interface Equipment {
   readonly equipped?: boolean;
   /** A tcp frontend beside, on another port of the same servers. */
   readonly also?: boolean;
+  /** Beside the load balancers that are there already. */
+  readonly beside?: Emulation;
+  /** As slow as the real one, without a network, in virtual time. */
+  readonly isVirtual?: boolean;
 }
 
-/** The same without a network, in virtual time. */
 export const aSlowIplb = (protocol: 'http' | 'tcp' = 'http', equipment: Equipment = {}): Promise<IplbWorld> =>
-  anIplb(protocol, asSlowAsReal(), equipment);
+  anIplb(protocol, { ...equipment, isVirtual: true });
 
 /** The object that stands for a server in the farm of a role. */
 type Place = Color | 'mixed';
@@ -84,20 +52,13 @@ type Place = Color | 'mixed';
  */
 export async function anIplb(
   protocol: 'http' | 'tcp' = 'http',
-  pace = fast,
-  { equipped = false, also = false }: Equipment = {},
+  { equipped = false, also = false, isVirtual = false, beside }: Equipment = {},
 ): Promise<IplbWorld> {
-  const { time } = pace;
-  const clock = time.epochMs;
-  const dataPlane = new SilentDataPlane({ zones: ['gra', 'rbx'], clock });
-  const emulator = await startOvhApi({
-    dataPlane,
-    behaviour: pace.behaviour,
-    clock,
-    sleep: time.sleep,
-  });
-  const root = `/ipLoadbalancing/${emulator.serviceName}`;
-  const clients: OvhClient[] = [];
+  const emulation = beside ?? (await anEmulation({ isVirtual }));
+  const { emulator, shared } = emulation;
+  const dataPlane = beside ? inTwoZones(beside.time) : emulation.dataPlane;
+  const serviceName = beside ? emulator.admin.addLoadBalancer(dataPlane) : emulator.serviceName;
+  const root = `/ipLoadbalancing/${serviceName}`;
   const create = async (
     path: string,
     body: Record<string, string | number | boolean | object>,
@@ -125,7 +86,8 @@ export async function anIplb(
   };
   for (const color of colors) {
     for (const [index, port] of [1, 2].entries()) {
-      const server = aServer(color, index + 1, (color === 'blue' ? 8000 : 9000) + port);
+      const address = `127.0.0.${index + (color === 'blue' ? 1 : 3)}`;
+      const server = aServer(color, (color === 'blue' ? 8000 : 9000) + port, index + 1, address);
       const other = otherColor(color);
       await place(server, color, farms[color]);
       if (mixedFarm !== undefined) {
@@ -177,79 +139,34 @@ export async function anIplb(
     return route;
   }
 
-  const secret = { secret: SecretName('unused') };
   const settings: OvhIplbSettings = {
     driver: 'ovh-iplb',
-    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
-    serviceName: emulator.serviceName,
+    api: emulation.apiSettings,
+    serviceName,
     protocol,
     frontends,
     stagingFrontend,
     farms,
     ...equipment,
     ...(also ? { also: [await aTcpEntry()] } : {}),
-    refreshDeadlineMs: pace.refreshDeadlineMs,
+    refreshDeadlineMs: emulation.isVirtual ? 900_000 : 10_000,
   };
   const farmOf = (where: Place): number | undefined => (where === 'mixed' ? mixedFarm : farms[where]);
   const pathIn = (name: ServerName, where: Place): string =>
     `${protocol}/farm/${farmOf(where)}/server/${idOf(name, where)}`;
   const serverPath = (name: ServerName): string => pathIn(name, colorOf(name));
 
-  const quiet = async (): Promise<void> => {
-    for (;;) {
-      const open = await Promise.all(
-        ['todo', 'doing'].map((status) =>
-          emulator.admin.editAsSomebodyElse('GET', `${root}/task?status=${status}`),
-        ),
-      );
-      if (open.flat().length === 0) return;
-      await time.sleep(pace.lookEveryMs);
-    }
-  };
+  const { quiet } = emulation;
+  const refresh = async (): Promise<void> => void (await emulator.admin.refreshAsSomebodyElse(serviceName));
   const publish = async (): Promise<void> => {
-    await emulator.admin.refreshAsSomebodyElse();
+    await refresh();
     await quiet();
   };
 
-  const api = (options: Partial<OvhApiOptions> = {}): OvhClient => {
-    const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
-    const client = createOvhApi({
-      endpoint: emulator.url,
-      caFile: emulator.caFile,
-      keys: {
-        applicationKey: new Secret(applicationKey),
-        applicationSecret: new Secret(applicationSecret),
-        consumerKey: new Secret(consumerKey),
-      },
-      time,
-      ...(time === realTime ? {} : { transport: transportTo(emulator) }),
-      ...pace.client,
-      ...options,
-    });
-    clients.push(client);
-    return client;
-  };
   const driverOver = (over: OvhApi): LoadBalancerDriver =>
-    createOvhIplb({ api: over, settings, servers: members, time });
-  const shared = api();
-  let calls = 0;
-  let writes = 0;
-  const mortal = (life: Life): OvhApi => {
-    const call = async <Answer>(isWrite: boolean, act: () => Promise<Answer>): Promise<Answer> => {
-      if (life.left-- <= 0) throw new Error('killed');
-      calls++;
-      if (isWrite) writes++;
-      return act();
-    };
-    return {
-      host: shared.host,
-      get: (path, options) => call(false, () => shared.get(path, options)),
-      time: (options) => call(false, () => shared.time(options)),
-      put: (path, body, options) => call(true, () => shared.put(path, body, options)),
-      post: (path, body, options) => call(true, () => shared.post(path, body, options)),
-      delete: (path, options) => call(true, () => shared.delete(path, options)),
-    };
-  };
+    createOvhIplb({ api: over, settings, servers: members, time: emulation.time });
+  const appliedOn = (instanceId = dataPlane.instances[0]?.instanceId ?? 0): Objects | undefined =>
+    emulator.admin.appliedOn(instanceId, serviceName);
 
   const dividedOn = (applied: Objects): Split | 'torn' =>
     splitOf(
@@ -260,33 +177,35 @@ export async function anIplb(
     ) ?? 'torn';
 
   await publish();
-  const atFirst = emulator.admin.state();
+  const atFirst = emulation.bookmark();
   return {
-    time,
+    emulation,
+    stages: true,
     emulator,
     settings,
     members,
     root,
     otherFarm,
-    api,
+    api: emulation.api,
     shared,
     driverOver,
+    refresh,
     orders: () =>
       emulator.journal.entries.filter(({ method, path }) => method === 'POST' && path.endsWith('/refresh'))
         .length,
     servers: { blue: namesOf(members, 'blue'), green: namesOf(members, 'green') },
-    driver: (callsToLive = Infinity) => driverOver(mortal(lifeOf(callsToLive))),
+    driver: (callsToLive = Infinity) => driverOver(emulation.mortal(callsToLive)),
     get calls() {
-      return calls;
+      return emulation.calls;
     },
     get writes() {
-      return writes;
+      return emulation.writes;
     },
     quiet,
     async published() {
       await quiet();
       const splits = dataPlane.instances.map(({ instanceId }) => {
-        const applied = emulator.admin.appliedOn(instanceId);
+        const applied = appliedOn(instanceId);
         const reached = new Set(frontends.map((id) => applied?.get('frontend', id)?.fields['defaultFarmId']));
         const [farm] = reached;
         if (reached.size !== 1) return 'torn';
@@ -298,19 +217,19 @@ export async function anIplb(
       return splits.every((split) => hashOf(split) === hashOf(first)) ? first : 'torn';
     },
     async inactive() {
-      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      const applied = appliedOn();
       return members.flatMap(({ name, color }) =>
         applied?.get('server', idOf(name, color))?.fields['status'] === 'inactive' ? [name] : [],
       );
     },
     async backups() {
-      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      const applied = appliedOn();
       return members.flatMap(({ name, color }) =>
         applied?.get('server', idOf(name, otherColor(color)))?.fields['status'] === 'active' ? [name] : [],
       );
     },
     async testersReach() {
-      const applied = emulator.admin.appliedOn(dataPlane.instances[0]?.instanceId ?? 0);
+      const applied = appliedOn();
       const action = applied?.get('route', settings.testers?.route ?? 0)?.fields['action'];
       const everybody = applied?.get('frontend', frontends[0] ?? 0)?.fields['defaultFarmId'];
       const target = Number((action as { target?: string } | undefined)?.target);
@@ -341,35 +260,14 @@ export async function anIplb(
       await publish();
     },
     async reset() {
-      emulator.faults.clear();
       emulator.journal.clear();
-      await quiet();
       for (const { name, color } of members) dataPlane.setUp(idOf(name, color), true);
-      await emulator.admin.restore(atFirst);
+      await atFirst();
     },
-    async close() {
-      for (const client of clients) client.close();
-      await emulator.close();
-    },
+    close: () => emulation.close(),
   };
 }
 
 const testersMark: TestersMark = { kind: 'header', name: 'X-Preview', value: 'yes' };
 
 const colorOf = (name: ServerName): Color => (name.startsWith('blue') ? 'blue' : 'green');
-
-const namesOf = (members: readonly Server[], color: Color): readonly ServerName[] =>
-  members.filter((server) => server.color === color).map(({ name }) => name);
-
-function aServer(color: Color, index: number, port: number): Server {
-  return {
-    name: ServerName(`${color}-${index}`),
-    color,
-    address: `127.0.0.${index + (color === 'blue' ? 0 : 2)}`,
-    port,
-    unit: 'greeter.service',
-    directory: '/srv/greeter',
-    probe: { address: '127.0.0.1', port },
-    connection: { driver: 'in-memory', world: 'servers' },
-  };
-}

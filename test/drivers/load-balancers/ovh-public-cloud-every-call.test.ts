@@ -5,5 +5,5 @@ import { aPublicCloud } from './ovh-public-cloud-world.js';
 keepsPromisesAtEveryCall(
   'a Public Cloud Load Balancer, call by call',
   async () => faulty(await aPublicCloud({ isVirtual: true })),
-  ['roll back what is as expected'],
+  { calls: 'kinds', alike: ['roll back what is as expected'] },
 );

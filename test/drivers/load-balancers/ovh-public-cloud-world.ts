@@ -1,28 +1,20 @@
 import { colors, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName } from '../../../domain/names.js';
-import { Secret } from '../../../domain/secret.js';
+import { ServerName } from '../../../domain/names.js';
 import type { OvhPublicCloudSettings, Server } from '../../../domain/service.js';
 import { allTo, type Split } from '../../../domain/split.js';
 import { splitOf } from '../../../domain/weights.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhPublicCloud } from '../../../drivers/load-balancers/ovh-public-cloud.js';
-import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
-import { realTime, type Time } from '../../../ovh/time.js';
+import type { OvhApi } from '../../../ovh/api.js';
 import type { DataPlane } from '../../../sandbox/data-plane/data-plane.js';
-import {
-  startOvhApi,
-  type OvhApi as Emulator,
-  type OvhApiBehaviour,
-} from '../../../sandbox/ovh-api/ovh-api.js';
+import type { OvhApi as Emulator, OvhApiBehaviour } from '../../../sandbox/ovh-api/ovh-api.js';
 import type { PublicCloudLoadBalancer } from '../../../sandbox/ovh-api/public-cloud/load-balancer.js';
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
 import { endless } from '../../../drivers/patience.js';
 import { ask } from '../../sandbox/load.js';
 import { program, until } from '../../sandbox/program.js';
-import { transportTo } from '../../support/in-process.js';
-import { VirtualTime } from '../../support/virtual-time.js';
-import type { EmulatedWorld } from './faulty-world.js';
-import { lifeOf, type Life } from './load-balancer.contract.js';
+import { anEmulation, aServer, namesOf, type EmulatedWorld, type Emulation } from './emulation.js';
+import type { Life } from './load-balancer.contract.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
 export interface PublicCloudWorld extends EmulatedWorld {
@@ -34,7 +26,7 @@ export interface PublicCloudWorld extends EmulatedWorld {
   readonly otherPool: string;
   /** Given the share of green and every server's weight; tells its id. */
   aMixedPool(weights: Readonly<Record<Color, number>>, more?: object): Promise<string>;
-  api(options?: Partial<OvhApiOptions>): OvhClient;
+  readonly api: Emulation['api'];
   driverOver(api: OvhApi, settings?: Partial<OvhPublicCloudSettings>): LoadBalancerDriver;
   /** Somebody's call past credentials, once the load balancer is free. */
   call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<never>;
@@ -54,29 +46,23 @@ export interface PublicCloudWorldOptions {
   readonly isDivisible?: boolean;
   /** The API is called in this process, past TLS and the network. */
   readonly inProcess?: boolean;
+  /** Beside the load balancers that are there already. */
+  readonly beside?: Emulation;
 }
 
-const fast: Partial<OvhApiBehaviour> = { updatingMs: 2, creatingMs: 4 };
-const asSlowAsReal: Partial<OvhApiBehaviour> = { updatingMs: 7_000, creatingMs: 120_000 };
 const somePorts = { blue: [8001, 8002], green: [9001, 9002] };
 
 /** An emulated Public Cloud Load Balancer with two production listeners, and somebody else's pool and listener beside. */
 export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promise<PublicCloudWorld> {
-  const { ports = somePorts, staging = true, isVirtual = false, inProcess = isVirtual } = options;
-  const { isDivisible = false } = options;
-  const time: Time = isVirtual ? new VirtualTime() : realTime;
-  const clock = time.epochMs;
-  const { dataPlane = new SilentDataPlane({ clock }) } = options;
-  const pace = isVirtual ? asSlowAsReal : fast;
-  const emulator = await startOvhApi({
-    behaviour: { ...pace, ...options.behaviour },
-    ...(isVirtual ? { clock, sleep: time.sleep } : {}),
-  });
+  const { ports = somePorts, staging = true, isDivisible = false } = options;
+  const { isVirtual: isSlow = false, inProcess = isSlow, behaviour = {} } = options;
+  const emulation = options.beside ?? (await anEmulation({ isVirtual: isSlow, inProcess, behaviour }));
+  const { emulator, isVirtual } = emulation;
+  const { dataPlane = new SilentDataPlane({ clock: emulation.time.epochMs }) } = options;
   const { publicCloud } = emulator;
   const balancer = publicCloud.add(dataPlane);
   const { project, region } = publicCloud;
   const root = `/cloud/project/${project}/region/${region}/loadbalancing`;
-  const clients: OvhClient[] = [];
 
   const quiet = () => balancer.settled();
   const call: PublicCloudWorld['call'] = async (method, path, body) => {
@@ -110,7 +96,7 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
     return id;
   };
   const members: Server[] = colors.flatMap((color) =>
-    ports[color].map((port, index) => aServer(color, index + 1, port)),
+    ports[color].map((port, index) => aServer(color, port, index + 1)),
   );
   const memberIds = new Map<ServerName, string>();
   const addMembers = (pool: string, given: readonly Server[], weight: (server: Server) => number) =>
@@ -149,10 +135,9 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
   };
   const mixed = isDivisible ? await aMixedPool({ blue: 1, green: 1 }) : undefined;
 
-  const secret = { secret: SecretName('unused') };
   const settings: OvhPublicCloudSettings = {
     driver: 'ovh-public-cloud',
-    api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+    api: emulation.apiSettings,
     project,
     region,
     id: balancer.id,
@@ -165,47 +150,13 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
     statusDelayMs: isVirtual ? 10_000 : 100,
   };
 
-  const api = (more: Partial<OvhApiOptions> = {}): OvhClient => {
-    const { applicationKey, applicationSecret, consumerKey } = emulator.credentials;
-    const client = createOvhApi({
-      endpoint: emulator.url,
-      caFile: emulator.caFile,
-      keys: {
-        applicationKey: new Secret(applicationKey),
-        applicationSecret: new Secret(applicationSecret),
-        consumerKey: new Secret(consumerKey),
-      },
-      ...(isVirtual
-        ? { time }
-        : { rate: { perSecond: 10_000, burst: 10_000 }, readDeadlineMs: 2_000, writeDeadlineMs: 500 }),
-      ...(inProcess ? { transport: transportTo(emulator) } : {}),
-      ...more,
-    });
-    clients.push(client);
-    return client;
-  };
   const driverOver: PublicCloudWorld['driverOver'] = (over, changed = {}) =>
-    createOvhPublicCloud({ api: over, settings: { ...settings, ...changed }, servers: members, time });
-  const shared = api();
-  let calls = 0;
-  let writes = 0;
-  const mortal = (callsToLive: number | Life): OvhApi => {
-    const life = lifeOf(callsToLive);
-    const counted = async <Answer>(isWrite: boolean, act: () => Promise<Answer>): Promise<Answer> => {
-      if (life.left-- <= 0) throw new Error('killed');
-      calls++;
-      if (isWrite) writes++;
-      return act();
-    };
-    return {
-      host: shared.host,
-      get: (path, given) => counted(false, () => shared.get(path, given)),
-      time: (given) => counted(false, () => shared.time(given)),
-      put: (path, body, given) => counted(true, () => shared.put(path, body, given)),
-      post: (path, body, given) => counted(true, () => shared.post(path, body, given)),
-      delete: (path, given) => counted(true, () => shared.delete(path, given)),
-    };
-  };
+    createOvhPublicCloud({
+      api: over,
+      settings: { ...settings, ...changed },
+      servers: members,
+      time: emulation.time,
+    });
 
   const pointAll = async (to: Readonly<Record<string, string>>): Promise<void> => {
     for (const [id, defaultPoolId] of Object.entries(to)) {
@@ -222,17 +173,17 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
   };
 
   await quiet();
-  const atFirst = publicCloud.state();
+  const atFirst = emulation.bookmark();
   return {
+    emulation,
+    stages: false,
     emulator,
     balancer,
     settings,
     members,
     root,
     otherPool,
-    time,
-    shared,
-    api,
+    api: emulation.api,
     driverOver,
     call,
     aMixedPool,
@@ -241,12 +192,12 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
         .filter(({ by, method }) => by === 'client' && method !== 'GET')
         .map(({ method, path, status }) => `${method} ${path.slice(root.length + 1)} ${status}`),
     servers: { blue: namesOf(members, 'blue'), green: namesOf(members, 'green') },
-    driver: (callsToLive: number | Life = Infinity) => driverOver(mortal(callsToLive)),
+    driver: (callsToLive: number | Life = Infinity) => driverOver(emulation.mortal(callsToLive)),
     get calls() {
-      return calls;
+      return emulation.calls;
     },
     get writes() {
-      return writes;
+      return emulation.writes;
     },
     quiet,
     async published(): Promise<Split | 'torn'> {
@@ -277,17 +228,11 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
     async move(to) {
       await pointAll(Object.fromEntries(listeners.map((id) => [id, pools[to]])));
     },
-    /** Nothing is ever stored only: an edit of somebody else is in effect at once, and is `move`. */
-    stray: () => Promise.resolve(),
-    refresh: () => Promise.resolve(),
-    bookmark() {
-      const state = publicCloud.state();
-      return async () => {
-        emulator.faults.clear();
-        await quiet();
-        await publicCloud.restore(state);
-      };
+    /** Nothing is ever stored only: what somebody else does to a part of our traffic is in effect at once. */
+    async stray(to) {
+      await pointAll({ [listeners[1] ?? '']: pools[to] });
     },
+    refresh: () => Promise.resolve(),
     loseAnswer(nth, moment) {
       const action = moment === 'before' ? 'drop-before' : 'drop-after';
       emulator.faults.add({ method: 'PUT', path: '*', after: nth - 1, times: 1, action });
@@ -300,18 +245,13 @@ export async function aPublicCloud(options: PublicCloudWorldOptions = {}): Promi
       return Promise.resolve();
     },
     async reset() {
-      emulator.faults.clear();
       emulator.journal.clear();
-      await quiet();
       balancer.untold.clear();
       if (dataPlane instanceof SilentDataPlane)
         for (const id of memberIds.values()) dataPlane.setUp(balancer.numberOf(id), true);
-      await publicCloud.restore(atFirst);
+      await atFirst();
     },
-    async close() {
-      for (const client of clients) client.close();
-      await emulator.close();
-    },
+    close: () => emulation.close(),
   };
 }
 
@@ -376,21 +316,5 @@ export async function aCarryingPublicCloud(
       await dataPlane.close();
       await Promise.all(started.map((one) => one.stop()));
     },
-  };
-}
-
-const namesOf = (members: readonly Server[], color: Color): readonly ServerName[] =>
-  members.filter((server) => server.color === color).map(({ name }) => name);
-
-export function aServer(color: Color, index: number, port: number): Server {
-  return {
-    name: ServerName(`${color}-${index}`),
-    color,
-    address: '127.0.0.1',
-    port,
-    unit: 'greeter.service',
-    directory: '/srv/greeter',
-    probe: { address: '127.0.0.1', port },
-    connection: { driver: 'in-memory', world: 'servers' },
   };
 }

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../domain/failures.js';
 import { ServerName } from '../../../domain/names.js';
 import { allTo } from '../../../domain/split.js';
-import type { RouteChange } from '../../../drivers/load-balancers/driver.js';
+import type { BackendObservation } from '../../../domain/observation.js';
+import type { LoadBalancerDriver, RouteChange } from '../../../drivers/load-balancers/driver.js';
 import {
   createInMemoryLoadBalancer,
   InMemoryLoadBalancers,
@@ -11,71 +12,25 @@ import {
 } from '../../../drivers/load-balancers/in-memory.js';
 import { severalLoadBalancers } from '../../../drivers/load-balancers/several.js';
 import { endless } from '../../../drivers/patience.js';
-import {
-  failureOf,
-  everyOffer,
-  keepsLoadBalancerPromises,
-  lifeOf,
-  type LoadBalancerWorld,
-} from './load-balancer.contract.js';
+import { failureOf, everyOffer, keepsLoadBalancerPromises } from './load-balancer.contract.js';
 import { aWorldInMemory } from './in-memory-world.js';
-import { aSlowIplb } from './ovh-iplb-world.js';
+import { aPair } from './several-world.js';
 
-/** Two of a kind as one. Somebody else is at work on the second: the first may not be touched for that. */
-async function twoOf(
-  aWorld: () => Promise<LoadBalancerWorld>,
-  writesOfSwitch: number,
-): Promise<LoadBalancerWorld> {
-  const [first, second] = [await aWorld(), await aWorld()];
-  const both = async <T>(act: (world: LoadBalancerWorld) => Promise<T>): Promise<readonly [T, T]> => [
-    await act(first),
-    await act(second),
-  ];
-  return {
-    servers: first.servers,
-    backups: async () => (await first.backups?.()) ?? [],
-    testersReach: async () => first.testersReach?.(),
-    driver(callsToLive = Infinity) {
-      const life = lifeOf(callsToLive);
-      return severalLoadBalancers([
-        { name: 'gra', driver: first.driver(life) },
-        { name: 'sbg', driver: second.driver(life) },
-      ]);
-    },
-    get calls() {
-      return first.calls + second.calls;
-    },
-    get writes() {
-      return first.writes + second.writes;
-    },
-    async published() {
-      const [one, other] = await both((world) => world.published());
-      return JSON.stringify(one) === JSON.stringify(other) ? one : 'torn';
-    },
-    inactive: async () => [...new Set((await both((world) => world.inactive())).flat())],
-    quiet: async () => void (await both((world) => world.quiet())),
-    edit: (whose, how) => second.edit(whose, how),
-    move: async (to) => void (await both((world) => world.move(to))),
-    loseAnswer(nth, moment) {
-      if (nth <= writesOfSwitch) first.loseAnswer(nth, moment);
-      else second.loseAnswer(nth - writesOfSwitch, moment);
-    },
-    setBackend: async (server, state) => void (await both((world) => world.setBackend(server, state))),
-    reset: async () => void (await both((world) => world.reset())),
-    close: async () => void (await both((world) => world.close())),
-  };
-}
-
-keepsLoadBalancerPromises('two load balancers in memory', () => twoOf(aWorldInMemory, 2), {
+keepsLoadBalancerPromises('two load balancers in memory', () => aWorldInMemory(['gra', 'sbg']), {
   inTurns: true,
   offers: everyOffer,
 });
 
-/** Three writes for the frontends, one for the refresh. */
-keepsLoadBalancerPromises('two OVHcloud Load Balancers', () => twoOf(() => aSlowIplb('http'), 4), {
+keepsLoadBalancerPromises('two OVHcloud Load Balancers', () => aPair('ovh-iplb', 'ovh-iplb'), {
   inTurns: true,
-  crashesBehindEvery: 5,
+  crashesBehindEvery: 25,
 });
+
+keepsLoadBalancerPromises(
+  'an OVHcloud Load Balancer and a Public Cloud Load Balancer',
+  () => aPair('ovh-iplb', 'ovh-public-cloud'),
+  { inTurns: true, stages: false, crashesBehindEvery: 25 },
+);
 
 const change = (options: Partial<RouteChange> = {}): RouteChange => ({
   to: allTo('green'),
@@ -230,4 +185,38 @@ describe('several load balancers', () => {
       { server: 'green-2', state: 'up' },
     ]);
   });
+
+  test('tell of a check only what each of them tells, whether it is its moment or its age', async () => {
+    const checked = (check: Partial<BackendObservation>): LoadBalancerDriver => {
+      const [{ driver } = never()] = aTrio().named;
+      return {
+        name: 'one',
+        route: (asked, patience) => driver.route(asked, patience),
+        async observe(patience) {
+          const { backends, ...rest } = await driver.observe(patience);
+          return {
+            ...rest,
+            backends: backends.map(({ server, color, state }) => ({ server, color, state, ...check })),
+          };
+        },
+      };
+    };
+    const told = async (...checks: readonly Partial<BackendObservation>[]) => {
+      const all = checks.map((check, index) => ({ name: `${index}`, driver: checked(check) }));
+      const [{ checkedAtMs, checkedWithinMs } = never()] = (await severalLoadBalancers(all).observe(endless))
+        .backends;
+      return { checkedAtMs, checkedWithinMs };
+    };
+    expect(await told({ checkedAtMs: 7 }, { checkedWithinMs: 30 })).toEqual({
+      checkedAtMs: 7,
+      checkedWithinMs: 30,
+    });
+    expect(await told({ checkedWithinMs: 10 }, { checkedWithinMs: 30 })).toEqual({ checkedWithinMs: 30 });
+    expect(await told({ checkedAtMs: 7 }, { checkedAtMs: 5 })).toEqual({ checkedAtMs: 5 });
+    expect(await told({ checkedAtMs: 7 }, {}, { checkedWithinMs: 30 })).toEqual({});
+  });
 });
+
+const never = (): never => {
+  throw new Error('Cannot go on: there is none');
+};

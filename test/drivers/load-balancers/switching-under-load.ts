@@ -1,22 +1,20 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { otherColor, type Color } from '../../../domain/color.js';
-import { SecretName, ServerName } from '../../../domain/names.js';
-import { Secret } from '../../../domain/secret.js';
+import { colors, otherColor, type Color } from '../../../domain/color.js';
 import type { OvhIplbSettings, OvhPublicCloudSettings, Server } from '../../../domain/service.js';
 import { allTo } from '../../../domain/split.js';
 import type { LoadBalancerDriver } from '../../../drivers/load-balancers/driver.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { createOvhPublicCloud } from '../../../drivers/load-balancers/ovh-public-cloud.js';
 import { endless } from '../../../drivers/patience.js';
-import { createOvhApi, type OvhApi } from '../../../ovh/api.js';
+import type { OvhApi } from '../../../ovh/api.js';
 import { setUpIplb, setUpPublicCloud, type SetUp } from '../../../sandbox/control-panel.js';
 import type { DataPlane } from '../../../sandbox/data-plane/data-plane.js';
 import { startLoad, type LoadTally } from '../../../sandbox/load.js';
-import { startOvhApi } from '../../../sandbox/ovh-api/ovh-api.js';
-import type { Place } from '../../../sandbox/settings.js';
+import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import { ask } from '../../sandbox/load.js';
 import { program, until, type Program } from '../../sandbox/program.js';
+import { apiSettingsOf, aServer, clientOf, placeOf } from './emulation.js';
 
 /** Something that carries what the emulated API publishes. */
 export interface CarryingDataPlane extends DataPlane {
@@ -56,18 +54,13 @@ export async function switchThereAndBack(
     ...(isPublicCloud ? {} : { dataPlane }),
     behaviour: { todoMs: 5, doingMs: 40, updatingMs: 20 },
   });
-  const places = [programs.blue, programs.green].map(placeOf);
+  const servers = colors.map((color) => aServer(color, programs[color].port));
+  const places = servers.map(placeOf);
   const made = isPublicCloud
     ? await setUpPublicCloud(emulator, dataPlane, places)
     : await setUpIplb(emulator, places);
-  const keys = {
-    applicationKey: new Secret(emulator.credentials.applicationKey),
-    applicationSecret: new Secret(emulator.credentials.applicationSecret),
-    consumerKey: new Secret(emulator.credentials.consumerKey),
-  };
-  const rate = { perSecond: 10_000, burst: 10_000 };
-  const api = createOvhApi({ endpoint: emulator.url, caFile: emulator.caFile, keys, rate });
-  const driver = driverOver(api, emulator.url, made, places.map(serverOf));
+  const api = clientOf(emulator, { rate: { perSecond: 10_000, burst: 10_000 } });
+  const driver = driverOver(api, emulator, made, servers);
   const port = dataPlane.portOf(made.ids.frontend);
   const load = () =>
     startLoad({
@@ -138,39 +131,27 @@ async function streaming(name: Color): Promise<Streaming> {
   };
 }
 
-const placeOf = ({ name, port }: Program): Place => ({
-  name: `${name}-1`,
-  color: name as Color,
-  address: '127.0.0.1',
-  port,
-  directory: '/srv/program',
-  hostKey: '',
-  ssh: { host: '127.0.0.1', port: 22 },
-});
-
-const serverOf = ({ name, color, address, port, directory }: Place): Server => ({
-  name: ServerName(name),
-  color,
-  address,
-  port,
-  unit: 'program.service',
-  directory,
-  probe: { address, port },
-  connection: { driver: 'in-memory', world: 'programs' },
-});
-
 function driverOver(
   api: OvhApi,
-  endpoint: string,
+  emulator: Emulator,
   { section }: SetUp,
   servers: readonly Server[],
 ): LoadBalancerDriver {
-  const secret = { secret: SecretName('unused') };
-  const keys = { endpoint, applicationKey: secret, applicationSecret: secret, consumerKey: secret };
   if (section['driver'] === 'ovh-iplb') {
-    const settings = { protocol: 'http', refreshDeadlineMs: 30_000, ...section, api: keys };
+    const settings = {
+      protocol: 'http',
+      refreshDeadlineMs: 30_000,
+      ...section,
+      api: apiSettingsOf(emulator),
+    };
     return createOvhIplb({ api, settings: settings as unknown as OvhIplbSettings, servers });
   }
-  const settings = { weights: {}, updateDeadlineMs: 30_000, statusDelayMs: 0, ...section, api: keys };
+  const settings = {
+    weights: {},
+    updateDeadlineMs: 30_000,
+    statusDelayMs: 0,
+    ...section,
+    api: apiSettingsOf(emulator),
+  };
   return createOvhPublicCloud({ api, settings: settings as unknown as OvhPublicCloudSettings, servers });
 }
