@@ -97,11 +97,13 @@ describe('a service with two load balancers', () => {
     expect(byHand.output).toMatch(
       /on each of 2 load balancers, one after the other[\s\S]*Switched \S+ to green[\s\S]*between the first load balancer and the last: \d/,
     );
-    expect((await running.switchByHand('green')).output).toContain('nothing had to be changed');
+    // What runs on blue was put there by somebody else: a deployment to it would be refused.
+    expect(await running.switchByHand('blue', ['--by', 'bea'])).toMatchObject({ exitCode: 0 });
+    expect(await served()).toEqual(['1.0.0', '1.0.0']);
     await start('3.0.0');
     const { plan } = await running.untilStage('approve', 'ended');
-    expect(plan).toMatchObject({ live: 'green', idle: 'blue' });
-    expect(plan?.warnings.join()).toMatch(/made by hand, without Temporal: blue -> green by bea/);
+    expect(plan).toMatchObject({ live: 'blue', idle: 'green' });
+    expect(plan?.warnings.join()).toMatch(/made by hand, without Temporal: green -> blue by bea/);
     await running.send('reject', { by: 'ann' });
     expect((await running.handle.result()) as Outcome).toMatchObject({ kind: 'rejected' });
     for (const load of loads) {

@@ -15,7 +15,7 @@ import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/o
 import { ask, type HttpAnswer } from '../../sandbox/load.js';
 import { program, type Program } from '../../sandbox/program.js';
 import { transportTo } from '../../support/in-process.js';
-import { apiSettingsOf, aServer, clientOf } from './emulation.js';
+import { apiSettingsOf, aServer, apiOf } from './emulation.js';
 import type { CarryingDataPlane } from './switching-under-load.js';
 
 /** A program that tells its environment as a body, and its own name too. It keeps who asks for `/slowly` waiting. */
@@ -108,7 +108,7 @@ export async function aCarryingIplb(
     testers: { route, by: mark },
     refreshDeadlineMs: 30_000,
   };
-  const api = clientOf(emulator, {
+  const api = apiOf(emulator, {
     rate: { perSecond: 10_000, burst: 10_000 },
     transport: transportTo(emulator),
   });

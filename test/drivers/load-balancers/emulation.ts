@@ -91,7 +91,7 @@ export async function anEmulation(options: EmulationOptions = {}): Promise<Emula
   });
   const clients: OvhClient[] = [];
   const api: Emulation['api'] = (more = {}) => {
-    const client = clientOf(emulator, {
+    const client = apiOf(emulator, {
       time,
       ...(isVirtual ? {} : hasty),
       ...(inProcess ? { transport: transportTo(emulator) } : {}),
@@ -156,7 +156,7 @@ function withoutTime(key: string, value: unknown): unknown {
 }
 
 /** A client of an emulated API, with its keys unless others are given. */
-export const clientOf = (
+export const apiOf = (
   { url, caFile, credentials }: Emulator,
   options: Partial<OvhApiOptions> = {},
 ): OvhClient =>

@@ -14,7 +14,7 @@ import { startLoad, type LoadTally } from '../../../sandbox/load.js';
 import { startOvhApi, type OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
 import { ask } from '../../sandbox/load.js';
 import { program, until, type Program } from '../../sandbox/program.js';
-import { apiSettingsOf, aServer, clientOf, placeOf } from './emulation.js';
+import { apiSettingsOf, aServer, apiOf, placeOf } from './emulation.js';
 
 /** Something that carries what the emulated API publishes. */
 export interface CarryingDataPlane extends DataPlane {
@@ -59,7 +59,7 @@ export async function switchThereAndBack(
   const made = isPublicCloud
     ? await setUpPublicCloud(emulator, dataPlane, places)
     : await setUpIplb(emulator, places);
-  const api = clientOf(emulator, { rate: { perSecond: 10_000, burst: 10_000 } });
+  const api = apiOf(emulator, { rate: { perSecond: 10_000, burst: 10_000 } });
   const driver = driverOver(api, emulator, made, servers);
   const port = dataPlane.portOf(made.ids.frontend);
   const load = () =>
