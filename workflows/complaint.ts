@@ -35,6 +35,7 @@ export const isMendable = (complaint: Complaint): boolean =>
   isPassing(complaint) || mendedElsewhere.has(complaint.failure);
 
 const mendedElsewhere: ReadonlySet<FailureName | 'Unexpected'> = new Set([
+  'SecretRefused',
   'DiskFull',
   'DiskReadOnly',
   'PortTaken',

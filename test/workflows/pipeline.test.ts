@@ -459,19 +459,26 @@ describe.concurrent('what was verified is what is baked', () => {
 });
 
 describe.concurrent('a load balancer that cannot be asked at the end of the bake', () => {
-  test('says nothing against the release: it is told and asked again', async ({ aWorld }) => {
-    const world = await aWorld({ bake: { ...bake, durationMs: 60_000, watchEveryMs: 60_000 } });
-    const handle = await world.start('v2');
-    await reach(world, 'bake');
-    for (let times = 0; times < 5; times++)
-      world.loadBalancer.failNext(new Failure('LoadBalancerUnreachable', 'Cannot call GET: no answer'));
-    await world.send('advance');
+  test.for([
+    ['LoadBalancerUnreachable', 5],
+    ['CredentialRefused', 1],
+    ['SecretRefused', 1],
+  ] as const)(
+    'says nothing against the release: it is told and asked again (%s)',
+    async ([failure, tries], { aWorld }) => {
+      const world = await aWorld({ bake: { ...bake, durationMs: 60_000, watchEveryMs: 60_000 } });
+      const handle = await world.start('v2');
+      await reach(world, 'bake');
+      for (let times = 0; times < tries; times++)
+        world.loadBalancer.failNext(new Failure(failure, 'Cannot call GET: no answer'));
+      await world.send('advance');
 
-    const { problem } = await world.untilStage('needs a person');
-    expect(problem?.failure).toBe('LoadBalancerUnreachable');
-    await world.send('retry');
-    expect(await handle.result()).toMatchObject({ kind: 'promoted' });
-  });
+      const { problem } = await world.untilStage('needs a person');
+      expect(problem?.failure).toBe(failure);
+      await world.send('retry');
+      expect(await handle.result()).toMatchObject({ kind: 'promoted' });
+    },
+  );
 });
 
 describe.concurrent('somebody else at the load balancer', () => {

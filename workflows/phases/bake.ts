@@ -17,7 +17,7 @@ import {
   msOf,
   type Unwatched,
 } from '../../domain/unwatched.js';
-import { asFailure, complaintOf, isPassing } from '../complaint.js';
+import { asFailure, complaintOf, isMendable } from '../complaint.js';
 import { confirmPlan, expectedColor } from '../confirmation.js';
 import type { EnvironmentReport, EnvironmentWatch } from '../../activities/environment-watch.js';
 import type { DeploymentRun } from '../deployment-run.js';
@@ -67,7 +67,7 @@ async function lookOnceMore(run: DeploymentRun, plan: Plan, objects: Plan['objec
       if (isForPeople(complaint)) {
         await run.askPerson(complaint);
         expected = await asItIsNow(run);
-      } else if (isPassing(complaint)) {
+      } else if (isMendable(complaint)) {
         await run.askPerson(complaint, restMs(++timesFailed));
       } else throw error;
     }
