@@ -98,7 +98,9 @@ const askAgainMs = 300;
 
 function inWords(session: Session, name: MessageName, error: unknown): unknown {
   if (error instanceof WorkflowUpdateFailedError) {
-    return new MessageRefused(error.cause?.message ?? error.message, { cause: error });
+    const why = error.cause?.message ?? error.message;
+    const next = why.includes('verdigris ') ? '' : `\n  look: ${session.command('status')}`;
+    return new MessageRefused(`${why}${next}`, { cause: error });
   }
   return error instanceof TemporalSilent ? noWorker(session, name, error) : error;
 }

@@ -8,6 +8,8 @@ import { artifactReport, complaintLines, observationReport, readyLine } from '..
 import { createOutput } from '../output.js';
 import { planWith, type WantedArtifact } from '../planning.js';
 import { inSession, type ServiceOptions, type Session } from '../session.js';
+import { heldReport } from '../report.js';
+import { lookAt as lookAtRun } from '../service-run.js';
 import { complaintsUnsettled } from '../starting.js';
 import { count } from '../words.js';
 import { jsonOption, lookingTimeoutOption, teach, withService } from './options.js';
@@ -40,14 +42,33 @@ export function run(options: CheckOptions): Promise<number> {
     const left = await complaintsUnsettled(session, 'deploy');
     const { observation, complaints: found, known } = await lookAt(session, options);
     const complaints = [...left, ...found];
+    const held = await whoHolds(session);
+    const ready = complaints.length === 0 && held === undefined;
     output.say(observationReport(service, observation));
     const root = rootByKey(service);
     if (root !== undefined) output.say(`  ${root}`);
     if (known.length > 0) output.say(['', ...known]);
-    output.say(complaints.length > 0 ? ['', ...complaintLines(complaints)] : ['', readyLine(service)]);
-    output.document({ service: service.id, ready: complaints.length === 0, complaints, observation });
-    return complaints.length === 0 ? 0 : exitCodes.refused;
+    output.say([
+      '',
+      ...complaintLines(complaints),
+      ...(held === undefined ? [] : [held]),
+      ...(ready ? [readyLine(service)] : []),
+    ]);
+    output.document({
+      service: service.id,
+      ready,
+      complaints,
+      ...(held === undefined ? {} : { held }),
+      observation,
+    });
+    return ready ? 0 : exitCodes.refused;
   });
+}
+
+/** The run that is open, as whoever would deploy now would be told of it. */
+async function whoHolds({ temporal, service, pointers }: Session): Promise<string | undefined> {
+  const run = await lookAtRun(temporal, service.id);
+  return run?.kind === 'open' ? heldReport('deploy', run, pointers(run.id), Date.now()) : undefined;
 }
 
 /** What was seen, and with an artifact what is known of it. */

@@ -27,6 +27,12 @@ describe('status', () => {
     const cli = await aCommandLine(world);
     await cli.run(`deploy --until approve --by bea ${cli.artifact('v2')}`);
     const alive = await cli.run('status');
+    const checked = await cli.run('check');
+    expect([checked.exitCode, checked.stdout]).toEqual([
+      2,
+      expect.stringMatching(/is open since .*at "approve"/),
+    ]);
+    expect(checked.stdout).not.toContain('Ready');
     await world.stopWorker();
     const alone = await cli.run('status');
 

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { answered, MessageRefused } from '../../client/sending.js';
 import type { Session } from '../../client/session.js';
 
-const session = {} as Session;
+const session = { command: (words: string) => `verdigris ${words}` } as Session;
 const answer = { deployment: '3f9c2a1b', stage: 'approve', next: 'it goes on' };
 const rejectedBecause = (message: string, type: string) =>
   new WorkflowUpdateFailedError('Workflow Update failed', ApplicationFailure.nonRetryable(message, type));
