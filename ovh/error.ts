@@ -71,15 +71,20 @@ export class OvhError extends Error {
     this.ambiguous = method !== 'GET' && leavesDoubt(facts);
   }
 
+  /** Some parts of the API say so with a 403, by the end of its class: `Client::Forbidden::Busy`. */
+  get #isBusy(): boolean {
+    return /::Busy$/.test(this.class ?? '');
+  }
+
   /** Whether the same call may succeed a little later. */
   get passing(): boolean {
-    if (this.trouble !== 'refused') return true;
+    if (this.trouble !== 'refused' || this.#isBusy) return true;
     return this.status === 408 || this.status === 429 || (this.status ?? 0) >= 500;
   }
 
   /** Whether the API refuses who calls, rather than what is called. It was not carried out. */
   get aboutCredential(): boolean {
-    if (this.trouble !== 'refused') return false;
+    if (this.trouble !== 'refused' || this.#isBusy) return false;
     return (
       this.status === 401 || this.status === 403 || this.aboutTime || this.errorCode === 'invalid_client'
     );

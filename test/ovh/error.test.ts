@@ -41,6 +41,24 @@ test.each<[OvhTrouble, number | undefined, boolean]>([
   expect(anError('GET', trouble, status).passing).toBe(passing);
 });
 
+test('tells what is busy from what is forbidden, though both are a 403', () => {
+  const told = (name: string): OvhError =>
+    new OvhError({
+      method: 'PUT',
+      trouble: 'refused',
+      status: 403,
+      class: name,
+      path: '/x',
+      message: 'told',
+    });
+  expect(told('Client::Forbidden::Busy')).toMatchObject({
+    passing: true,
+    aboutCredential: false,
+    ambiguous: false,
+  });
+  expect(told('Client::Forbidden')).toMatchObject({ passing: false, aboutCredential: true });
+});
+
 test('reads both shapes of error documents, half documents and none', () => {
   expect(saidBy({ errorCode: 'INVALID_KEY', httpCode: '403 Forbidden', message: 'no' })).toMatchObject({
     errorCode: 'INVALID_KEY',
