@@ -73,7 +73,7 @@ export class OvhError extends Error {
 
   /** Some parts of the API say so with a 403, by the end of its class: `Client::Forbidden::Busy`. */
   get #isBusy(): boolean {
-    return /::Busy$/.test(this.class ?? '');
+    return this.class?.endsWith('::Busy') === true;
   }
 
   /** Whether the same call may succeed a little later. */

@@ -32,6 +32,7 @@ export function planBackups(planner: EntryPlanner, draft: Draft): void {
           weight: 1,
           probe: true,
           backup: true,
+          ...planner.serverManner,
           displayName: `${name} (backup)`,
         },
         words: `create server ${name} in the farm of ${color}: an inactive backup`,

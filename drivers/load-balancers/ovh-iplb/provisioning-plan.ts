@@ -2,8 +2,10 @@ import { colors, otherColor, type Color } from '../../../domain/color.js';
 import type { IplbEntry, OvhIplbSettings, Server, Service, TestersMark } from '../../../domain/service.js';
 import { keyWords, markerOf, type EntrancePath } from '../provisioning.js';
 import type { Configuration } from './configuration.js';
+import type { Farm } from './documents.js';
 import { Draft, type Body, type Role, type Step } from './draft.js';
 import { planBackups, planTesters } from './equipment.js';
+import { membersOf } from './entry.js';
 import { freePort, serverIn, portsTaken } from './inventory.js';
 
 /** What a service needs on a load balancer that exists already. */
@@ -135,6 +137,25 @@ export class EntryPlanner {
     this.#planServers(this.role('mixed'), undefined, servers, zone, mixed?.farm, [...path, 'mixed', 'farm']);
   }
 
+  /** A farm of the entry that is there already: what is made beside it has to serve visitors alike. */
+  get #modelFarm(): readonly [name: string, farm: Farm] | undefined {
+    const { protocol, farms } = this.entry;
+    return colors
+      .map((color) => farms[color] ?? this.#draft.own('farm', protocol, this.role(color)))
+      .flatMap((id): (readonly [string, Farm])[] => {
+        const name = `${protocol}/farm/${id}`;
+        const farm = this.#draft.configuration.farms.get(name);
+        return farm ? [[name, farm]] : [];
+      })[0];
+  }
+
+  /** How servers are spoken to in the farm that is there already. */
+  get serverManner(): Body {
+    const [name] = this.#modelFarm ?? [];
+    const [, server] = (name === undefined ? undefined : membersOf(name, this.#draft.configuration)[0]) ?? [];
+    return set(server ?? {}, ['ssl', 'proxyProtocolVersion', 'onMarkedDown']);
+  }
+
   /** A farm and its servers: of one environment, or of both where there is no color. */
   #planServers(
     role: Role,
@@ -177,7 +198,15 @@ export class EntryPlanner {
       kind: 'server',
       protocol: this.entry.protocol,
       role,
-      body: { address, port, status: 'active', weight: 1, probe: true, displayName: name },
+      body: {
+        address,
+        port,
+        status: 'active',
+        weight: 1,
+        probe: true,
+        ...this.serverManner,
+        displayName: name,
+      },
       words: `create server ${name} in it: ${address}:${port}`,
     };
   }
@@ -191,6 +220,7 @@ export class EntryPlanner {
       // Not inherited from the frontend: a probe has no port of its own.
       port: first && this.portOf(first),
       balance: 'roundrobin',
+      ...set(this.#modelFarm?.[1] ?? {}, ['stickiness', 'vrackNetworkId']),
       displayName: markerOf(service.id, role),
       probe:
         this.entry.protocol === 'tcp'
@@ -283,6 +313,10 @@ export class EntryPlanner {
     return undefined;
   }
 }
+
+/** Those of the fields that are set. */
+const set = (object: Readonly<Record<string, unknown>>, fields: readonly string[]): Body =>
+  Object.fromEntries(fields.flatMap((field) => (object[field] ? [[field, object[field]] as const] : [])));
 
 const farmWords = (color: Color | undefined, body: Body): string =>
   `create farm "${String(body['displayName'])}" for ${color ?? 'both environments'}: port ${String(body['port'])}, zone ${String(body['zone'])}, probed by ${probeWords(body['probe'] as Body)}`;

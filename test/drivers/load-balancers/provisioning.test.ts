@@ -145,6 +145,7 @@ describe('rights', () => {
   async function aDemandingWish(): Promise<{ readonly wish: Wish; readonly settings: OvhIplbSettings }> {
     await made('http/route', { frontendId: production, action: { type: 'reject', status: 403 } });
     await made('tcp/route', { action: { type: 'reject' } });
+    await world.call('POST', `${root}/ssl`, { certificate: 'PEM', key: 'PEM' });
     const { farms } = await provisioned(aWish(), aClient(), true);
     await edit(`http/frontend/${production}`, { defaultFarmId: farms.blue });
     await published();
@@ -324,6 +325,23 @@ describe('what is not its own', () => {
     expect((await provisioned(named)).farms.blue).toBe(blue);
     expect(await world.call('GET', `${root}/http/farm/${blue}`)).toEqual(before);
     expect(await world.call('GET', `${root}/http/farm/${blue}/server`)).toEqual([]);
+  });
+
+  test('is what else is made for: farms and servers that serve visitors alike', async () => {
+    const blue = await made('http/farm', { zone: 'all', port: 8080, stickiness: 'cookie' });
+    const manner = { proxyProtocolVersion: 'v2', onMarkedDown: 'shutdown-sessions' };
+    const address = { address: '10.0.0.1', port: 8080, status: 'active', probe: true };
+    await made(`http/farm/${blue}/server`, { ...address, ...manner });
+    await published();
+    const mixed = { farm: undefined, stagingFrontend: undefined };
+    const { ids, farms } = await provisioned(aWish({ entries: [anEntry({ farms: { blue }, mixed })] }));
+    for (const farm of [farms.green, Number(ids['mixed.farm'])]) {
+      expect(await world.call('GET', `${root}/http/farm/${farm}`)).toMatchObject({ stickiness: 'cookie' });
+      const servers: readonly number[] = await world.call('GET', `${root}/http/farm/${farm}/server`);
+      expect(servers.length).toBeGreaterThan(0);
+      for (const server of servers)
+        expect(await world.call('GET', `${root}/http/farm/${farm}/server/${server}`)).toMatchObject(manner);
+    }
   });
 
   test('is refused where it is named and not there, all of it at once', async () => {
