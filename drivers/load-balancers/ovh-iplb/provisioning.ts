@@ -112,16 +112,9 @@ class IplbProvisioner implements Provisioner {
       created.set(...(await this.#taken(step, ids)));
     }
     if (plan.steps.length > 0 || pending.length > 0) {
-      const after = await this.#everythingWith([...created.keys()]);
-      this.#requireWhole(created, after);
-      const foreign = differences(digests(configuration), digests(after, created));
-      if (foreign.length > 0) {
-        throw this.#refusal(
-          `somebody else edits it at the same time (${foreign.join(', ')}), needs nobody else's edits to publish`,
-          `what was created is stored and not published (${[...created.keys()].join(', ')}); look at it, then run this again with --publish-staged`,
-        );
-      }
-      await this.#refreshes.publish(say);
+      const requireOursAlone = (): Promise<void> => this.#requireOursAlone(configuration, created);
+      await requireOursAlone();
+      await this.#refreshes.publish(say, requireOursAlone);
     }
     return {
       named: [...plan.paths].flatMap(([role, path]) => {
@@ -130,6 +123,18 @@ class IplbProvisioner implements Provisioner {
       }),
       created: [...created.keys()],
     };
+  }
+
+  /** An order publishes everything that is stored: nothing may be but what was before and what was created, as it was written. */
+  async #requireOursAlone(before: Configuration, created: ReadonlyMap<string, Body>): Promise<void> {
+    const after = await this.#everythingWith([...created.keys()]);
+    this.#requireWhole(created, after);
+    const foreign = differences(digests(before), digests(after, created));
+    if (foreign.length === 0) return;
+    throw this.#refusal(
+      `somebody else edits it at the same time (${foreign.join(', ')}), needs nobody else's edits to publish`,
+      `what was created is stored and not published (${[...created.keys()].join(', ')}); look at it, then run this again with --publish-staged`,
+    );
   }
 
   #refusal(because: string, next: string): Failure {
@@ -250,12 +255,19 @@ function creationOf({ kind, protocol, role, leadsTo, body }: Step, ids: Readonly
   }
 }
 
-const objectsOf = ({ farms, frontends, servers, routes }: Configuration): ReadonlyMap<string, Body> =>
+const objectsOf = ({
+  farms,
+  frontends,
+  servers,
+  routes,
+  certificates,
+}: Configuration): ReadonlyMap<string, Body> =>
   new Map<string, Body>([
     ...farms,
     ...frontends,
     ...servers,
     ...routes,
+    ...certificates,
     ...[...routes].flatMap(([name, { rules }]) =>
       (rules ?? []).map((rule) => [`${name}/rule/${String(rule['ruleId'])}`, rule] as const),
     ),
