@@ -19,8 +19,9 @@ const isForPeople: ReadonlySet<string> = new Set<FailureName>(['TrafficMoved', '
 
 /**
  * Looks again just before a change. While somebody else has moved the traffic, or has stored edits that the change would publish
- * (where `before` tells what was there without them), nothing is touched and a person is asked; an edit of the load balancer's
- * objects voids the plan, and so does another program on the live servers where `liveRuns` says what ran there. Gives every object of the load balancer as it is.
+ * (where `before` tells what was there without them), nothing is touched and a person is asked. An edit of the load balancer's
+ * objects voids the plan, and so does another program on the live servers where `liveRuns` says what ran there.
+ * @returns every object of the load balancer as it is.
  */
 export async function confirmPlan(
   run: DeploymentRun,

@@ -101,6 +101,8 @@ export class RunningService {
       address: this.temporal,
       taskQueue: this.taskQueue,
       logFile: this.workerLog,
+      // Switches by hand that are written down on this machine are somebody else's, unless the test has told where to look.
+      environment: { XDG_STATE_HOME: join(this.site.directory, 'state'), ...process.env },
     });
     this.#workers.push(worker);
     return worker;
