@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { colors } from '../../../domain/color.js';
-import { SecretName, ServiceId } from '../../../domain/names.js';
+import { ServiceId } from '../../../domain/names.js';
 import type { OvhPublicCloudSettings } from '../../../domain/service.js';
 import { allTo } from '../../../domain/split.js';
 import { createOvhPublicCloud } from '../../../drivers/load-balancers/ovh-public-cloud.js';
@@ -16,6 +16,7 @@ import type { OvhApi } from '../../../ovh/api.js';
 import { describeRight, provisionRights, selfRights } from '../../../ovh/rights.js';
 import { shownAs, textOf } from '../../../sandbox/ovh-api/json.js';
 import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
+import { apiSettingsOf } from './emulation.js';
 import { aServer, byKey, environments, mortal, ProvisioningWorld } from './provisioning-world.js';
 
 let world: ProvisioningWorld;
@@ -123,13 +124,12 @@ const clientCalls = () => emulator.journal.entries.filter(({ by }) => by === 'cl
 
 /** What the driver sees with these ids. */
 function observed(ids: Readonly<Record<string, unknown>>, more: Partial<OvhPublicCloudSettings> = {}) {
-  const secret = { secret: SecretName('unused') };
   const driver = createOvhPublicCloud({
     api: world.client(),
     settings: {
       ...settings(),
       driver: 'ovh-public-cloud',
-      api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+      api: apiSettingsOf(emulator),
       stagingListener: String(ids['stagingListener']),
       pools: { blue: String(ids['pools.blue']), green: String(ids['pools.green']) },
       statusDelayMs: 10_000,

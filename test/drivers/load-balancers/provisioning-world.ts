@@ -3,7 +3,7 @@ import { Secret } from '../../../domain/secret.js';
 import type { Color } from '../../../domain/color.js';
 import type { Server } from '../../../domain/service.js';
 import type { Named } from '../../../drivers/load-balancers/provisioning.js';
-import { createOvhApi, type OvhApi, type OvhApiOptions, type OvhClient } from '../../../ovh/api.js';
+import type { OvhApi, OvhApiOptions, OvhClient } from '../../../ovh/api.js';
 import type { AccessRule } from '../../../sandbox/ovh-api/access-rules.js';
 import { asTheRealOne } from '../../../sandbox/ovh-api/behaviour.js';
 import {
@@ -15,6 +15,7 @@ import type { PublicCloudLoadBalancer } from '../../../sandbox/ovh-api/public-cl
 import { SilentDataPlane } from '../../../sandbox/ovh-api/silent-data-plane.js';
 import { transportTo } from '../../support/in-process.js';
 import { VirtualTime } from '../../support/virtual-time.js';
+import { apiOf, paced } from './emulation.js';
 
 const asSlowAsReal: Partial<OvhApiBehaviour> = {
   todoMs: 5_000,
@@ -47,15 +48,7 @@ export class ProvisioningWorld {
   }
 
   client(options: Partial<OvhApiOptions> = {}): OvhClient {
-    const { applicationKey, applicationSecret, consumerKey } = this.emulator.credentials;
-    const client = createOvhApi({
-      endpoint: this.emulator.url,
-      caFile: this.emulator.caFile,
-      keys: {
-        applicationKey: new Secret(applicationKey),
-        applicationSecret: new Secret(applicationSecret),
-        consumerKey: new Secret(consumerKey),
-      },
+    const client = apiOf(this.emulator, {
       time: this.time,
       transport: transportTo(this.emulator),
       ...options,
@@ -106,18 +99,9 @@ export class ProvisioningWorld {
 /** Dies instead of making its next write once it has made `writes`. What it reads before that changes nothing. */
 export function mortal(api: OvhApi, writes: number): OvhApi {
   let left = writes;
-  const write = async <Answer>(act: () => Promise<Answer>): Promise<Answer> => {
-    if (left-- <= 0) throw new Error('killed');
-    return act();
-  };
-  return {
-    host: api.host,
-    get: (path, options) => api.get(path, options),
-    time: (options) => api.time(options),
-    put: (path, body, options) => write(() => api.put(path, body, options)),
-    post: (path, body, options) => write(() => api.post(path, body, options)),
-    delete: (path, options) => write(() => api.delete(path, options)),
-  };
+  return paced(api, async (_nth, isWrite) => {
+    if (isWrite && left-- <= 0) throw new Error('killed');
+  });
 }
 
 /** What is named, by the key that names it: `farms.blue`. */

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { colors } from '../../../domain/color.js';
-import { SecretName, ServiceId } from '../../../domain/names.js';
+import { ServiceId } from '../../../domain/names.js';
 import type { OvhIplbSettings } from '../../../domain/service.js';
 import { createOvhIplb } from '../../../drivers/load-balancers/ovh-iplb.js';
 import { endless } from '../../../drivers/patience.js';
@@ -13,6 +13,7 @@ import type { OvhApi, OvhCall, OvhClient } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
 import { describeRight, provisionRights, selfRights } from '../../../ovh/rights.js';
 import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
+import { apiSettingsOf } from './emulation.js';
 import { aServer, byKey, environments, mortal, ProvisioningWorld } from './provisioning-world.js';
 
 let world: ProvisioningWorld;
@@ -156,7 +157,6 @@ describe('rights', () => {
       emulator.faults.add({ method: 'POST', path: `${root}/${list}`, times: 1, action: 'drop-after' });
     const by = { kind: 'cookie', name: 'preview', value: 'please' } as const;
     const mixed = { farm: undefined, stagingFrontend: undefined };
-    const secret = { secret: SecretName('unused') };
     return {
       wish: aWish({
         entries: [
@@ -167,7 +167,7 @@ describe('rights', () => {
       }),
       settings: {
         driver: 'ovh-iplb',
-        api: { endpoint: 'ovh-eu', applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+        api: apiSettingsOf({ url: 'ovh-eu' }),
         serviceName: emulator.serviceName,
         protocol: 'http',
         frontends: [production],
@@ -387,10 +387,9 @@ async function withLiveBlue(): Promise<void> {
   emulator.journal.clear();
 }
 
-const secret = { secret: SecretName('unused') };
 const bareSettings = (): OvhIplbSettings => ({
   driver: 'ovh-iplb',
-  api: { endpoint: emulator.url, applicationKey: secret, applicationSecret: secret, consumerKey: secret },
+  api: apiSettingsOf(emulator),
   serviceName: emulator.serviceName,
   protocol: 'http',
   frontends: [production],
