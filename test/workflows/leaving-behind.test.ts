@@ -153,7 +153,7 @@ describe.concurrent('one of ten servers that fails on the way', () => {
   });
 
   test('never answers: its own deadline ends it, and the others are not kept waiting', async ({ aWorld }) => {
-    const world = await aWorld(ten({ serverDeadlineMs: 2_000 }));
+    const world = await aWorld(ten({ serverDeadlineMs: 6_000 }));
     world.server(left).delay('install', 600_000);
     const outcome = await world.deploy('v2');
     expect(outcome).toMatchObject({ kind: 'promoted', leftBehind: [{ server: left }] });
