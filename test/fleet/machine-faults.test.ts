@@ -77,15 +77,18 @@ describeOnFleet('what befalls a machine while it is deployed to', () => {
     });
   });
 
-  test('a power cut while it is activated: given up, and undone once it is on again', async () => {
+  test('a power cut while it is activated: given up at its deadline, and undone once it is on again', async () => {
     const outcome = await world.putBack(async () => {
       const held = await HeldProgram.on(two, { program: 'ss', by: 'activate' });
-      await deploy();
+      const { fleet } = running.service;
+      await running.start(third, '3.0.0', { fleet: { ...fleet, serverDeadlineMs: 15_000 } });
       await held.reached();
       await held.release();
       await two.cutPower();
       const { problem } = await running.untilStage('rolling back', 'needs a person');
-      expect(problem?.message).toMatch(/on "green-2": .* refuses connections \(tried \d times/);
+      expect(problem?.message).toMatch(
+        /on "green-2": .* refuses connections \(tried \d times.*; it has taken 20 s, needs to be done by then\n/,
+      );
       await two.powerOn();
       return outcomeOf();
     });
