@@ -3,17 +3,21 @@ import { queue, type QueueInput, type TurnRequest, type Turns } from '../domain/
 import { patiently, pause } from './patience.js';
 
 export const createTurnActivities = () => ({
-  /** Asks for a turn at a load balancer, for the run that this is a step of. The queue answers by signal. May be repeated. */
+  /**
+   * Asks for a turn at a load balancer, for the run that this is a step of. The queue answers by signal. May be repeated.
+   * @returns where it is asked again, the task queue whose workers carry the queue: who opened it first has chosen that.
+   */
   async askForTurn(input: {
     readonly loadBalancer: string;
     readonly request: Pick<TurnRequest, 'id' | 'service' | 'purpose'>;
-  }): Promise<void> {
-    const { loadBalancer, request } = input;
+    readonly isAgain?: true;
+  }): Promise<string | undefined> {
+    const { loadBalancer, request, isAgain } = input;
     return patiently(async () => {
       const { workflowExecution, taskQueue } = activityInfo();
       if (!workflowExecution) throw new TypeError('Cannot ask for a turn: this is no step of a run');
       const asking: TurnRequest = { ...request, ...workflowExecution };
-      await Context.current().client.workflow.signalWithStart(queue.workflowType, {
+      const handle = await Context.current().client.workflow.signalWithStart(queue.workflowType, {
         workflowId: queue.workflowId(loadBalancer),
         taskQueue,
         staticSummary: `Who publishes changes of ${loadBalancer}, and who waits`,
@@ -21,6 +25,7 @@ export const createTurnActivities = () => ({
         signal: queue.ask,
         signalArgs: [asking],
       });
+      return isAgain ? (await handle.describe()).taskQueue : undefined;
     });
   },
 

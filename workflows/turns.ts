@@ -40,6 +40,8 @@ interface Place {
   isGranted: boolean;
   /** Why it was not granted at once. */
   waitsBecause?: string;
+  /** Nothing was heard of its queue so far. */
+  isSilent?: boolean;
 }
 
 /**
@@ -90,13 +92,14 @@ export class OwnTurns {
   async #take(place: Place, purpose: Purpose): Promise<void> {
     const { loadBalancer } = place;
     for (let timesAsked = 1; !place.isGranted; timesAsked++) {
-      const trouble = await this.#ask(place, purpose);
+      const silent = await this.#ask(place, purpose, timesAsked > 1);
+      if (place.isSilent) this.#tellSilence(place, silent);
       await condition(() => place.isGranted, askAgainAfterMs(timesAsked), {
         summary: `its turn at ${loadBalancer}`,
       });
       if (place.isGranted) break;
       const isSilent = place.waitsBecause === undefined;
-      if (isSilent) this.#tellWaiting(place, trouble ?? 'its queue does not answer');
+      if (isSilent) this.#tellSilence(place, silent);
       if (purpose === 'rollback' && timesAsked >= rollbackAsks[isSilent ? 'silent' : 'answering']) {
         this.#board.note(`Went on without its turn at ${loadBalancer}: ${place.waitsBecause}`);
         break;
@@ -105,13 +108,21 @@ export class OwnTurns {
     if (place.waitsBecause !== undefined) this.#board.awaitNothing(this.#board.status.next);
   }
 
-  /** A queue that cannot be asked is asked again: what is wrong then is told, and nothing is given up for it. */
-  async #ask({ id, loadBalancer }: Place, purpose: Purpose): Promise<string | undefined> {
+  /**
+   * A queue that cannot be asked is asked again: what is wrong then is told, and nothing is given up for it.
+   * @returns what its silence means, if it stays silent.
+   */
+  async #ask({ id, loadBalancer }: Place, purpose: Purpose, isAgain: boolean): Promise<string> {
     try {
-      await askForTurn.executeWithOptions({ summary: loadBalancer }, [
-        { loadBalancer, request: { id, service: this.#service.id, purpose } },
+      const carriedBy = await askForTurn.executeWithOptions({ summary: loadBalancer }, [
+        {
+          loadBalancer,
+          request: { id, service: this.#service.id, purpose },
+          ...(isAgain ? { isAgain } : {}),
+        },
       ]);
-      return undefined;
+      if (!carriedBy) return 'its queue does not answer';
+      return `its queue does not answer: start a worker of task queue "${carriedBy}" (verdigris worker), or, where that has none any more, terminate "${queue.workflowId(loadBalancer)}" in Temporal, which opens it anew`;
     } catch (error) {
       if (isCancellation(error)) throw error;
       return `its queue cannot be asked (${inOneLine(complaintOf(error).message)})`;
@@ -126,7 +137,13 @@ export class OwnTurns {
       return;
     }
     const { service, since } = told.behind;
+    place.isSilent = false;
     this.#tellWaiting(place, `${service} publishes since ${new Date(since).toISOString()}`);
+  }
+
+  #tellSilence(place: Place, because: string): void {
+    place.isSilent = true;
+    if (place.waitsBecause !== because) this.#tellWaiting(place, because);
   }
 
   #tellWaiting(place: Place, because: string): void {

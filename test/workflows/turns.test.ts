@@ -47,6 +47,8 @@ async function toBake(world: World): Promise<WorkflowHandle> {
   return handle;
 }
 
+const pick = ({ client, service }: World) => ({ client, service });
+
 const hasEnded = async (handle: WorkflowHandle): Promise<boolean> =>
   (await handle.describe()).status.name !== 'RUNNING';
 
@@ -83,6 +85,21 @@ describe.concurrent('services that share a load balancer', () => {
       `${other} has published`,
     ]);
     await expect.poll(() => hasEnded(queueOf(first))).toBe(true);
+  });
+
+  test('name the task queue of a queue whose workers are gone, and what to do', async ({
+    aWorld,
+    expect,
+  }) => {
+    const world = await aWorld(sharedLoadBalancer());
+    await toApproval(world);
+    await holdTurn({ ...pick(world), taskQueue: 'gone-for-good' });
+    await world.send('approve', { by: 'ann' });
+    const { awaits } = await world.until(({ awaits: now }) => now?.includes('gone-for-good') ?? false);
+    expect(awaits).toMatch(
+      /its queue does not answer: start a worker of task queue "gone-for-good" .*terminate "verdigris\/load-balancer\//,
+    );
+    await queueOf(world).terminate('its workers are gone');
   });
 
   test('let a way back go before what waits to go forward', async ({ aWorld, expect }) => {
