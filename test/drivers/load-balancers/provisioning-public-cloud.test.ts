@@ -11,8 +11,10 @@ import {
 import type { Wish } from '../../../drivers/load-balancers/ovh-public-cloud/provisioning-plan.js';
 import { createPublicCloudProvisioner } from '../../../drivers/load-balancers/ovh-public-cloud/provisioning.js';
 import type { Survey } from '../../../drivers/load-balancers/provisioning.js';
+import { ovhFailure } from '../../../drivers/load-balancers/ovh-failure.js';
 import { endless } from '../../../drivers/patience.js';
 import type { OvhApi } from '../../../ovh/api.js';
+import { OvhError } from '../../../ovh/error.js';
 import { describeRight, provisionRights, selfRights } from '../../../ovh/rights.js';
 import { shownAs, textOf } from '../../../sandbox/ovh-api/json.js';
 import type { OvhApi as Emulator } from '../../../sandbox/ovh-api/ovh-api.js';
@@ -221,6 +223,24 @@ describe('when the answer to a write is lost', () => {
   );
 });
 
+test('a write that is carried out only after its caller has given up is waited for, and not repeated', async () => {
+  // Else it would most likely meet the lock of what was created since.
+  emulator.admin.behave({ updatingMs: 1 });
+  const late = { action: 'latency', latencyMs: 10_000 } as const;
+  emulator.faults.add({ method: 'POST', path: `${root}/pool`, times: 1, ...late });
+  await provisioned(aWish(), world.client({ writeDeadlineMs: 5_000 }));
+  await world.time.sleep(30_000);
+  expect(await stored()).toEqual(whole);
+});
+
+test('of two that have seen the same the second one creates nothing', async () => {
+  const surveys = [await surveyed(), await surveyed()];
+  const made = [];
+  for (const survey of surveys) made.push(await survey.apply(false, () => undefined));
+  expect(made[1]).toEqual({ named: made[0]?.named, created: [] });
+  expect(await stored()).toEqual(whole);
+});
+
 describe('the lock', () => {
   test.each(['immutable 409', 'pending 409', 'bare 409', 'immutable 400', 'immutable 500'] as const)(
     'is waited out where somebody else takes it before every write (%s)',
@@ -291,7 +311,16 @@ test.each([
   ['healthMonitor', 1],
 ] as const)('says that the quota of %ss is used up, and goes on where there is room', async (kind, most) => {
   emulator.admin.behave({ publicCloudQuota: { [kind]: most } });
-  await expect(provisioned()).rejects.toThrow(`Quota has been met for resources: ${kind.toLowerCase()}`);
+  const error = await provisioned().then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(OvhError);
+  const { failure, message } = ovhFailure(error as OvhError, 'provision it');
+  expect(failure, 'not a missing right').toBe('StateUnclear');
+  expect(message).toMatch(
+    /^Cannot provision it: the project's quota is used up \(.*Quota has been met for resources: \w+.*\), needs/,
+  );
   emulator.admin.behave({ publicCloudQuota: {} });
   await provisioned();
   expect(await stored()).toEqual(whole);
