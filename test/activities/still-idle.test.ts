@@ -17,7 +17,11 @@ const drivers = {
     Promise.resolve({
       observe: () => Promise.resolve({ traffic: { kind: 'split', split: allTo('green') }, staged: [] }),
     }),
-  server: () => ({ stop: () => Promise.resolve({ killed: false }) }),
+  server: () => ({
+    stop: () => Promise.resolve({ killed: false }),
+    remove: () => Promise.resolve(),
+    adopt: () => Promise.resolve('nothing'),
+  }),
 } as unknown as Drivers;
 
 /** Stops the server by a step that was asked for this long ago, as Temporal's clock has it. */
@@ -40,3 +44,15 @@ test.each([
 ])('a step that %s looks again whether the server is idle', async (_, agoMs) => {
   await expect(stopAsked(agoMs)).rejects.toMatchObject({ failure: 'EnvironmentHasTraffic' });
 });
+
+test.each(['removeRelease', 'adoptServer'] as const)(
+  '%s looks again, too, when it has waited',
+  async (step) => {
+    const asked = { service, server: ServerName('green-1'), token: { startedAtMs: 1, step: 1 } };
+    const take = createReleaseActivities(drivers)[step] as (input: object) => Promise<unknown>;
+    const running = (agoMs: number) =>
+      new MockActivityEnvironment({ scheduledTimestampMs: Date.now() - agoMs }).run(() => take(asked));
+    await running(0);
+    await expect(running(60_000)).rejects.toMatchObject({ failure: 'EnvironmentHasTraffic' });
+  },
+);
