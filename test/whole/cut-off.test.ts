@@ -1,10 +1,8 @@
-import { describe, expect, onTestFinished, vi } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { startRelay } from './support/relay.js';
 import { lost, test, underLoad } from './support/running-sandbox.js';
 import { takeTurns } from './support/turns.js';
 
-// Machines that say nothing are given up by their time limits, one after the other.
-vi.setConfig({ testTimeout: 420_000 });
 takeTurns();
 
 describe('a worker whose own network is cut during the bake', () => {
