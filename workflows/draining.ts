@@ -1,5 +1,6 @@
 import { sleep } from '@temporalio/workflow';
 import type { Color } from '../domain/color.js';
+import { inOneLine } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
 import type { Server } from '../domain/service.js';
 import { complaintOf } from './complaint.js';
@@ -62,7 +63,7 @@ export async function askingAboutLingering(
     await work(todo, (server, error) => {
       const { failure, message } = complaintOf(error);
       if (failure !== 'ConnectionsLinger' || run.service.drain.lingering !== 'ask') throw error;
-      messages.set(server.name, message);
+      messages.set(server.name, inOneLine(message));
     });
     // In the order of the configuration, whoever was first to tell.
     todo = todo.filter(({ name }) => messages.has(name));

@@ -34,7 +34,9 @@ describeOnFleet('ten idle Debian machines, of which one is down', () => {
     const outcome = (await handle.result()) as Outcome;
 
     expect(outcome).toMatchObject({ kind: 'refused', complaints: [{ failure: 'ServerUnreachable' }] });
-    expect(messageOf(outcome)).toMatch(/"green-10": .* refuses connections .*\n {2}.*fleet\.mayFail/);
+    expect(messageOf(outcome)).toMatch(
+      /"green-10": .* refuses connections .*\n {2}.*server doctor\n {2}.*fleet\.mayFail/,
+    );
     expect(await running.fingerprint('blue')).toEqual(blue);
     expect(running.writes()).toHaveLength(writes);
     expect(await running.releasesOn('green-1')).toEqual([]);
