@@ -182,12 +182,11 @@ export interface EveryCallOptions {
   /** Procedures in which this one calls what it does in others. */
   readonly alike?: readonly string[];
   /**
-   * Which calls are met by what. `every`: each by every fault, and by whoever interferes. `kinds`, where there are many: of each kind
-   * of call between two writes the first by every fault, those that repeat it by one of them in turn; by others each call of a
-   * switch, else the first and the last of a kind. `writes`, for what is made of drivers that keep their promises at every call:
-   * writes by one fault of each meaning, the call behind each and the last by one in turn, and others interfere there with a
-   * switch. At every write a fault may stay for good, and every call of all of them is met by a crash.
-   * `VERDIGRIS_EVERY_CALL=1` makes it `every` for all.
+   * Which calls are met by what. `every`: each by every fault, and by whoever interferes. `kinds`, where there are many: each by every
+   * fault; by others each call of a switch, else the first and the last of each kind of call between two writes. `writes`, for what
+   * is made of drivers that keep their promises at every call: writes by one fault of each meaning, the call behind each and the
+   * last by one in turn, and others interfere there with a switch. At every write a fault may stay for good, and every call of all
+   * of them is met by a crash. `VERDIGRIS_EVERY_CALL=1` makes it `every` for all.
    */
   readonly calls?: 'every' | 'kinds' | 'writes';
 }
@@ -218,11 +217,7 @@ export function keepsPromisesAtEveryCall(
       return thoroughness === 'every' || name === 'switch' ? allOf(called) : telling(called);
     };
     const strikesAt = (called: readonly Called[]): readonly Strike[] =>
-      thoroughness === 'kinds'
-        ? strikesByKind(called, world.faults)
-        : thoroughness === 'writes'
-          ? strikesAtWrites(called, world)
-          : everyStrike(called, world.faults);
+      thoroughness === 'writes' ? strikesAtWrites(called, world) : everyStrike(called, world.faults);
 
     const all = several ? [...procedures, revert] : procedures;
     for (const procedure of all.filter((one) => !alike.includes(one.name))) {
@@ -564,17 +559,6 @@ const strikesAtWrites = (
       ? [...once(nth, meanings), ...forGood(nth, meanings)]
       : once(nth, [faults[nth % faults.length] ?? '']),
   );
-
-/** The same where calls of one kind between two writes, after the first, share the faults among them. */
-function strikesByKind(called: readonly Called[], faults: readonly string[]): readonly Strike[] {
-  const kinds = kindsOf(called);
-  let turn = 0;
-  return called.flatMap(({ isWrite }, index) => {
-    const isFirst = kinds.indexOf(kinds[index] ?? '') === index;
-    const some = isFirst ? faults : [faults[turn++ % faults.length] ?? ''];
-    return [...once(index + 1, some), ...(isWrite ? forGood(index + 1, faults) : [])];
-  });
-}
 
 const allOf = (called: readonly Called[]): readonly number[] => called.map((_, index) => index + 1);
 
