@@ -1,4 +1,5 @@
 import { Context, activityInfo, log } from '@temporalio/activity';
+import { optionalTsToMs } from '@temporalio/common/lib/time.js';
 
 /** When a heartbeat was sent. Carried by it, so that the next attempt knows for how long nobody was at work. */
 export interface Beat {
@@ -26,27 +27,22 @@ export async function lostMsSince({ atMs, askedForAtMs, workedMs }: Beat): Promi
   return Math.max(0, byOurClock, (await beganAtMs()) - askedForAtMs - workedMs);
 }
 
+/** The attempt is at work only after this. */
+const describeWithinMs = 5_000;
+
 /** When this attempt has begun, by Temporal's clock. Where that does not tell, when it was asked for: a worker was waited for since. */
 async function beganAtMs(): Promise<number> {
   const { activityId, workflowExecution, currentAttemptScheduledTimestampMs } = activityInfo();
   try {
     const { workflowId = '', runId } = workflowExecution ?? {};
-    const { raw } = await Context.current().client.workflow.getHandle(workflowId, runId).describe();
+    const { client } = Context.current();
+    const { raw } = await client.withDeadline(Date.now() + describeWithinMs, () =>
+      client.workflow.getHandle(workflowId, runId).describe(),
+    );
     const own = raw.pendingActivities?.find((each) => each.activityId === activityId);
-    return msOf(own?.lastStartedTime) ?? currentAttemptScheduledTimestampMs;
+    return optionalTsToMs(own?.lastStartedTime) ?? currentAttemptScheduledTimestampMs;
   } catch (error) {
     log.warn('Temporal does not tell when this attempt has begun', { error });
     return currentAttemptScheduledTimestampMs;
   }
-}
-
-type Timestamp = {
-  readonly seconds?: number | { readonly toNumber: () => number } | null;
-  readonly nanos?: number | null;
-} | null;
-
-function msOf(time: Timestamp | undefined): number | undefined {
-  if (!time) return undefined;
-  const seconds = time.seconds ?? 0;
-  return (typeof seconds === 'number' ? seconds : seconds.toNumber()) * 1_000 + (time.nanos ?? 0) / 1e6;
 }

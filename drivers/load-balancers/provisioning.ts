@@ -1,5 +1,17 @@
 import { hashOf } from '../../domain/hash.js';
 import type { ServiceId } from '../../domain/names.js';
+import type { Time } from '../../ovh/time.js';
+
+export interface ProvisionerOptions {
+  /** A write whose answer was lost may still be carried out this much later. */
+  readonly graceMs?: number;
+  readonly time?: Time;
+}
+
+export const usualGraceMs = 30_000;
+/** For so long the API may not know what it has just created. */
+export const newForMs = 30_000;
+export const newEveryMs = 500;
 
 /** Creates what a service needs on one load balancer that exists. Never edits, renames or deletes anything. */
 export interface Provisioner {

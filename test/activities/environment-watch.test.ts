@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { msToTs } from '@temporalio/common/lib/time.js';
 import { expect, test } from 'vitest';
 import type { EnvironmentReport } from '../../activities/environment-watch.js';
 import { createHealthActivities } from '../../activities/health.js';
@@ -35,6 +36,7 @@ const [first, second] = [1_000_000, 1_065_000];
 const temporalThatTells = (startedAtMs: number | undefined) =>
   ({
     withAbortSignal: (_signal: AbortSignal, act: () => unknown) => act(),
+    withDeadline: (_deadline: number, act: () => unknown) => act(),
     workflow: {
       getHandle: () => ({
         describe: () =>
@@ -42,9 +44,7 @@ const temporalThatTells = (startedAtMs: number | undefined) =>
             ? Promise.reject(new Error('it is away'))
             : Promise.resolve({
                 raw: {
-                  pendingActivities: [
-                    { activityId: 'test', lastStartedTime: { seconds: startedAtMs / 1_000, nanos: 0 } },
-                  ],
+                  pendingActivities: [{ activityId: 'test', lastStartedTime: msToTs(startedAtMs) }],
                 },
               }),
       }),

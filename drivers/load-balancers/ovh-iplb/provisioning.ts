@@ -5,7 +5,17 @@ import { OvhError } from '../../../ovh/error.js';
 import { realTime, type Time } from '../../../ovh/time.js';
 import { differences } from '../expectation.js';
 import { readAs } from '../ovh-document.js';
-import { isKept, type Provisioned, type Provisioner, type Say, type Survey } from '../provisioning.js';
+import {
+  isKept,
+  newEveryMs,
+  newForMs,
+  usualGraceMs,
+  type ProvisionerOptions,
+  type Provisioned,
+  type Provisioner,
+  type Say,
+  type Survey,
+} from '../provisioning.js';
 import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
 import { Ids, type Pending } from './documents.js';
 import type { Body, Role, Step } from './draft.js';
@@ -13,11 +23,6 @@ import { provisioningPlan, type ProvisioningPlan, type Wish } from './provisioni
 import { Refreshes } from './refreshes.js';
 import { actionTo } from './routes.js';
 import { pendingWords } from './view.js';
-
-export interface ProvisionerOptions {
-  readonly graceMs?: number;
-  readonly time?: Time;
-}
 
 /** Creates what a service needs on an OVHcloud Load Balancer, and publishes it with one refresh. */
 export const createIplbProvisioner = (
@@ -44,11 +49,6 @@ interface Creation {
 
 const attempts = 5;
 const firstBackOffMs = 250;
-/** A write whose answer was lost may still be carried out this much later. */
-const usualGraceMs = 30_000;
-/** For so long the API may not know what it has just created. */
-const newForMs = 30_000;
-const newEveryMs = 500;
 
 class IplbProvisioner implements Provisioner {
   readonly name: string;

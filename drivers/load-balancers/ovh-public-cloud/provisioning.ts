@@ -4,6 +4,10 @@ import { OvhError } from '../../../ovh/error.js';
 import { realTime, type Time } from '../../../ovh/time.js';
 import {
   isKept,
+  newEveryMs,
+  newForMs,
+  usualGraceMs,
+  type ProvisionerOptions,
   markerOf,
   type Provisioned,
   type Provisioner,
@@ -23,11 +27,6 @@ import {
   type Step,
   type Wish,
 } from './provisioning-plan.js';
-
-export interface ProvisionerOptions {
-  readonly graceMs?: number;
-  readonly time?: Time;
-}
 
 /** Creates what a service needs on a Public Cloud Load Balancer. Each creation is applied at once, one after the other. */
 export const createPublicCloudProvisioner = (
@@ -50,12 +49,6 @@ interface Made {
   readonly object: Readonly<Record<string, unknown>> & { readonly id: string };
   readonly wanted: Body;
 }
-
-/** A write whose answer was lost may still be carried out this much later. */
-const usualGraceMs = 30_000;
-/** For so long the API may not know what it has just created. */
-const newForMs = 30_000;
-const newEveryMs = 500;
 
 class PublicCloudProvisioner implements Provisioner {
   readonly name: string;
