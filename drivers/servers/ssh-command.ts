@@ -87,7 +87,6 @@ function listen(
     readonly onEnd: (exit: Exit | undefined) => void;
   },
 ): void {
-  let exit: Exit | undefined;
   let stderr = '';
   channel.stderr
     .setEncoding('utf8')
@@ -95,12 +94,10 @@ function listen(
   const splitter = new LineSplitter(on.onLine);
   channel.setEncoding('utf8').on('data', (chunk: string) => splitter.take(chunk));
   channel.on('error', on.onError);
-  channel.on('exit', (code: number | null, killedBy?: string) => {
-    exit = { code: code ?? undefined, signal: killedBy, stderr: '' };
-  });
-  channel.on('close', () => {
+  // Not at 'exit': of a quick command all may have come in one piece, and that event before anybody could listen for it.
+  channel.on('close', (code: number | null | undefined, killedBy?: string) => {
     splitter.end();
-    on.onEnd(exit && { ...exit, stderr });
+    on.onEnd(code === undefined ? undefined : { code: code ?? undefined, signal: killedBy, stderr });
   });
 }
 
