@@ -1,12 +1,14 @@
-import { Context } from '@temporalio/activity';
-import type { Release } from '../domain/deployment.js';
-import type { ReleaseId } from '../domain/names.js';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import type { Release, TakenOver } from '../domain/deployment.js';
+import { inOneLine } from '../domain/failures.js';
+import { shortId, type ReleaseId } from '../domain/names.js';
+import { describeTakeOver } from '../domain/take-over.js';
 import { patiently } from './patience.js';
 
 export const createRunActivities = () => ({
   /**
    * Tells who took an earlier deployment of this service over, when nobody has repaired what was left since then.
-   * @returns a sentence, or an empty text when there is nothing to settle.
+   * @returns what was taken over, as people read it, or an empty text when there is nothing to settle.
    */
   async unsettledTakeOver(input: { readonly workflowId: string }): Promise<string> {
     return patiently(async ({ signal }) => {
@@ -18,11 +20,15 @@ export const createRunActivities = () => ({
       });
       for await (const run of runs) {
         signal.throwIfAborted();
+        const handle = client.workflow.getHandle(run.workflowId, run.runId);
         if (run.status.name === 'FAILED') {
-          return `the run of ${run.startTime.toISOString()} was taken over by a person and not settled since`;
+          return await handle.result().then(
+            () => '',
+            (error: unknown) => whyFailed(run.runId, error),
+          );
         }
         if (run.status.name !== 'COMPLETED' || settlesNothing.has(run.type)) continue;
-        const ended = (await client.workflow.getHandle(run.workflowId, run.runId).result()) as Ended;
+        const ended = (await handle.result()) as Ended;
         if (ended.kind !== 'refused') return '';
       }
       return '';
@@ -80,5 +86,15 @@ interface Ended {
   readonly release?: Release;
 }
 
-/** Workflows under the same id that are let run whatever was left, and settle nothing. */
+/** Workflows under the same id that settle nothing, whatever they come to. */
 const settlesNothing: ReadonlySet<string> = new Set(['rollback', 'adopt', 'converge']);
+
+/** Only a take-over ends a run as a failure; whatever else did leaves as much behind. */
+function whyFailed(runId: string, error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof ApplicationFailure)) throw error;
+  const [takenOver] = (cause.details ?? []) as readonly TakenOver[];
+  return cause.type === 'TakenOver' && takenOver
+    ? describeTakeOver(runId, takenOver)
+    : `run ${shortId(runId)} has failed (${inOneLine(cause.message)}), needs to be settled first`;
+}

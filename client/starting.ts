@@ -1,10 +1,11 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { defineSearchAttributeKey, TypedSearchAttributes } from '@temporalio/common';
 import type { Status } from '../domain/deployment.js';
-import { asComplaint, type Complaint } from '../domain/failures.js';
-import { DeploymentId, shortId, workflowIdOf, type ServiceId } from '../domain/names.js';
+import type { Complaint } from '../domain/failures.js';
+import { DeploymentId, workflowIdOf, type ServiceId } from '../domain/names.js';
 import { acceptedIn } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
+import { asUnsettled, describeTakeOver } from '../domain/take-over.js';
 import { emptyTally } from '../domain/traffic.js';
 import { searchAttributeNames, statusMemo } from '../workflows/messages.js';
 import { Refusal } from './refusal.js';
@@ -80,7 +81,7 @@ function firstStatus(
     idle: 'unknown',
     servers: serversOf(service).map(({ name, color }) => ({ server: name, color, state: 'not looked at' })),
     awaits: `a worker on task queue "${taskQueue}"`,
-    accepts: acceptedIn('inspect'),
+    accepts: acceptedIn('inspect', kind),
     next: 'a worker takes it up and looks at load balancer and servers; nothing is changed',
     notes: [],
     tally: emptyTally,
@@ -106,13 +107,8 @@ export async function complaintsUnsettled(
 ): Promise<readonly Complaint[]> {
   const run = await unsettled(temporal, service.id);
   if (run?.end.kind !== 'taken over') return [];
-  const { by, reason, undone } = run.end.takenOver;
-  const message = [
-    `Cannot ${action} "${service.id}": deployment ${shortId(run.id)} was taken over by ${by}${reason ? ` (${reason})` : ''}, needs to be settled first`,
-    ...undone.map((left) => `  left undone: ${left}`),
-    `  settle it: ${command('repair')}`,
-  ].join('\n');
-  return [asComplaint('RepairNeeded', message)];
+  const left = describeTakeOver(run.id, run.end.takenOver);
+  return [asUnsettled(action, service.id, left, command('repair'))];
 }
 
 /** Says so when nobody would take a run up; following it goes on all the same. */

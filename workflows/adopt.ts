@@ -9,6 +9,7 @@ import { batches, fanOut, lanes } from './fan-out.js';
 import type { AdoptionRequest } from './messages.js';
 import { look, step } from './patience.js';
 import { Run } from './run.js';
+import { complaintsUnsettled } from './unsettled.js';
 
 export type Adopted =
   | {
@@ -33,6 +34,8 @@ export async function adopt(request: AdoptionRequest): Promise<Adopted> {
 
 async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
   const { service, board } = run;
+  const [unsettled] = await complaintsUnsettled(run, 'adopt');
+  if (unsettled) throw asFailure(unsettled);
   const observation = await look.observe.executeWithOptions(
     { summary: `${service.id}: load balancer and servers` },
     [{ service }],

@@ -12,6 +12,7 @@ import type { RollbackRequest } from './messages.js';
 import { moveTraffic } from './moving-traffic.js';
 import { look } from './patience.js';
 import { Run, askedFor } from './run.js';
+import { complaintsUnsettled } from './unsettled.js';
 import { confirmWayBack, seeThrough } from './way-back.js';
 
 /**
@@ -53,10 +54,11 @@ async function outcomeOf(run: RollbackRun): Promise<Outcome> {
 
 async function goBack(run: RollbackRun): Promise<Outcome> {
   const { service, board } = run;
-  const observation = await look.observe.executeWithOptions(
-    { summary: `${service.id}: load balancer and servers` },
-    [{ service }],
-  );
+  const [observation, unsettled] = await Promise.all([
+    look.observe.executeWithOptions({ summary: `${service.id}: load balancer and servers` }, [{ service }]),
+    complaintsUnsettled(run, 'roll back'),
+  ]);
+  if (unsettled.length > 0) return { kind: 'refused', complaints: unsettled };
   run.observation = observation;
   const live = liveColor(observation.loadBalancer);
   if (!live) throw asFailure(unclear(run, observation));

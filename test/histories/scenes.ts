@@ -61,14 +61,6 @@ async function toContention(world: World, another: () => Promise<World>) {
   return { turn, queue, promoted };
 }
 
-/** Starts a workflow that is no deployment, under the service's own id. */
-const begin = (world: World, type: string, more: object = {}): Promise<WorkflowHandle> =>
-  world.client.workflow.start(type, {
-    workflowId: world.workflowId,
-    taskQueue: world.taskQueue,
-    args: [{ service: world.service, requestedBy: 'ann', searchAttributes: true, ...more }],
-  });
-
 /** Runs that have ended, one for each way to end: file name to what happened. */
 export const closedScenes: Readonly<Record<string, Scene>> = {
   promoted: {
@@ -208,19 +200,19 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
   rollback: {
     bring: async (world) => {
       await world.deploy('v2');
-      return begin(world, workflowTypes.rollback);
+      return world.begin(workflowTypes.rollback);
     },
   },
   adopt: {
     bring: (world) => {
       world.runForeign('green', 'v0');
-      return begin(world, workflowTypes.adoption, { color: 'green' });
+      return world.begin(workflowTypes.adoption, { color: 'green' });
     },
   },
   repair: {
     bring: (world) => {
       world.loadBalancer.moveInPanel({ blue: 50, green: 50 });
-      return begin(world, workflowTypes.repair, { live: 'blue' });
+      return world.begin(workflowTypes.repair, { live: 'blue' });
     },
   },
   converge: {
@@ -230,7 +222,7 @@ export const closedScenes: Readonly<Record<string, Scene>> = {
     bring: async (world) => {
       world.server('green-2').failNext('activate', new Failure('StartFailed', 'Cannot start on "green-2"'));
       await world.deploy('v2');
-      return begin(world, workflowTypes.convergence);
+      return world.begin(workflowTypes.convergence);
     },
   },
   'load-balancer-queue': {

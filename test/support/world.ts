@@ -194,6 +194,15 @@ export class World {
     });
   }
 
+  /** Starts a workflow that is no deployment, under the service's own id. */
+  async begin(type: string, more: object = {}): Promise<WorkflowHandle> {
+    return this.client.workflow.start(type, {
+      workflowId: this.workflowId,
+      taskQueue: this.taskQueue,
+      args: [{ service: this.service, requestedBy: 'ann', searchAttributes: true, ...more }],
+    });
+  }
+
   handle(): WorkflowHandle {
     return this.client.workflow.getHandle(this.workflowId);
   }

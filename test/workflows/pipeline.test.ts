@@ -5,6 +5,7 @@ import { Failure } from '../../domain/failures.js';
 import { phases, type Phase } from '../../domain/phase.js';
 import type { Behaviour } from '../../drivers/servers/imagined-program.js';
 import { serversOf, type Service } from '../../domain/service.js';
+import { workflowTypes } from '../../workflows/messages.js';
 import { binariesOf, debian12, tooNew } from '../support/binaries.js';
 import { serverNamed, test, type World } from '../support/world.js';
 
@@ -623,6 +624,29 @@ describe.concurrent('the way back', () => {
     });
     await expect.poll(async () => (await world.deploy('v2')).kind).toBe('refused');
     expect(await world.deploy('v2'), 'being refused settles nothing').toMatchObject({ kind: 'refused' });
+
+    const calls = world.servers.calls.length;
+    for (const [type, action] of [
+      [workflowTypes.rollback, 'roll back'],
+      [workflowTypes.adoption, 'adopt'],
+      [workflowTypes.convergence, 'converge'],
+    ] as const) {
+      expect(await world.begin(type).then((run) => run.result())).toMatchObject({
+        kind: 'refused',
+        complaints: [
+          {
+            failure: 'RepairNeeded',
+            message: expect.stringMatching(
+              new RegExp(
+                `^Cannot ${action} "shop-\\w+@test": deployment \\w{8} was taken over by ann \\(by hand\\), needs to be settled first\\n {2}left undone: put back what ran on green\\n(.|\\n)* {2}settle it: verdigris repair$`,
+              ),
+            ),
+          },
+        ],
+      });
+    }
+    expect(world.servers.calls.slice(calls).filter(({ token }) => token !== undefined)).toEqual([]);
+    expect(world.servedBy()).toBe('v1');
   });
 });
 
