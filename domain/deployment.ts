@@ -3,7 +3,7 @@ import type { Complaint } from './failures.js';
 import type { LeftBehind } from './fleet.js';
 import type { DeploymentId, Digest, ReleaseId, ServerName, ServiceId } from './names.js';
 import type { Binaries } from './library-search.js';
-import type { MessageName, Phase, Stage } from './phase.js';
+import type { MessageName, Phase, RunKind, Stage } from './phase.js';
 import type { Plan } from './plan.js';
 import type { Service } from './service.js';
 import type { Split } from './split.js';
@@ -141,7 +141,7 @@ export interface Evidence {
 export interface Status {
   readonly service: ServiceId;
   readonly deployment: DeploymentId;
-  readonly kind: 'deployment' | 'rollback' | 'adoption' | 'repair' | 'convergence';
+  readonly kind: RunKind;
   readonly requestedBy: string;
   readonly stage: Stage;
   /** The phase that was reached, also while rolling back. */

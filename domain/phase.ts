@@ -32,15 +32,23 @@ export type MessageName = (typeof messageNames)[number];
 export const verbOf = (message: MessageName): string =>
   message === 'take-over' ? 'take over' : message === 'rollback' ? 'roll back' : message;
 
+/** What a run is for. */
+export type RunKind = 'deployment' | 'rollback' | 'adoption' | 'repair' | 'convergence';
+
 /** Why a message is refused in a stage, or `undefined` where it is accepted. */
-export function refusalOf(message: MessageName, stage: Stage): string | undefined {
-  return accepted[message].includes(stage) ? undefined : refusals[message](stage);
+export function refusalOf(
+  message: MessageName,
+  stage: Stage,
+  kind: RunKind = 'deployment',
+): string | undefined {
+  if (!accepted[message].includes(stage)) return refusals[message](stage);
+  return message === 'rollback' ? refusalToGoBack[kind] : undefined;
 }
 
 /** What people can do now. What answers a question is accepted while one `isAwaited`, and only then. */
-export const acceptedIn = (stage: Stage, isAwaited = true): readonly MessageName[] =>
+export const acceptedIn = (stage: Stage, kind: RunKind, isAwaited = true): readonly MessageName[] =>
   messageNames.filter(
-    (message) => refusalOf(message, stage) === undefined && (isAwaited || !isAnswer(message)),
+    (message) => refusalOf(message, stage, kind) === undefined && (isAwaited || !isAnswer(message)),
   );
 
 /** Whether a message answers the question that an approval is. */
@@ -55,6 +63,18 @@ const accepted: Readonly<Record<MessageName, readonly Stage[]>> = {
   rollback: [...phases, 'needs a person'],
   retry: ['needs a person'],
   'take-over': ['rolling back', 'needs a person'],
+};
+
+const nothingToGoBackFrom = (run: string): string =>
+  `the open run is ${run}, which has nothing to go back from; ask again when it has ended`;
+
+/** Others move no traffic, or move it where a person has just said. */
+const refusalToGoBack: Readonly<Record<RunKind, string | undefined>> = {
+  deployment: undefined,
+  rollback: undefined,
+  adoption: nothingToGoBackFrom('an adoption'),
+  repair: nothingToGoBackFrom('a repair'),
+  convergence: nothingToGoBackFrom('a convergence'),
 };
 
 const refusals: Readonly<Record<MessageName, (stage: Stage) => string>> = {

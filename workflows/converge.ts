@@ -8,7 +8,7 @@ import type { ReleaseId, ServerName } from '../domain/names.js';
 import { releaseIdOf } from '../domain/plan.js';
 import type { Server } from '../domain/service.js';
 import { allTo } from '../domain/split.js';
-import { asFailure, complaintOf } from './complaint.js';
+import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import { confirmNoTraffic } from './confirmation.js';
 import { lingeringForward, noteStop, noteTold } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
@@ -16,6 +16,8 @@ import type { ConvergenceRequest } from './messages.js';
 import { routeInTurn } from './moving-traffic.js';
 import { beside, look, step } from './patience.js';
 import { Run } from './run.js';
+import { complaintsUnsettled } from './unsettled.js';
+import { takeBack } from './way-back.js';
 
 export type Converged =
   | {
@@ -35,10 +37,10 @@ export type Converged =
 export async function converge(request: ConvergenceRequest): Promise<Converged> {
   const run = new Run({ kind: 'convergence', ...request });
   return await CancellationScope.nonCancellable(async () => {
-    const result = await bringBack(run).catch((error: unknown): Converged => ({
-      kind: 'refused',
-      complaints: [complaintOf(error)],
-    }));
+    const result = await bringBack(run).catch((error: unknown): Converged => {
+      if (isTakenOver(error)) throw error;
+      return { kind: 'refused', complaints: [complaintOf(error)] };
+    });
     await run.end(result.kind === 'converged' ? { live: result.live } : {});
     return result;
   });
@@ -46,13 +48,9 @@ export async function converge(request: ConvergenceRequest): Promise<Converged> 
 
 async function bringBack(run: Run): Promise<Converged> {
   const { service, board } = run;
-  const workflow = { workflowId: workflowInfo().workflowId };
   board.enter('inspect', 'it looks at load balancer and servers; nothing is changed');
-  const takenOver = await look.unsettledTakeOver.executeWithOptions(
-    { summary: 'was an earlier run taken over' },
-    [workflow],
-  );
-  if (takenOver !== '') throw refusal(run, 'RepairNeeded', `${takenOver}\n  settle it: verdigris repair`);
+  const [unsettled] = await complaintsUnsettled(run, 'converge');
+  if (unsettled) throw asFailure(unsettled);
   const observation = await look.observe.executeWithOptions(
     { summary: `${service.id}: load balancer and servers` },
     [{ service }],
@@ -63,7 +61,7 @@ async function bringBack(run: Run): Promise<Converged> {
   board.tell({ live, split: allTo(live) });
   const id = liveRelease(run, live, leftOut, observation);
   const release = await look.lastPromoted.executeWithOptions({ summary: `where ${id} came from` }, [
-    { ...workflow, release: id },
+    { workflowId: workflowInfo().workflowId, release: id },
   ]);
   if (!release) {
     throw refusal(
@@ -219,8 +217,8 @@ async function leaveStopped(
 }
 
 /**
- * One change for all that came back. When the load balancer then does not find them up they are left out again. Either change sends
- * all traffic to what was live when it began: whoever has moved it since is not overruled.
+ * One change for all that came back. When the load balancer then does not find them up they are left out again, which is not given
+ * up. Either change sends all traffic to what was live when it began: whoever has moved it since is not overruled.
  */
 async function giveTraffic(
   run: Run,
@@ -237,6 +235,9 @@ async function giveTraffic(
     await confirmLive(run, live, names);
     return { to: allTo(live), expected: observation.loadBalancer.objects, leaveOut: out };
   };
+  run.undo.push(`leave ${names} out of the load balancer again`, () =>
+    leaveOutAgain(run, names, () => without([...leaveOut, ...broughtBack])),
+  );
   try {
     await routeInTurn(run, `${names} active again`, 'forward', () => without(leaveOut));
     await look.awaitBackendsUp.executeWithOptions(
@@ -244,9 +245,9 @@ async function giveTraffic(
       [{ service, servers: broughtBack, mayMiss: 0 }],
     );
   } catch (error) {
-    const { message } = complaintOf(error);
-    failed.push(...broughtBack.map((server) => ({ server, because: message })));
-    await leaveOutAgain(run, names, message, () => without([...leaveOut, ...broughtBack]));
+    const complaint = complaintOf(error);
+    failed.push(...broughtBack.map((server) => ({ server, because: complaint.message })));
+    await takeBack(run, complaint);
     return [];
   }
   for (const name of broughtBack) board.tellServer(name, 'active', 'gets its share of the traffic');
@@ -257,13 +258,12 @@ async function giveTraffic(
 async function leaveOutAgain(
   run: Run,
   names: string,
-  because: string,
   change: Parameters<typeof routeInTurn>[3],
 ): Promise<void> {
-  const { board } = run;
+  const { board, because } = run;
   try {
     await routeInTurn(run, `without ${names}`, 'rollback', change);
-    board.note(`Left out again: ${inOneLine(because)}`);
+    if (because) board.note(`Left out again: ${inOneLine(because.message)}`);
   } catch (error) {
     const { failure, message } = complaintOf(error);
     if (failure !== 'TrafficMoved') throw error;

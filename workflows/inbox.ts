@@ -90,8 +90,7 @@ export class Inbox {
     const { status } = this.#board;
     const why =
       whyNotThisRun(status, message) ??
-      refusalOf(name, status.stage) ??
-      whyNotInThisKind(name, status) ??
+      refusalOf(name, status.stage, status.kind) ??
       whyNotAnyMore(name, status) ??
       whyNotThisPlan(name, status, message);
     return why === undefined ? undefined : `Cannot ${verbOf(name)} "${status.service}": ${why}`;
@@ -101,12 +100,6 @@ export class Inbox {
 function whyNotThisRun({ deployment }: Status, { deployment: meant }: Message): string | undefined {
   if (meant === undefined || isMeant(deployment, meant)) return undefined;
   return `the message is for deployment ${meant}, this is ${deployment}`;
-}
-
-/** An adoption moves no traffic, and a repair moves it where a person has just said: there is nothing to go back from. */
-function whyNotInThisKind(name: MessageName, { kind }: Status): string | undefined {
-  if (name !== 'rollback' || kind === 'deployment' || kind === 'rollback') return undefined;
-  return `the open run is ${kind === 'repair' ? 'a repair' : kind === 'adoption' ? 'an adoption' : 'a convergence'}, which has nothing to go back from; ask again when it has ended`;
 }
 
 /** An answer that was given stands while the servers are verified once more. */

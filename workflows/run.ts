@@ -9,7 +9,7 @@ import {
 import type { FencingToken, Status, TakenOver } from '../domain/deployment.js';
 import { asComplaint, type Complaint } from '../domain/failures.js';
 import type { ServerName } from '../domain/names.js';
-import type { Stage } from '../domain/phase.js';
+import { refusalOf, type RunKind, type Stage } from '../domain/phase.js';
 import type { Service } from '../domain/service.js';
 import { complaintOf } from './complaint.js';
 import { Inbox, type Said } from './inbox.js';
@@ -19,7 +19,7 @@ import { OwnTurns } from './turns.js';
 import { UndoStack } from './undo.js';
 
 export interface RunSettings {
-  readonly kind: Status['kind'];
+  readonly kind: RunKind;
   readonly service: Service;
   readonly requestedBy: string;
   readonly searchAttributes: boolean;
@@ -98,7 +98,7 @@ export class Run {
     this.#retry = undefined;
     this.board.tell({ problem: asComplaint(problem.failure, problem.message) });
     this.board.enter('needs a person', nextOf(againAfterMs), {
-      what: 'a person: retry, rollback or take-over',
+      what: `a person: ${answersOf(this.board.status.kind)}`,
     });
     const answered = () =>
       this.#retry !== undefined || this.#takeOver !== undefined || this.rollback !== rollback;
@@ -155,6 +155,11 @@ export class Run {
 /** Who asked for a rollback, and why. */
 export const askedFor = ({ by, reason }: Pick<Said, 'by' | 'reason'>): string =>
   `Rollback asked for by ${by}${reason ? `: ${reason}` : ''}`;
+
+const answersOf = (kind: RunKind): string =>
+  refusalOf('rollback', 'needs a person', kind) === undefined
+    ? 'retry, rollback or take-over'
+    : 'retry or take-over';
 
 const nextOf = (againAfterMs: number | undefined): string =>
   againAfterMs === undefined

@@ -40,7 +40,7 @@ export class StatusBoard {
       live: 'unknown',
       idle: 'unknown',
       servers: serversOf(service).map(({ name, color }) => ({ server: name, color, state: 'not looked at' })),
-      accepts: acceptedIn('inspect'),
+      accepts: acceptedIn('inspect', kind),
       next: 'it looks at load balancer and servers; nothing is changed',
       notes: [],
       tally: emptyTally,
@@ -65,7 +65,7 @@ export class StatusBoard {
       phase,
       since: Date.now(),
       next,
-      accepts: acceptedIn(stage, awaits !== undefined),
+      accepts: acceptedIn(stage, kept.kind, awaits !== undefined),
       ...(awaits ? { awaits: awaits.what, ...(awaits.deadline ? { deadline: awaits.deadline } : {}) } : {}),
     };
     this.publish();
@@ -80,7 +80,7 @@ export class StatusBoard {
   /** What was awaited has come, and `next` says what it leads to. Shown at once, like what is told. */
   awaitNothing(next: string): void {
     const { awaits: _awaits, deadline: _deadline, ...kept } = this.#status;
-    this.#status = { ...kept, accepts: acceptedIn(kept.stage, false) };
+    this.#status = { ...kept, accepts: acceptedIn(kept.stage, kept.kind, false) };
     this.tell({ next });
   }
 

@@ -20,7 +20,7 @@ const at = (stage: Stage, sinceS: number, facts: Partial<Status> = {}): Status =
     color: 'green',
     state: number === 1 ? 'installed' : 'installing',
   })),
-  accepts: acceptedIn(stage),
+  accepts: acceptedIn(stage, 'deployment'),
   next: 'it goes on',
   notes: [],
   tally: emptyTally,

@@ -17,7 +17,7 @@ const at = (stage: Stage, facts: Partial<Status> = {}): Status => ({
   live: 'blue',
   idle: 'green',
   servers: [],
-  accepts: acceptedIn(stage),
+  accepts: acceptedIn(stage, 'deployment'),
   next: 'it goes on',
   notes: [],
   tally: emptyTally,

@@ -38,7 +38,15 @@ describe.for(stages)('at "%s"', (stage) => {
   });
 
   test('what can be done now is told in one order', () => {
-    expect(acceptedIn(stage)).toEqual(messageNames.filter((name) => table[stage].includes(name)));
+    const accepted = messageNames.filter((name) => table[stage].includes(name));
+    expect(acceptedIn(stage, 'deployment')).toEqual(accepted);
+    expect(acceptedIn(stage, 'rollback')).toEqual(accepted);
+  });
+
+  test.for(['adoption', 'repair', 'convergence'] as const)('nobody is offered to go back from %s', (kind) => {
+    expect(acceptedIn(stage, kind)).not.toContain('rollback');
+    if (stage !== 'rolling back' && stage !== 'ended')
+      expect(refusalOf('rollback', stage, kind)).toContain('nothing to go back from');
   });
 });
 

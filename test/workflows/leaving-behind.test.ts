@@ -352,6 +352,45 @@ describe.concurrent('a convergence', () => {
     expect(world.server(left).facts().unit.pid).toBe(0);
   });
 
+  test('never gives up to leave out again what is not up: a person is asked, and may take over', async ({
+    aWorld,
+  }) => {
+    const verify = {
+      passes: 2,
+      everyMs: 50,
+      minimumMs: 100,
+      deadlineMs: 3_000,
+      loadBalancerDeadlineMs: 500,
+    };
+    const world = await aWorld({ ...ten(), verify });
+    await promotedWithout(world);
+    const { backendState } = world.loadBalancer;
+    world.loadBalancer.backendState = (server) => (server === left ? 'down' : backendState(server));
+    const converging = converge(world);
+    await expect.poll(() => world.loadBalancer.inactive, { timeout: 60_000, interval: 20 }).toEqual([]);
+    world.loadBalancer.failNext(
+      new Failure('CredentialRefused', 'Cannot change it: 403, needs a credential'),
+      {
+        operation: 'store',
+      },
+    );
+
+    const { problem, accepts, awaits } = await world.untilStage('needs a person', 'ended');
+    expect(problem?.message).toMatch(new RegExp(`^Cannot leave ${left} out of the load balancer again: `));
+    expect({ accepts, awaits }).toEqual({
+      accepts: ['retry', 'take-over'],
+      awaits: 'a person: retry or take-over',
+    });
+    await world.send('retry');
+    expect(await converging).toMatchObject({
+      kind: 'converged',
+      broughtBack: [],
+      leftBehind: [{ server: left }],
+      notes: expect.arrayContaining([expect.stringMatching(/^Left out again: /)]),
+    });
+    expect(world.loadBalancer.inactive).toEqual([left]);
+  });
+
   test('is refused while somebody gives it traffic meanwhile: it is not touched', async ({ aWorld }) => {
     const world = await aWorld(ten());
     await promotedWithout(world);
