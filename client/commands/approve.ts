@@ -15,6 +15,7 @@ import {
   durationArgument,
   jsonOption,
   reasonOption,
+  requireFollowed,
   teach,
   whoAsks,
   withService,
@@ -22,6 +23,7 @@ import {
 
 interface ApproveOptions extends ServiceOptions {
   readonly deployment?: string;
+  readonly version?: string;
   readonly plan?: string;
   readonly evidence?: string;
   readonly by?: string;
@@ -35,6 +37,7 @@ export function define(command: Command): void {
   command
     .description('Approves what waits: the new release gets the traffic.')
     .addOption(deploymentOption())
+    .option('--version <text>', 'only if the release has this version, as it was deployed')
     .option('--plan <hash>', 'only if the plan is this one (as status shows it)')
     .option('--evidence <hash>', 'only if the evidence is this one (as status shows it)')
     .addOption(byOption())
@@ -50,11 +53,13 @@ export function define(command: Command): void {
   );
 }
 
-export const run = (options: ApproveOptions): Promise<number> =>
-  inSession(options, async (session) => {
+export async function run(options: ApproveOptions): Promise<number> {
+  requireFollowed(options.timeout, options.wait === true, '--wait');
+  return inSession(options, async (session) => {
     const { output, service } = session;
     const run = await openRun(session, 'approve', options.deployment);
     const status = waitingForApproval(session, run);
+    requireVersion(session, status, options.version);
     output.say([
       `Deployment ${shortId(run.id)} of ${service.id} waits for an approval.`,
       ...approvalReport(status),
@@ -73,6 +78,7 @@ export const run = (options: ApproveOptions): Promise<number> =>
     output.document({ ...message, ...answer });
     return 0;
   });
+}
 
 function waitingForApproval({ service, command }: Session, { status }: OpenRun): Status {
   const why = status ? refusalOf('approve', status.stage) : 'no worker has taken it up yet';
@@ -80,6 +86,18 @@ function waitingForApproval({ service, command }: Session, { status }: OpenRun):
     throw new Refusal(`Cannot approve "${service.id}": ${why}\n  look: ${command('status')}`);
   }
   return status;
+}
+
+/** A pipeline may approve its own release, and not the one of another that waits just then. */
+function requireVersion(
+  { service, command }: Session,
+  { release }: Status,
+  version: string | undefined,
+): void {
+  if (version === undefined || release?.version === version) return;
+  throw new Refusal(
+    `Cannot approve "${service.id}": ${release?.version ?? 'a release without a version'} waits for an approval, needs ${version} as --version says\n  look: ${command('status')}`,
+  );
 }
 
 /** Names what was seen: what `--plan` and `--evidence` say, else what was just shown. */

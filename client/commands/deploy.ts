@@ -13,6 +13,7 @@ import {
   byOption,
   durationArgument,
   jsonOption,
+  requireFollowed,
   teach,
   whoAsks,
   withService,
@@ -38,7 +39,11 @@ export function define(command: Command): void {
     .option('--sha256 <digest>', 'its SHA-256; needed with a URL, computed for a path')
     .option('--version <name>', 'what people call it, for example a tag')
     .option('-w, --wait', 'follow it to its end')
-    .addOption(new Option('--until <phase>', 'follow it until it waits for approval').choices(['approve']))
+    .addOption(
+      new Option('--until <phase>', 'follow it until it waits for approval')
+        .choices(['approve'])
+        .conflicts('wait'),
+    )
     .option(
       '--timeout <duration>',
       'stop following after this long (exit 21); the deployment goes on',
@@ -54,8 +59,10 @@ export function define(command: Command): void {
   );
 }
 
-export const run = (options: DeployOptions): Promise<number> =>
-  inSession(options, async (session) => {
+export async function run(options: DeployOptions): Promise<number> {
+  const follows = options.wait === true || options.until !== undefined;
+  requireFollowed(options.timeout, follows, '--wait or --until approve');
+  return inSession(options, async (session) => {
     const request = await requestFor(session, options);
     await refuseUnsettled(session, 'deploy');
     await noticeWithoutWorker(session);
@@ -68,7 +75,6 @@ export const run = (options: DeployOptions): Promise<number> =>
       details: detailsOf(request),
     });
     session.output.say(`Deployment ${shortId(id)} of ${session.service.id}: ${describeRelease(request)}`);
-    const follows = options.wait === true || options.until !== undefined;
     session.output[follows ? 'documentLine' : 'document']({
       ...(follows ? { event: 'started' } : {}),
       service: session.service.id,
@@ -83,6 +89,7 @@ export const run = (options: DeployOptions): Promise<number> =>
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
     });
   });
+}
 
 async function requestFor(
   { service, temporal }: Session,

@@ -10,6 +10,7 @@ import {
   durationArgument,
   jsonOption,
   reasonOption,
+  requireFollowed,
   teach,
   whoAsks,
   withService,
@@ -44,13 +45,14 @@ export function define(command: Command, { description, example, next }: Teachin
 }
 
 /** Sends the message; `mayGoOn` may ask first. */
-export const run = (
+export async function run(
   name: MessageName,
   options: MessageOptions,
   extra: Message = {},
   mayGoOn: (session: Session) => Promise<boolean> = () => Promise.resolve(true),
-): Promise<number> =>
-  inSession(options, async (session) => {
+): Promise<number> {
+  requireFollowed(options.timeout, options.wait === true, '--wait');
+  return inSession(options, async (session) => {
     const { output } = session;
     const open = await openRun(session, verbOf(name), options.deployment);
     if (!(await mayGoOn(session))) {
@@ -66,6 +68,7 @@ export const run = (
     output.document({ message: name, ...answer });
     return 0;
   });
+}
 
 export const messageOf = ({ by, reason }: Pick<MessageOptions, 'by' | 'reason'>): Message => ({
   by: whoAsks(by),

@@ -2,6 +2,7 @@ import { userInfo } from 'node:os';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { defaultConfigurationFile, defaultDestination } from '../configuration/configuration.js';
 import { parseDuration } from '../../configuration/quantities.js';
+import { Refusal } from '../refusal.js';
 
 /** Options that several commands share, so that each reads the same everywhere. */
 
@@ -65,6 +66,12 @@ export function durationArgument(text: string): number {
   if (ms === undefined || ms === 0)
     throw new InvalidArgumentError('Needs a duration such as 90s, 30m or 1h.');
   return ms;
+}
+
+/** Whoever limits the following means that it is followed. Throws where nobody has asked for that. */
+export function requireFollowed(timeout: number | undefined, isFollowed: boolean, needs: string): void {
+  if (timeout === undefined || isFollowed) return;
+  throw new Refusal(`Cannot use --timeout here: it limits how long the run is followed, needs ${needs}`);
 }
 
 /** How long a look may take. The default is given as people write it, and help shows it so. */

@@ -18,6 +18,7 @@ import {
   durationArgument,
   jsonOption,
   reasonOption,
+  requireFollowed,
   teach,
   whoAsks,
   withService,
@@ -51,14 +52,16 @@ export function define(command: Command): void {
   );
 }
 
-export const run = (options: RollbackOptions): Promise<number> =>
-  goBack(options).catch((error: unknown) => {
+export async function run(options: RollbackOptions): Promise<number> {
+  requireFollowed(options.timeout, options.wait, 'no --no-wait');
+  return goBack(options).catch((error: unknown) => {
     if (!(error instanceof TemporalUnreachable)) throw error;
     throw new Refusal(
       `${error.message}\n  to move the traffic meanwhile: ${commandWith(whereabouts(options))('switch blue --without-temporal')} (or green)`,
       { cause: error },
     );
   });
+}
 
 const goBack = (options: RollbackOptions): Promise<number> =>
   inSession(options, async (session) => {

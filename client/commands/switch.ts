@@ -3,7 +3,7 @@ import { Argument, type Command } from 'commander';
 import { pino } from 'pino';
 import { colors, otherColor, type Color } from '../../domain/color.js';
 import { leftOutOf, liveColor, type LoadBalancerObservation } from '../../domain/observation.js';
-import type { Service } from '../../domain/service.js';
+import { loadBalancersOf, type Service } from '../../domain/service.js';
 import { describeSplit } from '../../domain/split.js';
 import { HandSwitches, readRecord, type RecordedCall } from '../../drivers/hand-switches.js';
 import { createAgents } from '../../worker/agents.js';
@@ -205,12 +205,13 @@ function driversFrom(
 }
 
 function noWorkerFile(path: string, service: Service, to: Color): Refusal {
-  const { loadBalancer } = service;
-  const keys = 'api' in loadBalancer ? namesOf(loadBalancer.api) : [];
+  const keys = new Set(
+    loadBalancersOf(service).flatMap((settings) => ('api' in settings ? namesOf(settings.api) : [])),
+  );
   return new Refusal(
     [
       `Cannot switch "${service.id}" from here: there is no "${path}", needs the file that a worker of this service has, beside its secrets`,
-      ...(keys.length > 0 ? [`  it says what these resolve to: ${keys.join(', ')}`] : []),
+      ...(keys.size > 0 ? [`  it says what these resolve to: ${[...keys].join(', ')}`] : []),
       `  and the keys of the servers, which are asked before anything moves (without them: --force)`,
       `  name it: verdigris switch ${to} --without-temporal --worker-config FILE; or do it where a worker runs`,
     ].join('\n'),

@@ -1,5 +1,8 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -49,6 +52,17 @@ describe('bad input ends with 2 and says why on stderr', () => {
     [
       ['deploy', '--timeout', '3'],
       /Needs a duration such as 90s, 30m or 1h\n {2}see: verdigris deploy --help$/,
+    ],
+    [
+      ['deploy', ...example, '--timeout', '3m'],
+      /^Cannot use --timeout here: .*, needs --wait or --until approve$/,
+    ],
+    [['approve', ...example, '--timeout', '3m'], /^Cannot use --timeout here: .*, needs --wait$/],
+    [['retry', ...example, '--timeout', '3m'], /^Cannot use --timeout here: .*, needs --wait$/],
+    [['rollback', ...example, '--timeout', '3m', '--no-wait'], /^Cannot use --timeout here: /],
+    [
+      ['deploy', '--wait', '--until', 'approve'],
+      /^Cannot run "verdigris deploy": option '--until <phase>' cannot be used with option '-w, --wait'/,
     ],
     [['--nowhere'], /^Cannot run "verdigris": unknown option '--nowhere'\n {2}see: verdigris --help$/],
     [['approve', '--deployment', 'x'], /Needs eight hexadecimal digits or more/],
@@ -105,6 +119,39 @@ describe('without Temporal', () => {
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(
       /verdigris switch blue --without-temporal --config docs\/verdigris\.example\.yaml/,
+    );
+  });
+
+  test('whoever switches by hand and has no worker.yaml is told the keys of every region', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'verdigris-switch-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const region = (name: string, balancer: number, api: string): string => `
+  - name: ${name}
+    loadBalancer:
+      driver: ovh-iplb
+      serviceName: loadbalancer-${balancer}
+      frontends: [1]
+      stagingFrontend: 2
+      farms: { blue: 3, green: 4 }
+      api: { ${api} }
+    publicAddress: { url: "http://${name}.example.com", identify: { header: X-Version } }`;
+    const file = join(folder, 'verdigris.yaml');
+    await writeFile(
+      file,
+      `service: shop
+program: { port: 8080 }
+ssh: { user: deploy, key: secret:ssh-key }
+environments:
+  blue: [{ name: blue-1, address: 10.0.0.11, hostKey: "SHA256:${'A'.repeat(43)}" }]
+  green: [{ name: green-1, address: 10.0.0.21, hostKey: "SHA256:${'B'.repeat(43)}" }]
+regions:${region('gra', 1, '')}${region('sbg', 2, 'consumerKey: secret:sbg-consumer-key')}
+`,
+    );
+    const words = ['switch', 'blue', '--without-temporal', '--worker-config', join(folder, 'nowhere')];
+    const { exitCode, stderr } = await run(...words, '-c', file, '--address', '127.0.0.1:1');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(
+      'resolve to: secret:ovh-application-key, secret:ovh-application-secret, secret:ovh-consumer-key, secret:sbg-consumer-key\n',
     );
   });
 

@@ -74,6 +74,58 @@ test('whoami names every rule that lacks, and ends with 2', async () => {
   );
 });
 
+test('whoami asks with every credential that regions name, and tells what each lacks', async () => {
+  const folder = await anOvhFolder(withIds);
+  await loggedIn(folder);
+  const { account } = folder.api.admin;
+  const application = account.application(folder.api.credentials.applicationKey);
+  if (!application) throw new Error('the emulator has lost its application');
+  const { consumerKey } = account.addCredential(application, { rules: selfRights, state: 'validated' });
+  await folder.secret('other-key', consumerKey);
+  const text = await folder.read('verdigris.yaml');
+  const [section = '', address = ''] = [/loadBalancer:\n( .*\n)+/, /publicAddress: .*\n/].map(
+    (part) => part.exec(text)?.[0],
+  );
+  const [sbg, oneKey] = ['loadbalancer-fedcba9876543210', `api: { endpoint: "${folder.api.url}"`];
+  const region = (name: string, own: string): string =>
+    `  - name: ${name}\n${`${own}${address}`.replaceAll(/^(?=.)/gm, '    ')}`;
+  const regions = [
+    region('gra', section),
+    region('rbx', section.replace(/loadbalancer-\w+/, 'loadbalancer-00112233445566')),
+    region(
+      'sbg',
+      section.replace(/loadbalancer-\w+/, sbg).replace(oneKey, `${oneKey}, consumerKey: secret:other`),
+    ),
+  ];
+  await folder.write(
+    'verdigris.yaml',
+    text.replace(section, '').replace(address, `regions:\n${regions.join('')}`),
+  );
+  await folder.write(
+    'worker.yaml',
+    (await folder.read('worker.yaml')).replace(
+      'secrets:\n',
+      "secrets:\n  other: { file: other-key, services: ['*'], hosts: ['127.0.0.1'] }\n",
+    ),
+  );
+
+  const { exitCode, stdout } = await folder.run('whoami');
+  expect(exitCode).toBe(2);
+  expect(stdout).toMatch(/^gra, rbx:\n/);
+  expect(stdout.split('\n')).toContain('sbg:');
+  expect(stdout).toContain(`PUT /ipLoadbalancing/${sbg}/http/frontend/1`);
+  const [told] = documentsOf((await folder.run('whoami --json')).stdout, 'one');
+  expect(told).toMatchObject({
+    credentials: [
+      {
+        regions: ['gra', 'rbx'],
+        lacking: expect.arrayContaining([expect.stringContaining('00112233445566')]),
+      },
+      { regions: ['sbg'], lacking: expect.arrayContaining([expect.stringContaining(sbg)]) },
+    ],
+  });
+});
+
 test.each(['pendingValidation', 'expired', 'refused'] as const)(
   'whoami says of a key that is %s what it may be and what to do',
   async (state) => {

@@ -1,14 +1,17 @@
 import type { Command } from 'commander';
 import { exitCodes } from '../../../domain/deployment.js';
 import { credentialLacks } from '../../../domain/credential-lacks.js';
-import { loadBalancersOf, productsOf, type Service } from '../../../domain/service.js';
+import { Failure } from '../../../domain/failures.js';
+import { productsOf, type OvhProduct, type Service } from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { credentialDetails, currentCredential } from '../../../ovh/credential.js';
 import { balancerResourceOf, deployRights, machineRights, resourceOf } from '../../../ovh/rights.js';
-import { createOutput } from '../../output.js';
+import { createOutput, type Output } from '../../output.js';
+import { Refusal } from '../../refusal.js';
 import { columns, count } from '../../words.js';
 import { jsonOption, teach, withConfiguration, type ConfigurationOptions } from '../options.js';
 import { calling, foundCredential, withCredential, type CredentialOptions } from './credential.js';
+import type { OvhSettings } from './entrance.js';
 import { lackingOf, urnOf, type Need } from './need.js';
 import { serviceIfAny } from './purpose.js';
 
@@ -43,30 +46,89 @@ const tolerableS = 10;
 const clockNotice = (aheadS: number): string =>
   `This machine's clock is ${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'} the API's: calls are signed by the API's clock, but certificates, records and deadlines go by this one\n  compare: timedatectl`;
 
+/** One credential, and what it is for. */
+interface Use {
+  /** Empty where the service has one load balancer, or there is none to know of. */
+  readonly regions: readonly string[];
+  readonly service: Service | undefined;
+  readonly balancers: readonly OvhSettings[];
+  readonly machines: readonly OvhProduct[];
+}
+
+interface Told extends Identity {
+  /** Missing where it may not even be told. */
+  readonly lacking: readonly string[] | null;
+  readonly machinesLacking: readonly string[];
+}
+
 export async function whoami(options: WhoamiOptions): Promise<number> {
   const output = createOutput(options.json === true);
-  const service = serviceIfAny(options.config, options.destination);
+  const uses = usesOf(serviceIfAny(options.config, options.destination));
+  const told = new Map<Use, Told>();
+  const troubles: string[] = [];
+  for (const use of uses) {
+    try {
+      const one = await ask(use, options);
+      told.set(use, one);
+      tell(output, use, one);
+    } catch (error) {
+      if (uses.length === 1 || !(error instanceof Refusal || error instanceof Failure)) throw error;
+      troubles.push(`${use.regions.join(', ')}: ${error.message}`);
+    }
+  }
+  if (troubles.length > 0) throw new Refusal(troubles.join('\n'));
+  const all = [...told].map(([{ regions }, one]) => ({ regions, ...one }));
+  output.document(uses.length === 1 ? told.get(uses[0]) : { credentials: all });
+  return all.every(({ lacking }) => lacking === null || lacking.length === 0) ? 0 : exitCodes.refused;
+}
+
+/** Each credential once: regions may have one of their own. Machines are looked at with that of the first load balancer. */
+function usesOf(service: Service | undefined): readonly [Use, ...Use[]] {
+  const uses = new Map<string, Use>();
+  for (const { name, settings } of service ? balancersOf(service) : []) {
+    const credential = JSON.stringify(settings.api);
+    const same = uses.get(credential);
+    uses.set(credential, {
+      regions: [...(same?.regions ?? []), ...(name === undefined ? [] : [name])],
+      service: same?.service ?? (service && { ...service, loadBalancer: settings }),
+      balancers: [...(same?.balancers ?? []), settings],
+      machines: same?.machines ?? (uses.size === 0 ? productsOf(service) : []),
+    });
+  }
+  const [first = { regions: [], service, balancers: [], machines: [] }, ...others] = uses.values();
+  return [first, ...others];
+}
+
+const balancersOf = ({ regions, loadBalancer }: Service) =>
+  (regions ?? [{ name: undefined, loadBalancer }]).flatMap(({ name, loadBalancer: settings }) =>
+    settings.driver === 'in-memory' ? [] : [{ name, settings }],
+  );
+
+async function ask({ service, balancers, machines }: Use, options: WhoamiOptions): Promise<Told> {
   const found = foundCredential(options, service);
   const keys = await found.keys();
   const isAccount = 'clientId' in keys;
-  return calling(found, keys, options, { action: 'tell whose credential it is' }, async (api) => {
-    const who = await identityOf(api, isAccount);
-    const lacking = await lackingOf(api, balancerNeeds(service), isAccount);
-    const unseen = (await lackingOf(api, machineNeeds(service), isAccount)) ?? [];
-    output.say(shown(who));
-    if (Math.abs(who.clockAheadS) > tolerableS) output.notice(clockNotice(who.clockAheadS));
-    if (service && lacking) {
-      output.say(
-        lacking.length === 0
-          ? `It can do all that ${service.id} needs.`
-          : credentialLacks(`deploy "${service.id}"`, who.kind, lacking),
-      );
-    } else
-      output.say('What it lacks is not known: there is no configuration to compare with, or it may not ask.');
-    if (unseen.length > 0) output.notice(unseenNotice(unseen));
-    output.document({ ...who, lacking: lacking ?? null, machinesLacking: unseen });
-    return lacking === undefined || lacking.length === 0 ? 0 : exitCodes.refused;
-  });
+  return calling(found, keys, options, { action: 'tell whose credential it is' }, async (api) => ({
+    ...(await identityOf(api, isAccount)),
+    lacking: (await lackingOf(api, balancers.map(needOf), isAccount)) ?? null,
+    machinesLacking: (await lackingOf(api, machineNeeds(balancers, machines), isAccount)) ?? [],
+  }));
+}
+
+function tell(output: Output, { regions, service }: Use, told: Told): void {
+  const { lacking, machinesLacking } = told;
+  output.say([...(regions.length === 0 ? [] : [`${regions.join(', ')}:`]), ...shown(told)]);
+  if (Math.abs(told.clockAheadS) > tolerableS) output.notice(clockNotice(told.clockAheadS));
+  if (service && lacking) {
+    const what = `${service.id}${regions.length === 0 ? '' : ` in ${regions.join(', ')}`}`;
+    output.say(
+      lacking.length === 0
+        ? `It can do all that ${what} needs.`
+        : credentialLacks(`deploy "${what}"`, told.kind, lacking),
+    );
+  } else
+    output.say('What it lacks is not known: there is no configuration to compare with, or it may not ask.');
+  if (machinesLacking.length > 0) output.notice(unseenNotice(machinesLacking));
 }
 
 async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
@@ -87,25 +149,21 @@ async function identityOf(api: OvhApi, isAccount: boolean): Promise<Identity> {
   };
 }
 
-const balancersOf = (service: Service | undefined) =>
-  (service ? loadBalancersOf(service) : []).filter((settings) => settings.driver !== 'in-memory');
+const needOf = (settings: OvhSettings): Need => ({
+  rights: deployRights(settings),
+  urn: urnOf(settings, balancerResourceOf(settings)),
+});
 
-const balancerNeeds = (service: Service | undefined): readonly Need[] =>
-  balancersOf(service).map((settings) => ({
-    rights: deployRights(settings),
-    urn: urnOf(settings, balancerResourceOf(settings)),
-  }));
-
-/** Machines are looked at with the credential of the load balancer. */
-const machineNeeds = (service: Service | undefined): readonly Need[] =>
-  balancersOf(service)
-    .slice(0, 1)
-    .flatMap((settings) =>
-      productsOf(service).map((product) => ({
+const machineNeeds = (
+  [settings]: readonly OvhSettings[],
+  machines: readonly OvhProduct[],
+): readonly Need[] =>
+  settings
+    ? machines.map((product) => ({
         rights: machineRights(product),
         urn: urnOf(settings, resourceOf(product)),
-      })),
-    );
+      }))
+    : [];
 
 /** A deployment goes on without: it says what it could not see. */
 const unseenNotice = (lacking: readonly string[]): string =>
