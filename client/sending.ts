@@ -21,7 +21,7 @@ export async function openRun(
   const run = await lookAt(temporal, service.id);
   if (!run)
     throw new Refusal(
-      `Cannot ${action} "${service.id}": it has never been deployed, needs an open deployment`,
+      `Cannot ${action} "${service.id}": it has never been deployed, needs an open deployment\n  begin: ${command('check')}`,
     );
   if (run.kind === 'ended') {
     throw new Refusal(

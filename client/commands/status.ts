@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { runReport } from '../report.js';
-import { lookAt } from '../service-run.js';
+import { exitCodeOf, lookAt } from '../service-run.js';
 import { inSession, type ServiceOptions } from '../session.js';
 import { waitFor } from '../waiting.js';
 import { jsonOption, teach, withService } from './options.js';
@@ -36,7 +36,14 @@ export const run = (options: StatusOptions): Promise<number> =>
       return 0;
     }
     if (options.watch === true && last.kind === 'open') return waitFor(session, last.id, { pastNeed: true });
+    const { link } = pointers(last.id);
     output.say(runReport(last, pointers(last.id), Date.now()));
-    output.document({ service: service.id, run: last, link: pointers(last.id).link });
-    return 0;
+    if (options.watch !== true || last.kind === 'open') {
+      output.document({ service: service.id, run: last, link });
+      return 0;
+    }
+    // It has ended before anybody watched: that is no reason to call it good.
+    const [deployment, exitCode] = [last.id, exitCodeOf(last.end)];
+    output.documentLine({ event: 'ended', service: service.id, deployment, exitCode, end: last.end, link });
+    return exitCode;
   });

@@ -20,9 +20,11 @@ export function define(command: Command): void {
 export const run = (options: TakeOverOptions): Promise<number> =>
   runMessage('take-over', options, {}, (session) => askFirst(session, options));
 
-async function askFirst({ output, service }: Session, { yes }: TakeOverOptions): Promise<boolean> {
+async function askFirst({ output, service, command }: Session, { yes }: TakeOverOptions): Promise<boolean> {
   if (yes === true) return true;
   if (output.interactive)
     return confirm(`Take ${service.id} out of the hands of Verdigris? What is left undone stays undone.`);
-  throw new Refusal(`Cannot take over "${service.id}": nobody can be asked here, needs --yes`);
+  throw new Refusal(
+    `Cannot take over "${service.id}": nobody can be asked here, needs --yes\n  ${command('take-over --yes')}`,
+  );
 }

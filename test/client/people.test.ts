@@ -68,6 +68,21 @@ describe('status', () => {
     });
   });
 
+  test('--watch of one that has ended before ends as it did', async ({ aWorld }) => {
+    const world = await aWorld();
+    const cli = await aCommandLine(world);
+    await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    await cli.run('reject --wait');
+    const { exitCode, stdout } = await cli.run('status --watch');
+    expect({ exitCode, stdout }).toEqual({
+      exitCode: 11,
+      stdout: expect.stringMatching(/^No deployment of/),
+    });
+    const [told] = documentsOf((await cli.run('status --watch --json')).stdout);
+    expect(told).toMatchObject({ event: 'ended', exitCode: 11, end: { outcome: { kind: 'rejected' } } });
+    expect(await cli.run('status')).toMatchObject({ exitCode: 0 });
+  });
+
   test('--watch follows to the end, and says once that no worker answers', async ({ aWorld }) => {
     const world = await aWorld();
     const cli = await aCommandLine(world);
@@ -99,6 +114,10 @@ describe('approve', () => {
       exitCode: 2,
       stderr: expect.stringContaining('needs 00000000 as --deployment says'),
     });
+    expect(await cli.run('approve --version v3')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringMatching(/^Cannot approve "shop-\w+@test": v2 waits for an approval, needs v3 as/),
+    });
     expect(await cli.run('approve --plan 000000000000')).toMatchObject({
       exitCode: 2,
       stderr: expect.stringContaining('the approval is for 000000000000'),
@@ -107,7 +126,7 @@ describe('approve', () => {
     expect(await world.status()).toMatchObject({ stage: 'approve' });
 
     const approved = await cli.run(
-      `approve --json --by ann --deployment ${deployment.slice(-8)} --plan ${plan?.hash.slice(0, 12)}`,
+      `approve --json --by ann --version v2 --deployment ${deployment.slice(-8)} --plan ${plan?.hash.slice(0, 12)}`,
     );
     expect(approved.exitCode).toBe(0);
     expect(JSON.parse(approved.stdout)).toMatchObject({ by: 'ann', evidence: evidence?.hash, deployment });
@@ -128,9 +147,10 @@ describe('approve', () => {
     const world = await aWorld();
     const cli = await aCommandLine(world);
     expect((await cli.run('take-over --yes')).stderr).toMatch(
-      /^Cannot take over "shop-\w+@test": it has never/,
+      /^Cannot take over "shop-\w+@test": it has never .*\n {2}begin: verdigris check /,
     );
     await cli.run(`deploy --until approve ${cli.artifact('v2')}`);
+    expect((await cli.run('take-over')).stderr).toMatch(/needs --yes\n {2}verdigris take-over --yes /);
     expect((await cli.run('take-over --yes')).stderr).toMatch(
       /^Cannot take over "shop-\w+@test": it goes on by itself \(it is at "approve"/,
     );

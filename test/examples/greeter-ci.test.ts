@@ -120,10 +120,10 @@ describe('the pipeline', () => {
   });
 
   test('lets people approve and roll back, and says who they are', async () => {
-    await runJobs(['approve', 'rollback'], {});
+    await runJobs(['approve', 'rollback'], { CI_COMMIT_TAG: 'v2.1.0' });
     expect(await words('verdigris')).toBe(
       [
-        '[approve][--config][verdigris.yaml][--by][maria]\n',
+        '[approve][--config][verdigris.yaml][--version][2.1.0][--by][maria]\n',
         '[rollback][--config][verdigris.yaml][--reason][asked by maria in pipeline 1001]\n',
       ].join(''),
     );
