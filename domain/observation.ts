@@ -32,6 +32,8 @@ export interface LoadBalancerObservation {
   /** Edits that are stored but not published, in words; empty when clean. */
   readonly staged: readonly string[];
   readonly backends: readonly BackendObservation[];
+  /** How long after one look at a server the next one comes. Absent where nobody tells. */
+  readonly probeEveryMs?: number;
   /** What the last published changes took, in milliseconds: what a way back costs. Empty when unknown. */
   readonly recentSwitchesMs: readonly number[];
   /** How it could divide new traffic between the environments. Absent where nobody can tell. */

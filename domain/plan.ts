@@ -486,10 +486,23 @@ function warningsOf(
     );
   }
   warnings.push(...warningsAboutRouting(service, observation));
+  warnings.push(...warningsAboutBake(service, observation));
   warnings.push(...warningsAboutCredential(service, observation));
   const root = rootByKey(service);
   if (root !== undefined) warnings.push(root);
   return warnings;
+}
+
+/** After two bad looks a server is out, and some seconds later the API tells: what is promoted before was not seen by it. */
+function warningsAboutBake(
+  { bake }: Service,
+  { loadBalancer: { probeEveryMs } }: Observation,
+): readonly string[] {
+  const neededMs = 2 * (probeEveryMs ?? 0) + 10_000;
+  if (probeEveryMs === undefined || bake.durationMs >= neededMs) return [];
+  return [
+    `The bake lasts ${bake.durationMs / 1_000} s, and the load balancer may take ${neededMs / 1_000} s to find a server ill: it looks every ${probeEveryMs / 1_000} s, twice. Make it longer: bake.duration`,
+  ];
 }
 
 /** Without a credential nothing is switched, and nothing is taken back. */

@@ -102,6 +102,7 @@ class OvhIplbDriver implements LoadBalancerDriver {
       objects: view.digests(configuration),
       ours: view.ours(configuration),
       backends,
+      probeEveryMs: view.probeEveryMs(configuration),
       division: view.division(configuration),
       ...(diversions.length > 0 ? { diversions } : {}),
       ...(backups.length > 0 ? { backups } : {}),

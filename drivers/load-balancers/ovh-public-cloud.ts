@@ -80,6 +80,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
       const backends = this.#view.backends(configuration);
       const unprobed = this.#view.unprobed(configuration, backends);
       const unequal = inequalitiesIn(this.#settings, configuration);
+      const probeEveryMs = this.#view.probeEveryMs(configuration);
       const leftOut = backends.flatMap(({ server, state }) => (state === 'inactive' ? [server] : []));
       return {
         traffic: this.#view.traffic(configuration),
@@ -88,6 +89,7 @@ class OvhPublicCloudDriver implements LoadBalancerDriver {
         ours: this.#view.ours(configuration),
         staged: [],
         backends,
+        ...(probeEveryMs === undefined ? {} : { probeEveryMs }),
         division: divisionBy(configuration, this.#means, leftOut),
         diversions: this.#view.diversions(configuration),
         ...(unequal.length > 0 ? { unequal } : {}),

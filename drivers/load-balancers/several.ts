@@ -331,6 +331,7 @@ function together(members: readonly Member[]): LoadBalancerObservation {
     .flatMap(({ before }) => before.credentialEnds ?? [])
     .toSorted((one, other) => one.atMs - other.atMs);
   const durations = members.map(({ before }) => before.recentSwitchesMs);
+  const intervals = members.flatMap(({ before }) => before.probeEveryMs ?? []);
   return {
     traffic: trafficOf(members),
     targets: members.flatMap(({ name, before }) => before.targets.map((target) => `${name}: ${target}`)),
@@ -343,6 +344,7 @@ function together(members: readonly Member[]): LoadBalancerObservation {
     ...abilitiesOf(members),
     staged: members.flatMap(({ name, before }) => before.staged.map((edit) => `${name}: ${edit}`)),
     backends: backendsOf(members),
+    ...(intervals.length > 0 ? { probeEveryMs: Math.max(...intervals) } : {}),
     // They are moved one after the other, and so is the way back.
     recentSwitchesMs: Array.from({ length: Math.min(...durations.map(({ length }) => length)) }, (_, index) =>
       durations.reduce((sum, each) => sum + (each[index] ?? 0), 0),

@@ -314,6 +314,24 @@ describe('a state that no deployment may start from', () => {
     expect(warned(longestMs)).toMatch(/ends at 2026-01-02T00:00:00\.000Z.*verdigris ovh login --replace/);
   });
 
+  test('is told before it begins where the bake ends before the load balancer can have found a server ill', () => {
+    const { loadBalancer, ...rest } = observed();
+    const warned = (durationMs: number, probeEveryMs?: number): string => {
+      const seen = {
+        ...rest,
+        loadBalancer: { ...loadBalancer, ...(probeEveryMs === undefined ? {} : { probeEveryMs }) },
+      };
+      const bake = { ...service.bake, durationMs };
+      const planning = computePlan({ ...request, service: { ...service, bake } }, artifactFacts, seen);
+      return planning.kind === 'planned' ? planning.plan.warnings.join('\n') : planning.kind;
+    };
+    expect(warned(70_000, 30_000)).not.toContain('bake.duration');
+    expect(warned(69_999)).not.toContain('bake.duration');
+    expect(warned(60_000, 30_000)).toContain(
+      'The bake lasts 60 s, and the load balancer may take 70 s to find a server ill: it looks every 30 s, twice. Make it longer: bake.duration',
+    );
+  });
+
   test('gives no plan, whatever it is', () => {
     const spoilers: fc.Arbitrary<Seen> = fc.constantFrom<Seen>(
       { staged: ['an edit'] },

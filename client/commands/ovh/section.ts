@@ -1,13 +1,18 @@
 import { stringify } from 'yaml';
-import type { OvhIplbSettings, OvhPublicCloudSettings } from '../../../domain/service.js';
+import type { OvhIplbSettings, OvhPublicCloudSettings, TestersMark } from '../../../domain/service.js';
 
 /** As far as it is known. */
 export type Section = Pick<OvhIplbSettings, 'serviceName' | 'protocol'> &
-  Partial<Pick<OvhIplbSettings, 'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also'>>;
+  Partial<
+    Pick<
+      OvhIplbSettings,
+      'frontends' | 'stagingFrontend' | 'farms' | 'mixed' | 'also' | 'testers' | 'fallback'
+    >
+  >;
 
 /** The part `loadBalancer:` of verdigris.yaml. */
 export function sectionOf(
-  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, also }: Section,
+  { serviceName, protocol, frontends, stagingFrontend, farms, mixed, also, testers, fallback }: Section,
   endpoint?: string,
 ): readonly string[] {
   return written({
@@ -19,9 +24,14 @@ export function sectionOf(
     ...(farms === undefined ? {} : { farms: { blue: farms.blue, green: farms.green } }),
     ...(mixed ? { mixed } : {}),
     ...(also && also.length > 0 ? { also } : {}),
+    ...(fallback === undefined ? {} : { fallback }),
+    ...(testers ? { testers: { route: testers.route, ...markedBy(testers.by) } } : {}),
     ...atEndpoint(endpoint),
   });
 }
+
+const markedBy = (mark: TestersMark) =>
+  mark.kind === 'source' ? { source: mark.address } : { [mark.kind]: { name: mark.name, value: mark.value } };
 
 /** As far as it is known. */
 export type PublicCloudSection = Pick<OvhPublicCloudSettings, 'project' | 'region' | 'id'> &

@@ -1,10 +1,18 @@
 import pMap from 'p-map';
 import { z } from 'zod';
 import { colors, otherColor, type Color } from '../../../domain/color.js';
-import type { MixedFarmSettings, Service } from '../../../domain/service.js';
+import type {
+  MixedFarmSettings,
+  OvhIplbSettings,
+  Service,
+  TestersSettings,
+} from '../../../domain/service.js';
 import type { OvhApi } from '../../../ovh/api.js';
 import { OvhError } from '../../../ovh/error.js';
+import { backupHindrances } from './backups.js';
 import { ConfigurationReader, rootOf, type Configuration } from './configuration.js';
+import { Entry } from './entry.js';
+import { markOf } from './routes.js';
 import { readAs } from '../ovh-document.js';
 
 const Names = z.array(z.string());
@@ -59,6 +67,10 @@ export interface Proposal extends EntryProposal {
   readonly serviceName: string;
   /** Further ways in that are whole. */
   readonly also?: readonly WholeEntry[];
+  /** A route that could let testers in. */
+  readonly testers?: TestersSettings;
+  /** Where the servers of each environment are backups in every farm of the other one. */
+  readonly fallback?: NonNullable<OvhIplbSettings['fallback']>;
   readonly open: readonly string[];
 }
 
@@ -90,8 +102,40 @@ export function proposalFor(found: Discovered, service?: Pick<Service, 'environm
   return {
     ...(isDivisible ? best : withoutMixed(best)),
     ...(also.length === 0 ? {} : { also: also.map((entry) => entryOf(entry, isDivisible)) }),
+    ...(isWhole(best) ? equipmentOf(best, also, found.configuration, service) : {}),
   };
 }
+
+/** What the load balancer has beside farms and frontends that a service could use. */
+function equipmentOf(
+  best: Proposal & WholeEntry,
+  also: readonly WholeEntry[],
+  configuration: Configuration,
+  service: Pick<Service, 'environments'> | undefined,
+): Pick<Proposal, 'testers' | 'fallback'> {
+  const first = new Entry(best, false);
+  const entries = [first, ...also.map((entry) => new Entry(entry, true))];
+  const servers = service ? colors.flatMap((color) => service.environments[color]) : [];
+  const standBy = entries.every((entry) => backupHindrances(entry, configuration, servers).length === 0);
+  const [testers, ...others] = testersIn(first, configuration);
+  return {
+    ...(testers && others.length === 0 ? { testers } : {}),
+    ...(servers.length > 0 && standBy ? { fallback: 'old-environment' } : {}),
+  };
+}
+
+/** Routes of an entry's frontends that lead to a farm of it, each with what it tells visitors by. */
+const testersIn = (entry: Entry, { routes }: Configuration): readonly TestersSettings[] =>
+  [...routes].flatMap(([name, route]) => {
+    const { type, target } = route.action;
+    const isOurs =
+      entry.frontends.includes(`${entry.protocol}/frontend/${route.frontendId}`) &&
+      name.startsWith(`${entry.protocol}/route/`);
+    const by = markOf(route);
+    return isOurs && by && type === 'farm' && entry.roleOf(Number(target)) !== undefined
+      ? [{ route: Number(name.split('/')[2]), by }]
+      : [];
+  });
 
 const isWhole = (proposal: Proposal): proposal is Proposal & WholeEntry =>
   proposal.farms !== undefined && proposal.stagingFrontend !== undefined && proposal.frontends !== undefined;

@@ -18,7 +18,7 @@ export const Farm = z.looseObject({
   port: z.int().nullish(),
   balance: z.string().nullish(),
   stickiness: z.string().nullish(),
-  probe: z.looseObject({}).nullish(),
+  probe: z.looseObject({ interval: z.number().nullish() }).nullish(),
 });
 export type Farm = z.infer<typeof Farm>;
 

@@ -74,6 +74,18 @@ export const ruleFor = (mark: TestersMark): Rule & Readonly<Record<string, strin
     ? { field: 'source', match: mark.address.includes('/') ? 'in' : 'is', pattern: mark.address }
     : { field: mark.kind, subField: mark.name, match: 'is', pattern: mark.value };
 
+/** Whom a route's rule tells, where it is one that could tell testers. */
+export function markOf({ rules }: Pick<Route, 'rules'>): TestersMark | undefined {
+  const [rule, ...more] = rules ?? [];
+  if (!rule || more.length > 0 || rule.negate === true) return undefined;
+  const { field, match, subField, pattern } = rule;
+  if (!pattern) return undefined;
+  if (field === 'source')
+    return match === 'is' || match === 'in' ? { kind: field, address: pattern } : undefined;
+  if ((field !== 'header' && field !== 'cookie') || match !== 'is' || !subField) return undefined;
+  return { kind: field, name: subField, value: pattern };
+}
+
 /** The action by which a route leads to a farm. */
 export const actionTo = (farmId: number): { readonly type: 'farm'; readonly target: string } => ({
   type: 'farm',

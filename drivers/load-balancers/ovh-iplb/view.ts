@@ -11,6 +11,9 @@ import type { Pending } from './documents.js';
 import { Entry, type FarmRole } from './entry.js';
 import { routingOf, testersHindrances, testersRoute, type Routing } from './routes.js';
 
+/** What the API takes for a probe that names none. */
+const defaultIntervalS = 30;
+
 /** What of a service's settings a view depends on. */
 export type ViewSettings = Pick<
   OvhIplbSettings,
@@ -91,6 +94,12 @@ export class View {
         (entry) =>
           `${this.#targetWords(entry, entry.staging, configuration)}, for probes only, needs farm ${entry.farmId(idle)} (${idle}): nobody probes ${idle}`,
       );
+  }
+
+  /** The longest of its farms' intervals. */
+  probeEveryMs({ farms }: Configuration): number {
+    const ours = this.entries.flatMap((entry) => entry.farms);
+    return Math.max(...ours.map((farm) => (farms.get(farm)?.probe?.interval ?? defaultIntervalS) * 1_000));
   }
 
   /** What this service's traffic depends on: its frontends, its farms with their servers, and routes on its frontends. */

@@ -66,6 +66,12 @@ export class View {
     ];
   }
 
+  /** The longest of its pools' intervals; a pool that nothing looks at has none. */
+  probeEveryMs({ monitors }: Configuration): number | undefined {
+    const delays = colors.flatMap((color) => monitors.get(this.#settings.pools[color]) ?? []);
+    return delays.length === 0 ? undefined : Math.max(...delays.map(({ delay }) => delay * 1_000));
+  }
+
   /** What all servers of an environment are in, or both of them. */
   poolColor(poolId: string | null | undefined): Color | 'both' | undefined {
     if (poolId !== undefined && poolId !== null && this.#settings.mixed?.pools.includes(poolId))

@@ -275,6 +275,7 @@ describe('a Public Cloud Load Balancer on its API', () => {
       const { objects } = await observe();
       const monitor = Object.keys(objects).find((name) => name.startsWith('healthMonitor/')) ?? '';
       const member = Object.keys(objects).find((name) => name.includes('/member/')) ?? '';
+      expect((await observe()).probeEveryMs).toBe(2_000);
       for (const [name, made, unmade] of [
         [member, { weight: 7 }, { weight: 1 }],
         [monitor, { delay: 9 }, { delay: 2 }],
@@ -283,6 +284,7 @@ describe('a Public Cloud Load Balancer on its API', () => {
         await world.call('PUT', name, made);
         const failure = await failureOf(route({ expected: objects }));
         expect(failure.message).toContain(`${name} was changed`);
+        if (name === monitor) expect((await observe()).probeEveryMs).toBe(9_000);
         await world.call('PUT', name, unmade);
       }
       await route({ expected: objects });

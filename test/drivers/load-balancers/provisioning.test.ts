@@ -618,9 +618,11 @@ describe('discovery', () => {
     const tcp = await made('tcp/frontend', { port: '90', zone: 'all' });
     await published();
     const mixed = { farm: undefined, stagingFrontend: undefined };
+    const by = { kind: 'cookie', name: 'preview', value: 'please' } as const;
     const { ids } = await provisioned(
       aWish({
         settings: { ...aWish().settings, fallback: 'old-environment' },
+        testers: { route: undefined, by },
         entries: [
           anEntry({ mixed }),
           anEntry({ path: ['also', 0], protocol: 'tcp', frontends: [tcp], mixed }),
@@ -642,8 +644,21 @@ describe('discovery', () => {
           mixed: { farm: ids['also.0.mixed.farm'] },
         },
       ],
+      fallback: 'old-environment',
+      testers: { route: Number(ids['testers.route']), by },
       open: [],
     });
+    // One backup less, and a route beside that could be meant by nobody.
+    const members = `tcp/farm/${Number(ids['also.0.farms.green'])}/server`;
+    const [last] = ((await world.call('GET', `${root}/${members}`)) as readonly number[]).toReversed();
+    await edit(`${members}/${last}`, { backup: false });
+    await made('http/route', {
+      frontendId: production,
+      action: { type: 'farm', target: String(ids['farms.blue']) },
+    });
+    const proposal = proposalFor((await discover(aClient()))[0]!, aWish().service);
+    expect(proposal).not.toHaveProperty('fallback');
+    expect(proposal.testers, 'a route without a rule is for nobody').toMatchObject({ by });
   });
 
   test('says what it cannot tell apart', async () => {

@@ -66,6 +66,22 @@ function aTrio() {
 }
 
 describe('several load balancers', () => {
+  test('look at servers as seldom as the one that does so most seldom', async () => {
+    const seen = async (...every: readonly (number | undefined)[]) => {
+      const members = aTrio().named.map(({ name, driver }, index) => {
+        const observe = async (): ReturnType<typeof driver.observe> => {
+          const probeEveryMs = every[index];
+          const seenByIt = await driver.observe(endless);
+          return probeEveryMs === undefined ? seenByIt : { ...seenByIt, probeEveryMs };
+        };
+        return { name, driver: { name, observe, route: driver.route.bind(driver) } };
+      });
+      return (await severalLoadBalancers(members).observe(endless)).probeEveryMs;
+    };
+    expect(await seen(30_000, undefined, 45_000)).toBe(45_000);
+    expect(await seen()).toBeUndefined();
+  });
+
   test('are moved in order, and the report tells how long visitors met both environments', async () => {
     const { named, publications } = aTrio();
     let nowMs = 0;
