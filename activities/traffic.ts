@@ -101,8 +101,9 @@ async function probeTraffic(
   } catch (error) {
     if (!endedByWorkflow(error)) throw error; // another worker goes on from the last heartbeat
   } finally {
-    clearInterval(timer);
+    // With heartbeats: the last answers may take as long as the service lets them.
     tally = addTallies(before.tally, await running.stop());
+    clearInterval(timer);
     beat();
   }
   if (judge && verdict.kind !== 'fail')

@@ -4,8 +4,10 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import { expect, test } from 'vitest';
 import type { EnvironmentReport } from '../../activities/environment-watch.js';
 import { createHealthActivities } from '../../activities/health.js';
+import { createTrafficActivities } from '../../activities/traffic.js';
 import { ServerName, ServiceId } from '../../domain/names.js';
 import type { Service } from '../../domain/service.js';
+import { emptyTally, type TrafficReport } from '../../domain/traffic.js';
 import type { Drivers } from '../../drivers/drivers.js';
 import type { Patience } from '../../drivers/patience.js';
 
@@ -81,4 +83,18 @@ test('counts what this attempt has waited for a worker, too, where the clock of 
   const ms = await unwatchedMs(3_600_000, second + 30_000);
   expect(ms).toBeGreaterThanOrEqual(90_000);
   expect(ms).toBeLessThan(3_600_000);
+});
+
+test('a prober tells that it lives while it waits for the last answers', async () => {
+  const environment = new MockActivityEnvironment({ attempt: 1 });
+  // They come only after a heartbeat that was sent while they were waited for.
+  const stop = () =>
+    new Promise((resolve) => environment.once('heartbeat', () => resolve({ ...emptyTally, sent: 7 })));
+  const probing = environment.run(() =>
+    createTrafficActivities({ prober: { start: () => ({ stop }) } } as unknown as Drivers).probeTraffic({
+      service: { ...service, publicAddress: { url: 'http://shop.test' }, prober: { requestsPerSecond: 10 } },
+    } as never),
+  );
+  environment.cancel();
+  expect((await probing) as TrafficReport).toMatchObject({ tally: { sent: 7 } });
 });
