@@ -1,14 +1,14 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import type { Socket } from 'node:net';
-import { performance } from 'node:perf_hooks';
+import { AttentiveWait } from '../attention.js';
 
 /** How one request ended, each word once. */
 export type Ending =
   | 'good'
   /** A kept-alive connection was closed by the other side just as it was used, before any byte of the answer. */
   | 'idle closed'
-  /** This machine was out of connections: says nothing about the service. */
+  /** This machine was out of connections, or not at work when one was made: says nothing about the service. */
   | 'not sent'
   | FailureWord;
 
@@ -41,8 +41,11 @@ export interface Exchange {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Sends one GET, once, reads the whole answer and calls `onEnd` exactly once. */
-export function exchange(what: Exchange, onEnd: (end: ExchangeEnd) => void): void {
+/**
+ * Sends one GET, once, reads the whole answer and calls `onEnd` exactly once. `pausedMs` tells for how long this process was not at
+ * work meanwhile, which is not the service's fault.
+ */
+export function exchange(what: Exchange, onEnd: (end: ExchangeEnd, pausedMs: number) => void): void {
   new OpenExchange(what, onEnd).send();
 }
 
@@ -50,20 +53,20 @@ type Unanswered = Exclude<Ending, 'good' | `HTTP ${number}`>;
 
 class OpenExchange {
   readonly #what: Exchange;
-  readonly #onEnd: (end: ExchangeEnd) => void;
-  readonly #startedAtMs = performance.now();
+  readonly #onEnd: (end: ExchangeEnd, pausedMs: number) => void;
   readonly #request: http.ClientRequest;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #wait: AttentiveWait;
   #bytesBefore = 0;
   #answerBegan = false;
   #ended = false;
 
-  constructor(what: Exchange, onEnd: (end: ExchangeEnd) => void) {
+  constructor(what: Exchange, onEnd: (end: ExchangeEnd, pausedMs: number) => void) {
     this.#what = what;
     this.#onEnd = onEnd;
     const { url, agent, headers = {} } = what;
     const request = url.protocol === 'https:' ? https.request : http.request;
     this.#request = request(url, { agent, headers: { 'user-agent': 'verdigris', ...headers } });
+    this.#wait = new AttentiveWait(what.timeoutMs, () => this.#giveUp());
   }
 
   send(): void {
@@ -72,7 +75,6 @@ class OpenExchange {
     this.#request.on('error', this.#broken);
     this.#request.on('close', () => this.#unanswered('cut'));
     this.#what.signal?.addEventListener('abort', this.#giveUp);
-    this.#giveUpAfter(this.#what.timeoutMs);
     this.#request.end();
   }
 
@@ -87,9 +89,9 @@ class OpenExchange {
   #end(how: ExchangeEnd): void {
     if (this.#ended) return;
     this.#ended = true;
-    clearTimeout(this.#timer);
+    this.#wait.end();
     this.#what.signal?.removeEventListener('abort', this.#giveUp);
-    this.#onEnd(how);
+    this.#onEnd(how, this.#wait.pausedMs);
   }
 
   #unanswered(ending: Unanswered): void {
@@ -98,12 +100,15 @@ class OpenExchange {
 
   readonly #broken = (error: NodeJS.ErrnoException): void => {
     const word = wordFor(error);
-    this.#unanswered((word === 'cut' || word === 'reset') && this.#wasIdle() ? 'idle closed' : word);
+    if ((word === 'cut' || word === 'reset') && this.#wasIdle()) this.#unanswered('idle closed');
+    // Of several addresses each had a moment to connect in, and this process was not there to see it.
+    else if (error instanceof AggregateError && this.#wait.pausedMs > 0) this.#unanswered('not sent');
+    else this.#unanswered(word);
   };
 
   /** Some time after sending, the other side had the request: then a close is the service's failure. */
   #wasIdle(): boolean {
-    const justSent = performance.now() - this.#startedAtMs < idleCloseMs;
+    const justSent = this.#wait.attendedMs < idleCloseMs;
     return this.#request.reusedSocket && !this.#answerBegan && !this.#hasBytes() && justSent;
   }
 
@@ -111,16 +116,6 @@ class OpenExchange {
   #hasBytes(): boolean {
     const { protocol } = this.#what.url;
     return protocol === 'http:' && (this.#request.socket?.bytesRead ?? 0) > this.#bytesBefore;
-  }
-
-  /** A pause of this process makes timers late, and answers that have come are read after them: not the service's fault. */
-  #giveUpAfter(waitMs: number): void {
-    const dueAtMs = performance.now() + waitMs;
-    this.#timer = setTimeout(() => {
-      const lateMs = performance.now() - dueAtMs;
-      if (lateMs > pauseMs) this.#giveUpAfter(lateMs);
-      else setImmediate(this.#giveUp);
-    }, waitMs);
   }
 
   readonly #giveUp = (): void => {
@@ -141,9 +136,6 @@ export const endingOf = (end: ExchangeEnd): Ending =>
 
 /** A close that crosses with a request arrives within a round trip; this leaves room for slow machines. */
 const idleCloseMs = 1000;
-
-/** More than timers are late by themselves. */
-const pauseMs = 50;
 
 function wordFor({ code = '', syscall }: NodeJS.ErrnoException): Unanswered {
   // Node names an orderly close in the middle of an exchange ECONNRESET too, but without a system call.

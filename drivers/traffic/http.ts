@@ -5,7 +5,7 @@ import type { HealthQuestion, Sample } from '../../domain/health.js';
 import type { Tally, TrafficWindow } from '../../domain/traffic.js';
 import type { Patience } from '../patience.js';
 import type { ProbeTarget, RunningProber, TrafficProber } from './driver.js';
-import { endingOf, exchange } from './exchange.js';
+import { endingOf, exchange, type ExchangeEnd } from './exchange.js';
 import { WindowBook, windowMs } from './window-book.js';
 
 export interface HttpProberOptions {
@@ -20,9 +20,9 @@ export const createHttpProber = ({ ca }: HttpProberOptions = {}): TrafficProber 
 });
 
 /**
- * Requests leave by a schedule and not by the answers before them: a slot is due every `slotMs`, a late timer sends all that
- * is due, and latency counts from the moment that a request was due. Otherwise a service that stalls would be asked less
- * just while it is bad (coordinated omission).
+ * Requests leave by a schedule and not by the answers before them: a slot is due every `slotMs`, and a late timer sends all that
+ * is due. Otherwise a service that stalls would be asked less just while it is bad (coordinated omission). Only a pause of this
+ * process can keep a request from leaving when it is due, so that latency counts from when it left, and without such pauses.
  */
 class HttpRun implements RunningProber {
   readonly #target: ProbeTarget;
@@ -94,17 +94,17 @@ class HttpRun implements RunningProber {
   }
 
   #send(slot: number): void {
-    const dueAtMs = this.#dueAtMs(slot);
     const window = this.#windowOf(slot);
     const lane = slot % 2 === 0 ? this.#freeLane() : undefined;
     const agent = lane?.agent ?? this.#newEachTime;
     this.#pending++;
     this.#book.sent(window);
     if (lane) lane.busy = true;
-    exchange({ url: this.#url, agent, timeoutMs: this.#target.timeoutMs }, (end) => {
+    const leftAtMs = performance.now();
+    exchange({ url: this.#url, agent, timeoutMs: this.#target.timeoutMs }, (end, pausedMs) => {
       const nowMs = performance.now();
       if (lane) lane.busy = false;
-      this.#book.ended(window, endingOf(end), nowMs - dueAtMs, nowMs);
+      this.#book.ended(window, endingOf(end), nowMs - leftAtMs - pausedMs, nowMs);
       if (--this.#pending === 0) this.#drained();
     });
   }
@@ -159,8 +159,11 @@ async function ask(
   const agent = agentFor(url, ca, false);
   const timer = setInterval(() => progress(`waiting for ${url.host} to answer ${url.pathname}`), 1000);
   try {
-    const end = await new Promise<Parameters<typeof endingOf>[0]>((resolve) =>
-      exchange({ url, agent, timeoutMs, signal, headers }, resolve),
+    const { end, tookMs } = await new Promise<{ readonly end: ExchangeEnd; readonly tookMs: number }>(
+      (resolve) =>
+        exchange({ url, agent, timeoutMs, signal, headers }, (end, pausedMs) =>
+          resolve({ end, tookMs: Math.round(performance.now() - startedAtMs - pausedMs) }),
+        ),
     );
     signal.throwIfAborted();
     if (end.kind === 'unanswered') return { kind: 'silent', because: end.ending };
@@ -168,7 +171,7 @@ async function ask(
     return {
       kind: 'answered',
       status: end.status,
-      tookMs: Math.round(performance.now() - startedAtMs),
+      tookMs,
       ...(identity === undefined || identity === '' ? {} : { identity: [identity].flat().join(', ') }),
       ...instanceIn(end.headers),
     };

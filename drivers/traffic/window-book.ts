@@ -48,10 +48,11 @@ export class WindowBook {
     this.#closeWhatIsComplete(nowMs);
   }
 
-  /** Nobody could watch until `nowMs`; a gap that lies in there is not the service's. */
+  /** Nobody could watch until `nowMs`; what of a gap lies in there is not the service's. */
   skipped(slots: number, nowMs: number): void {
-    this.#sum.unobservedMs += slots * this.#options.slotMs;
-    this.#lastGoodAtMs = nowMs;
+    const skippedMs = slots * this.#options.slotMs;
+    this.#sum.unobservedMs += skippedMs;
+    this.#lastGoodAtMs = Math.min(nowMs, this.#lastGoodAtMs + skippedMs);
   }
 
   /** Nothing more will be sent in windows below `window`. */

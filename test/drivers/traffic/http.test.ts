@@ -81,7 +81,7 @@ describe('the schedule', () => {
     expect(tally.longestGapMs).toBeGreaterThanOrEqual(1000);
   });
 
-  test('counts latency from the moment a request was due, so a stall shows in full', async () => {
+  test('goes on asking a service that stalls, so that the stall shows in full', async () => {
     const held: Arrival[] = [];
     let stalled = true;
     const service = await aService((arrival) => (stalled ? held.push(arrival) : good(arrival)));

@@ -87,6 +87,15 @@ test('holds its own pauses against coverage, not against the service', () => {
   });
 });
 
+test('forgets nothing of a gap in which it paused', () => {
+  book.sent(0);
+  book.ended(0, 'good', 5, 100);
+  book.skipped(20, 10_100);
+  book.sent(10);
+  book.ended(10, 'good', 5, 10_150);
+  expect(book.tally(10_150).longestGapMs).toBe(8_050);
+});
+
 test('does not count what could not leave this machine', () => {
   book.sent(0);
   book.sent(0);
