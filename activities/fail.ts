@@ -1,7 +1,7 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { Failure, failures } from '../domain/failures.js';
 
-type Activity = (...input: never[]) => Promise<unknown>;
+export type Activity = (...input: never[]) => Promise<unknown>;
 
 /**
  * Makes what activities throw into what Temporal understands: the failure's name as its type, and "is it tried again?"

@@ -10,7 +10,8 @@ import {
 import { differences, oursOf, type Plan } from '../domain/plan.js';
 import { publicAddressesOf, serversOf, type Server, type Service } from '../domain/service.js';
 import { Failure, inOneLine } from '../domain/failures.js';
-import type { ServerName } from '../domain/names.js';
+import { hashOf } from '../domain/hash.js';
+import type { Digest, ServerName } from '../domain/names.js';
 import { mayBeLeftBehind } from '../domain/fleet.js';
 import { otherColor, type Color } from '../domain/color.js';
 import { allTo, describeSplit, sameSplit } from '../domain/split.js';
@@ -72,6 +73,15 @@ export const createObservationActivities = (drivers: Drivers) => ({
     return patiently((patience) => confirm(drivers, input, patience));
   },
 
+  /** The same in short, for looks that are many: only tells whether the objects are as planned. */
+  async confirmInShort(input: ShortConfirmation): Promise<boolean> {
+    const { service, live, objects } = input;
+    return patiently(async (patience) => {
+      const loadBalancer = await observeTraffic(drivers, service, live, patience);
+      return hashOf(oursOf({ loadBalancer, servers: [] })) === objects;
+    });
+  },
+
   /** Looks again and again, and ends by failing as soon as it is no longer as planned. Lasts until it is cancelled. */
   async watchLoadBalancer(input: Confirmation & { readonly everyMs: number }): Promise<never> {
     return patiently(async (patience) => {
@@ -97,6 +107,11 @@ export const createObservationActivities = (drivers: Drivers) => ({
   },
 });
 
+export interface ShortConfirmation extends Pick<Confirmation, 'service' | 'live'> {
+  /** Digest of the objects of the plan. */
+  readonly objects: Digest;
+}
+
 export interface Confirmation {
   readonly service: Service;
   readonly plan: Pick<Plan, 'objects'> & Partial<Pick<Plan, 'liveRuns'>>;
@@ -114,6 +129,26 @@ async function confirm(
   { service, plan, live, before }: Confirmation,
   patience: Patience,
 ): Promise<LoadBalancerObservation['objects']> {
+  const loadBalancer = await observeTraffic(drivers, service, live, patience);
+  const changed = differences(plan.objects, oursOf({ loadBalancer, servers: [] }));
+  if (changed.length > 0) {
+    throw new Failure(
+      'LoadBalancerChanged',
+      `Cannot go on with "${service.id}": the load balancer was edited since the plan was made (${changed.join('; ')})\n  look at it and deploy again: verdigris plan`,
+    );
+  }
+  if (plan.liveRuns) await confirmRuns(drivers, service, live, plan.liveRuns, patience);
+  if (before) requireNothingStored(service, loadBalancer, before);
+  return loadBalancer.objects;
+}
+
+/** What the load balancer is like, as long as all traffic goes to `live`. */
+async function observeTraffic(
+  drivers: Drivers,
+  service: Service,
+  live: Color,
+  patience: Patience,
+): Promise<LoadBalancerObservation> {
   const loadBalancer = await observeLoadBalancer(drivers, service, patience);
   const { traffic } = loadBalancer;
   if (traffic.kind !== 'split' || !sameSplit(traffic.split, allTo(live))) {
@@ -126,16 +161,7 @@ async function confirm(
       `Cannot go on with "${service.id}": the load balancer ${found}, needs all to ${live}; somebody moved the traffic\n  nothing was touched since; move it back and go on: verdigris retry; go back: verdigris rollback`,
     );
   }
-  const changed = differences(plan.objects, oursOf({ loadBalancer, servers: [] }));
-  if (changed.length > 0) {
-    throw new Failure(
-      'LoadBalancerChanged',
-      `Cannot go on with "${service.id}": the load balancer was edited since the plan was made (${changed.join('; ')})\n  look at it and deploy again: verdigris plan`,
-    );
-  }
-  if (plan.liveRuns) await confirmRuns(drivers, service, live, plan.liveRuns, patience);
-  if (before) requireNothingStored(service, loadBalancer, before);
-  return loadBalancer.objects;
+  return loadBalancer;
 }
 
 /** An edit that was made and unmade may still be pending: it changes nothing. */

@@ -9,7 +9,8 @@ import type { Color } from '../domain/color.js';
 import type { Complaint } from '../domain/failures.js';
 import type { LeftBehind } from '../domain/fleet.js';
 import { DeploymentId, workflowIdOf, type ServiceId } from '../domain/names.js';
-import { statusMemo, statusQuery, workflowTypes } from '../workflows/messages.js';
+import { statusQuery, workflowTypes } from '../workflows/messages.js';
+import { statusFrom } from '../domain/status-memo.js';
 import type { Temporal } from './temporal.js';
 
 /** A run of a service's workflow: a deployment, a rollback, an adoption or a repair. */
@@ -63,7 +64,7 @@ export async function lookAt(
   const description = await temporal.call(() => handle.describe(), lookMs).catch(absent);
   if (!description) return undefined;
   const id = DeploymentId(description.runId);
-  const remembered = statusIn(description, id);
+  const remembered = statusFrom(description.memo ?? {}, id);
   const facts = { id, type: description.type, startedAtMs: description.startTime.getTime() };
   if (description.status.name === 'RUNNING' || description.status.name === 'PAUSED') {
     const told = await askWorker(temporal, service, id);
@@ -102,15 +103,6 @@ async function askWorker(
     if (error instanceof TypeError) throw error;
     return undefined;
   }
-}
-
-function statusIn({ memo }: WorkflowExecutionDescription, id: DeploymentId): Status | undefined {
-  const remembered = memo?.[statusMemo];
-  const status: unknown = typeof remembered === 'string' ? JSON.parse(remembered) : remembered;
-  // Until a worker takes a run up, its memo is what the command line wrote, which knew no id yet.
-  return typeof status === 'object' && status !== null
-    ? { ...(status as Status), deployment: id }
-    : undefined;
 }
 
 async function endOf(

@@ -5,9 +5,10 @@ import type { Complaint } from '../domain/failures.js';
 import { DeploymentId, workflowIdOf, type ServiceId } from '../domain/names.js';
 import { acceptedIn } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
+import { memoOf } from '../domain/status-memo.js';
 import { asUnsettled, describeTakeOver } from '../domain/take-over.js';
 import { emptyTally } from '../domain/traffic.js';
-import { searchAttributeNames, statusMemo } from '../workflows/messages.js';
+import { searchAttributeNames } from '../workflows/messages.js';
 import { Refusal } from './refusal.js';
 import { heldReport } from './report.js';
 import { lookAt, unsettled } from './service-run.js';
@@ -53,7 +54,7 @@ export const startOptions = ({ temporal, service }: Session, run: RunToStart) =>
   taskQueue: temporal.taskQueue,
   args: [run.request],
   workflowIdReusePolicy: 'ALLOW_DUPLICATE' as const,
-  memo: { [statusMemo]: firstStatus(run, temporal.taskQueue) },
+  memo: memoOf(firstStatus(run, temporal.taskQueue)),
   staticSummary: run.summary,
   staticDetails: run.details,
   ...(run.request.searchAttributes

@@ -137,6 +137,8 @@ export interface Evidence {
   readonly lines: readonly string[];
 }
 
+type PlanList = 'servers' | 'objects' | 'liveRuns';
+
 /** Everything a person may wonder about. Answered by query, and from the memo when no worker is alive. */
 export interface Status {
   readonly service: ServiceId;
@@ -152,7 +154,8 @@ export interface Status {
   readonly live: Color | 'unknown' | 'nothing';
   readonly idle: Color | 'unknown';
   readonly split?: Split;
-  readonly plan?: Plan;
+  /** Without its long lists where it is a large fleet's and the memo tells it. */
+  readonly plan?: Omit<Plan, PlanList> & Partial<Pick<Plan, PlanList>>;
   readonly evidence?: Evidence;
   readonly servers: readonly ServerStatus[];
   /** Servers that it goes on without. */

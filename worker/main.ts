@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { Failure } from '../domain/failures.js';
 import { createActivities } from '../activities/index.js';
 import { defaultTaskQueue } from '../workflows/messages.js';
-import { bundlePath, workflowsPath } from './bundle.js';
+import { bundlePath, bundleWorkflows } from './bundle.js';
 import { createAgents } from './agents.js';
 import { readWorkerConfiguration } from './configuration.js';
 import { WorkerDrivers } from './drivers.js';
@@ -48,7 +48,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       identity: `verdigris-worker@${hostname()} (${process.pid})`,
       activities: createActivities(drivers),
       // A checkout that was not built bundles for itself.
-      ...(existsSync(bundlePath) ? { workflowBundle: { codePath: bundlePath } } : { workflowsPath }),
+      workflowBundle: existsSync(bundlePath)
+        ? { codePath: bundlePath }
+        : await bundleWorkflows(Runtime.instance().logger),
       shutdownGraceTime: shutdown.grace,
       shutdownForceTime: shutdown.force,
       // A worker that dies shall cost seconds: the next one goes on after these.

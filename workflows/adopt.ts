@@ -7,7 +7,7 @@ import { asFailure, complaintOf } from './complaint.js';
 import { confirmNoTraffic } from './confirmation.js';
 import { batches, fanOut, lanes } from './fan-out.js';
 import type { AdoptionRequest } from './messages.js';
-import { look, step } from './patience.js';
+import { look, overAll, step } from './patience.js';
 import { Run } from './run.js';
 import { complaintsUnsettled } from './unsettled.js';
 
@@ -37,7 +37,7 @@ async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
   const [unsettled] = await complaintsUnsettled(run, 'adopt');
   if (unsettled) throw asFailure(unsettled);
   const observation = await look.observe.executeWithOptions(
-    { summary: `${service.id}: load balancer and servers` },
+    { summary: `${service.id}: load balancer and servers`, ...overAll(service) },
     [{ service }],
   );
   const idle = idleOf(observation);

@@ -1,61 +1,74 @@
 import { otherColor, type Color } from '../domain/color.js';
 import type { FailureName } from '../domain/failures.js';
+import { hashOf } from '../domain/hash.js';
 import type { Plan } from '../domain/plan.js';
 import { complaintOf } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
-import { look } from './patience.js';
+import { look, overAll } from './patience.js';
 
 /** Where the traffic has to be: with the environment that was live when it was planned, or with the new one. */
 export type Expected = 'live' | 'new';
 
-export const expectedColor = (plan: Plan, expected: Expected): Color =>
-  expected === 'new' ? plan.idle : otherColor(plan.idle);
-
-/** What else has to be as it was. */
-type More = Pick<Partial<Plan>, 'liveRuns'> & { readonly before?: Plan['objects'] };
+export const expectedColor = ({ idle }: Pick<Plan, 'idle'>, expected: Expected): Color =>
+  expected === 'new' ? idle : otherColor(idle);
 
 /** What a person can settle without anything of this run having been for nothing. */
 const isForPeople: ReadonlySet<string> = new Set<FailureName>(['TrafficMoved', 'StagedEditsFound']);
 
 /**
- * Looks again just before a change. While somebody else has moved the traffic, or has stored edits that the change would publish
- * (where `before` tells what was there without them), nothing is touched and a person is asked. An edit of the load balancer's
- * objects voids the plan, and so does another program on the live servers where `liveRuns` says what ran there.
+ * Looks again just before a change. While somebody else has moved the traffic nothing is touched and a person is asked. An edit of the
+ * load balancer's objects voids the plan.
+ */
+export const confirmPlan = (run: DeploymentRun, plan: Plan, expected: Expected): Promise<void> =>
+  askingPeople(run, () => confirmOnce(run, plan, expected));
+
+/**
+ * The same just before the switch: another program on the live servers voids the plan, too, and edits that the switch would publish are
+ * for people.
  * @returns every object of the load balancer as it is.
  */
-export async function confirmPlan(
-  run: DeploymentRun,
-  plan: Plan,
+export const confirmForSwitch = (run: DeploymentRun, plan: Plan): Promise<Plan['objects']> =>
+  askingPeople(run, () => confirmForSwitchOnce(run, plan));
+
+/**
+ * The same in a turn at the load balancer, for which others wait: nobody is asked there, and what is found is thrown. Done for every
+ * few servers, so only their digest tells that the objects are as planned. Where they are not, another look says in what.
+ */
+export async function confirmOnce(
+  { service }: DeploymentRun,
+  plan: Pick<Plan, 'idle' | 'objects'>,
   expected: Expected,
-  more: More = {},
+): Promise<void> {
+  const live = expectedColor(plan, expected);
+  const options = { summary: `all to ${live}, nothing edited`, ...overAll(service) };
+  const { objects } = plan;
+  const isAsPlanned = await look.confirmInShort.executeWithOptions(options, [
+    { service, live, objects: hashOf(objects) },
+  ]);
+  if (!isAsPlanned) await look.confirm.executeWithOptions(options, [{ service, live, plan: { objects } }]);
+}
+
+export function confirmForSwitchOnce(
+  { service, objects: before }: DeploymentRun,
+  plan: Plan,
 ): Promise<Plan['objects']> {
+  const live = expectedColor(plan, 'live');
+  const { objects, liveRuns } = plan;
+  return look.confirm.executeWithOptions({ summary: `all to ${live}, nothing edited`, ...overAll(service) }, [
+    { service, live, plan: { objects, liveRuns }, before },
+  ]);
+}
+
+async function askingPeople<Result>(run: DeploymentRun, confirm: () => Promise<Result>): Promise<Result> {
   for (;;) {
     try {
-      return await confirmOnce(run, plan, expected, more);
+      return await confirm();
     } catch (error) {
       const complaint = complaintOf(error);
       if (!isForPeople.has(complaint.failure)) throw error;
       await run.askPerson(complaint);
     }
   }
-}
-
-/** The same in a turn at the load balancer, for which others wait: nobody is asked there, and what is found is thrown. */
-export function confirmOnce(
-  { service }: DeploymentRun,
-  plan: Plan,
-  expected: Expected,
-  { liveRuns, before }: More = {},
-): Promise<Plan['objects']> {
-  const live = expectedColor(plan, expected);
-  return look.confirm.executeWithOptions({ summary: `all to ${live}, nothing edited` }, [
-    {
-      service,
-      plan: { objects: plan.objects, ...(liveRuns ? { liveRuns } : {}) },
-      live,
-      ...(before ? { before } : {}),
-    },
-  ]);
 }
 
 /**
@@ -67,6 +80,7 @@ export const confirmNoTraffic = (
   color: Color,
   but?: 'testers',
 ): Promise<void> =>
-  look.confirmIdle.executeWithOptions({ summary: `${color} gets no traffic${but ? ` but ${but}'` : ''}` }, [
-    { service, color, ...(but ? { despiteTesters: true } : {}) },
-  ]);
+  look.confirmIdle.executeWithOptions(
+    { summary: `${color} gets no traffic${but ? ` but ${but}'` : ''}`, ...overAll(service) },
+    [{ service, color, ...(but ? { despiteTesters: true } : {}) }],
+  );

@@ -14,7 +14,7 @@ import { lingeringForward, noteStop, noteTold } from './draining.js';
 import { fanOut, lanes } from './fan-out.js';
 import type { ConvergenceRequest } from './messages.js';
 import { routeInTurn } from './moving-traffic.js';
-import { beside, look, step } from './patience.js';
+import { beside, look, overAll, step } from './patience.js';
 import { Run } from './run.js';
 import { complaintsUnsettled } from './unsettled.js';
 import { takeBack } from './way-back.js';
@@ -52,7 +52,7 @@ async function bringBack(run: Run): Promise<Converged> {
   const [unsettled] = await complaintsUnsettled(run, 'converge');
   if (unsettled) throw asFailure(unsettled);
   const observation = await look.observe.executeWithOptions(
-    { summary: `${service.id}: load balancer and servers` },
+    { summary: `${service.id}: load balancer and servers`, ...overAll(service) },
     [{ service }],
   );
   const live = liveOf(run, observation);

@@ -5,7 +5,7 @@ import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf, isPassing, isTakenOver } from './complaint.js';
 import type { DeploymentRun } from './deployment-run.js';
 import { routeInTurn } from './moving-traffic.js';
-import { look, restMs } from './patience.js';
+import { look, overAll, restMs } from './patience.js';
 
 /** Whether the old servers stand by while the new environment is watched. */
 export const hasFallback = ({ service }: DeploymentRun, plan: Plan): boolean =>
@@ -50,9 +50,10 @@ async function lookWhileNewServes(
   { service }: DeploymentRun,
   { idle }: Plan,
 ): Promise<LoadBalancerObservation> {
-  const { loadBalancer } = await look.observe.executeWithOptions({ summary: `does ${idle} serve still` }, [
-    { service },
-  ]);
+  const { loadBalancer } = await look.observe.executeWithOptions(
+    { summary: `does ${idle} serve still`, ...overAll(service) },
+    [{ service }],
+  );
   if (liveColor(loadBalancer) === idle) return loadBalancer;
   throw asFailure({
     failure: 'TrafficMoved',

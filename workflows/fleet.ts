@@ -101,7 +101,7 @@ export class Fleet {
         if (complaint.failure !== 'ServerUnreachable' || ++timesFailed >= tries) throw error;
         isAway(complaint);
         this.#board.tellServer(server.name, 'unreachable', complaint.message);
-        if (timesFailed === 1) this.#board.publish();
+        if (timesFailed === 1) this.#board.publishInPassing();
         await sleep(awayMs(timesFailed), { summary: `${server.name} is unreachable` });
       }
     }
@@ -115,7 +115,7 @@ export class Fleet {
     if (this.mayStillFail === 0)
       throw this.#leftBehind.length === 0 ? error : this.#tooMany(server, complaint);
     this.goOnWithout({ server, because: complaint.message });
-    this.#board.publish();
+    this.#board.publishInPassing();
   }
 
   /** Notes that a server that was left behind could not be put back either; throws for any other. */

@@ -3,12 +3,12 @@ import type { DeploymentRequest } from '../domain/deployment.js';
 import { complaintsAbout, computePlan } from '../domain/plan.js';
 import type { Service } from '../domain/service.js';
 import type { Inspection, PlanningResult } from './messages.js';
-import { beside, look, step } from './patience.js';
+import { beside, look, overAll, step } from './patience.js';
 
 /** Tells what is and what stands in the way of a deployment. Reads only. */
 export async function inspectService(service: Service): Promise<Inspection> {
   const observation = await look.observe.executeWithOptions(
-    { summary: `${service.id}: load balancer and servers` },
+    { summary: `${service.id}: load balancer and servers`, ...overAll(service) },
     [{ service, asVisitor: true }],
   );
   return { observation, complaints: complaintsAbout(service, observation) };
@@ -16,7 +16,10 @@ export async function inspectService(service: Service): Promise<Inspection> {
 
 /** Tells what every server is and what is left of it. Reads only. */
 export async function examineServers(service: Service): Promise<readonly ExaminedServer[]> {
-  return look.examineServers.executeWithOptions({ summary: `${service.id}: every server` }, [{ service }]);
+  return look.examineServers.executeWithOptions(
+    { summary: `${service.id}: every server`, ...overAll(service) },
+    [{ service }],
+  );
 }
 
 /** Computes the plan that a deployment asked for now would have. Fills the artifact cache and changes nothing else. */

@@ -87,9 +87,6 @@ export interface PlanningResult extends Inspection {
   readonly planning?: Planning;
 }
 
-/** The memo that tells a deployment's status while no worker is alive: a `Status` as JSON. */
-export const statusMemo = 'status';
-
 export const searchAttributeNames = {
   service: 'VerdigrisService',
   phase: 'VerdigrisPhase',

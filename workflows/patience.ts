@@ -1,6 +1,7 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
 import type { FailureName } from '../domain/failures.js';
+import { serversOf, type Service } from '../domain/service.js';
 
 /**
  * How long each kind of step may take, and how often it may be tried. Every step is waited for when it is cancelled: left
@@ -15,10 +16,12 @@ const backoff = { initialInterval: '500 ms', backoffCoefficient: 2, maximumInter
 
 const stepMs = 30 * 60_000;
 
+const lookMs = 2 * 60_000;
+
 /** Reads. */
 export const look = proxyActivities<Activities>({
   ...waited,
-  startToCloseTimeout: '2 minutes',
+  startToCloseTimeout: lookMs,
   retry: { ...backoff, maximumAttempts: 5 },
 });
 
@@ -60,6 +63,14 @@ export const watch = proxyActivities<Activities>({
 /** For a step that waits as long as the service says: that comes on top of what it does itself. */
 export const beside = (waitsMs: number): { readonly startToCloseTimeout: number } => ({
   startToCloseTimeout: stepMs + waitsMs,
+});
+
+/**
+ * For a look at every server, or at all that the load balancer has of them: some are looked at side by side, one that is not reached
+ * is waited for, and an API that is asked for one object after the other has its rate.
+ */
+export const overAll = (service: Service): { readonly startToCloseTimeout: number } => ({
+  startToCloseTimeout: lookMs + 2_000 * serversOf(service).length,
 });
 
 /**

@@ -5,7 +5,7 @@ import { leftOutOf } from '../domain/observation.js';
 import { complaintOf, isTakenOver } from './complaint.js';
 import type { RepairRequest } from './messages.js';
 import { moveTraffic } from './moving-traffic.js';
-import { look } from './patience.js';
+import { look, overAll } from './patience.js';
 import { Run } from './run.js';
 import { seeThrough } from './way-back.js';
 
@@ -33,16 +33,19 @@ async function settle(run: Run, live: Color): Promise<Repaired> {
   const { service, board } = run;
   const [names, others] = await Promise.all(
     [live, otherColor(live)].map((color) =>
-      look.identities.executeWithOptions({ summary: `how ${color} names itself` }, [{ service, color }]),
+      look.identities.executeWithOptions({ summary: `how ${color} names itself`, ...overAll(service) }, [
+        { service, color },
+      ]),
     ),
   );
   if (!names || names.length === 0) {
     const message = `Cannot repair "${service.id}": no server of ${live} answers ${service.publicAddress.identify.path}\n  choose the environment that works: verdigris repair --live ${otherColor(live)}`;
     return { kind: 'refused', complaints: [asComplaint('StateUnclear', message)] };
   }
-  const { loadBalancer } = await look.observe.executeWithOptions({ summary: 'who is left out' }, [
-    { service },
-  ]);
+  const { loadBalancer } = await look.observe.executeWithOptions(
+    { summary: 'who is left out', ...overAll(service) },
+    [{ service }],
+  );
   const leaveOut = leftOutOf(loadBalancer, live);
   board.enter('switch', `all new traffic goes to ${live}, and that is proved from outside`);
   run.undo.push(`send all traffic to ${live}`, () =>

@@ -10,7 +10,7 @@ import { allTo } from '../domain/split.js';
 import { asFailure, complaintOf, isTakenOver } from './complaint.js';
 import type { RollbackRequest } from './messages.js';
 import { moveTraffic } from './moving-traffic.js';
-import { look } from './patience.js';
+import { look, overAll } from './patience.js';
 import { Run, askedFor } from './run.js';
 import { complaintsUnsettled } from './unsettled.js';
 import { confirmWayBack, seeThrough } from './way-back.js';
@@ -55,7 +55,10 @@ async function outcomeOf(run: RollbackRun): Promise<Outcome> {
 async function goBack(run: RollbackRun): Promise<Outcome> {
   const { service, board } = run;
   const [observation, unsettled] = await Promise.all([
-    look.observe.executeWithOptions({ summary: `${service.id}: load balancer and servers` }, [{ service }]),
+    look.observe.executeWithOptions(
+      { summary: `${service.id}: load balancer and servers`, ...overAll(service) },
+      [{ service }],
+    ),
     complaintsUnsettled(run, 'roll back'),
   ]);
   if (unsettled.length > 0) return { kind: 'refused', complaints: unsettled };
@@ -76,7 +79,9 @@ async function goBack(run: RollbackRun): Promise<Outcome> {
   await confirmWayBack(run, old, () => ({ needs: 'able', currentIsIll: false }));
   const [oldNames, newNames] = await Promise.all(
     [old, live].map((color) =>
-      look.identities.executeWithOptions({ summary: `how ${color} names itself` }, [{ service, color }]),
+      look.identities.executeWithOptions({ summary: `how ${color} names itself`, ...overAll(service) }, [
+        { service, color },
+      ]),
     ),
   );
   const because = asComplaint(

@@ -4,9 +4,10 @@ import type { Status } from '../domain/deployment.js';
 import { DeploymentId, type ServerName } from '../domain/names.js';
 import { acceptedIn, type Stage } from '../domain/phase.js';
 import { serversOf, type Service } from '../domain/service.js';
+import { memoOf } from '../domain/status-memo.js';
 import { emptyTally } from '../domain/traffic.js';
 import { describe } from './details.js';
-import { searchAttributeNames, statusMemo } from './messages.js';
+import { searchAttributeNames } from './messages.js';
 
 const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
 const keys = {
@@ -19,12 +20,17 @@ const keys = {
 /** The memo has a limit, and anybody may send signals. */
 const keptNotes = 100;
 
+/** Times that something in passing is written whatever has been before. */
+const alwaysInPassing = 20;
+
 /**
  * What people see of a run: the answer to the status query, the memo (readable while no worker is alive), the current details
  * of the Temporal UI and the search attributes.
  */
 export class StatusBoard {
   #status: Status;
+  #written: Status | undefined;
+  #timesInPassing = 0;
   readonly #searchable: boolean;
 
   constructor(kind: Status['kind'], service: Service, requestedBy: string, searchable: boolean) {
@@ -100,10 +106,20 @@ export class StatusBoard {
     if (!notes.includes(text)) this.tell({ notes: [...notes, text].slice(-keptNotes) });
   }
 
+  /**
+   * The same for what happens on one server after the other, which may be hundreds: more and more seldom, so that what is written does
+   * not grow with servers times servers. It is all there with the next move.
+   */
+  publishInPassing(): void {
+    const times = ++this.#timesInPassing;
+    if (times <= alwaysInPassing || Number.isInteger(Math.log2(times))) this.publish();
+  }
+
   /** Writes the status to where it can be read without a worker. Costs history events: on moves, not on progress. */
   publish(): void {
     setCurrentDetails(describe(this.#status));
-    upsertMemo({ [statusMemo]: this.#status });
+    upsertMemo(memoOf(this.#status, this.#written));
+    this.#written = this.#status;
     if (!this.#searchable) return;
     const { service, stage, live, release, outcome } = this.#status;
     upsertSearchAttributes([

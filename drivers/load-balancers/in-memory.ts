@@ -51,6 +51,8 @@ const frontend = 'frontend';
 const serverObject = (name: ServerName): string => `server/${name}`;
 const backupObject = (name: ServerName): string => `backup/${name}`;
 const testers = 'testers';
+/** A server as an object of its own, as anywhere else; nobody edits it here. */
+const inFarm = ({ color, name }: Pick<Server, 'name' | 'color'>): string => `farm/${color}/server/${name}`;
 
 /** The state of one load balancer, with the switches that tests turn. What is stored counts once it is published. */
 export class InMemoryLoadBalancer {
@@ -475,15 +477,16 @@ class InMemoryLoadBalancerDriver implements LoadBalancerDriver {
   }
 
   #digests(objects: ReadonlyMap<string, Values>): Readonly<Record<string, string>> {
-    return Object.fromEntries(
-      [...objects]
+    return Object.fromEntries([
+      ...[...objects]
         .map(([object, { split: _split, status: _status, ...rest }]) => [object, hashOf(rest)] as const)
         .filter(([object]) => !/^(server|backup)\/|^testers$/.test(object)),
-    );
+      ...this.#servers.map((server) => [inFarm(server), hashOf(server.name)] as const),
+    ]);
   }
 
   #ours(): readonly string[] {
-    return [frontend, 'farm/blue', 'farm/green'];
+    return [frontend, 'farm/blue', 'farm/green', ...this.#servers.map(inFarm)];
   }
 
   #backend({ name, color }: Pick<Server, 'name' | 'color'>, published: Objects): BackendObservation {

@@ -4,6 +4,7 @@ import type { UpdateDefinition } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { test as base, inject } from 'vitest';
 import { createActivities } from '../../activities/index.js';
+import { withServiceOfRun } from '../../activities/service-of-run.js';
 import type { Color } from '../../domain/color.js';
 import type { DeploymentRequest, Message, Outcome, Status } from '../../domain/deployment.js';
 import { Failure } from '../../domain/failures.js';
@@ -142,7 +143,7 @@ export class World {
       connection: this.#native,
       taskQueue: this.taskQueue,
       workflowBundle: { codePath: inject('workflowBundle') },
-      activities: { ...createActivities(this.#drivers), ...instead },
+      activities: { ...createActivities(this.#drivers), ...withServiceOfRun(instead) },
       // Workflows run in this thread: one that each worker begins for them costs more than most tests. Whole tests run real workers.
       debugMode: true,
       stickyQueueScheduleToStartTimeout: '2s',

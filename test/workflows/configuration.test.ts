@@ -47,7 +47,7 @@ describe.concurrent('the configuration of a release', () => {
       'password = secret:database',
       'keeps shared/data',
     ]);
-    expect(plan?.servers.map(({ settings }) => settings)).toEqual([
+    expect(plan?.servers?.map(({ settings }) => settings)).toEqual([
       ['greeting = "Hello"'],
       ['greeting = "Hi"'],
     ]);

@@ -2,7 +2,7 @@ import { CancellationScope, condition, isCancellation } from '@temporalio/workfl
 import type { Complaint } from '../../domain/failures.js';
 import type { Plan } from '../../domain/plan.js';
 import { complaintOf } from '../complaint.js';
-import { confirmPlan, expectedColor } from '../confirmation.js';
+import { confirmForSwitch, confirmPlan, expectedColor } from '../confirmation.js';
 import { Rejected, type DeploymentRun } from '../deployment-run.js';
 import type { Said } from '../inbox.js';
 import { asFailure } from '../complaint.js';
@@ -23,10 +23,7 @@ export async function approve(run: DeploymentRun, plan: Plan): Promise<Plan['obj
     board.note(`Approved by ${said.by}${said.reason ? `: ${said.reason}` : ''}`);
     board.enter('approve', nextAfter.approved);
     const evidence = await verifyAgain(run, plan);
-    if (evidence.hash === board.status.evidence?.hash) {
-      const { liveRuns } = plan;
-      return confirmPlan(run, plan, 'live', { liveRuns, before: run.objects });
-    }
+    if (evidence.hash === board.status.evidence?.hash) return confirmForSwitch(run, plan);
     board.tell({ evidence });
     board.note(
       `What ${said.by} approved was started again, or names itself differently, since: it has to be approved once more`,

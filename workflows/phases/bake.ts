@@ -22,7 +22,7 @@ import { confirmPlan, expectedColor } from '../confirmation.js';
 import type { EnvironmentReport, EnvironmentWatch } from '../../activities/environment-watch.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { proveNew } from '../moving-traffic.js';
-import { look, restMs, watch } from '../patience.js';
+import { look, overAll, restMs, watch } from '../patience.js';
 
 /** Share of the bake that must have been watched: what nobody saw is not good. */
 const neededCoverage = 0.8;
@@ -297,9 +297,10 @@ const askWhetherToPromote = (run: DeploymentRun, because: string): Promise<void>
 
 /** A person let it go on: the load balancer as it is now is what the rest of the bake is held against. */
 async function asItIsNow(run: DeploymentRun): Promise<Plan['objects']> {
-  const observation = await look.observe.executeWithOptions({ summary: 'as a person left it' }, [
-    { service: run.service },
-  ]);
+  const observation = await look.observe.executeWithOptions(
+    { summary: 'as a person left it', ...overAll(run.service) },
+    [{ service: run.service }],
+  );
   run.objects = objectsToKeep(observation.loadBalancer, run.objects);
   return oursOf(observation);
 }

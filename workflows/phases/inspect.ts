@@ -1,7 +1,7 @@
 import { liveColor, type Observation } from '../../domain/observation.js';
 import { complaintsAbout, idleOf } from '../../domain/plan.js';
 import { Refused, type DeploymentRun } from '../deployment-run.js';
-import { look } from '../patience.js';
+import { look, overAll } from '../patience.js';
 import { complaintsUnsettled } from '../unsettled.js';
 
 /** Looks at everything and refuses a state that no deployment may start from. Changes nothing. */
@@ -9,9 +9,10 @@ export async function inspect(run: DeploymentRun): Promise<Observation> {
   const { service, board } = run;
   board.enter('inspect', 'it looks at load balancer and servers; nothing is changed');
   const [observation, unsettled] = await Promise.all([
-    look.observe.executeWithOptions({ summary: `${service.id}: load balancer and servers` }, [
-      { service, asVisitor: true },
-    ]),
+    look.observe.executeWithOptions(
+      { summary: `${service.id}: load balancer and servers`, ...overAll(service) },
+      [{ service, asVisitor: true }],
+    ),
     complaintsUnsettled(run, 'deploy'),
   ]);
   show(run, observation);

@@ -3,7 +3,7 @@ import type { Status } from '../../domain/deployment.js';
 import type { Plan } from '../../domain/plan.js';
 import { allTo } from '../../domain/split.js';
 import type { TrafficProved } from '../../activities/public-proof.js';
-import { confirmOnce } from '../confirmation.js';
+import { confirmForSwitchOnce } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { hasFallback } from '../fallback.js';
 import { moveTraffic, proveNew, routeInTurn } from '../moving-traffic.js';
@@ -26,8 +26,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
     if (hasWaited) {
       run.objects = await lookOnceMore(run, plan);
       run.baseline = baselineFrom(await run.traffic.next('during the switch'));
-    } else if (hasStopped)
-      run.objects = await confirmOnce(run, plan, 'live', { liveRuns: plan.liveRuns, before: run.objects });
+    } else if (hasStopped) run.objects = await confirmForSwitchOnce(run, plan);
     run.undo.push(`send the traffic back to ${old}`, () => sendBack(run, plan));
     if (plan.live !== 'nothing')
       run.undo.push(`see that ${old} can serve`, () => seeThatItCanServe(run, old));
@@ -56,7 +55,7 @@ export async function switchTraffic(run: DeploymentRun, plan: Plan, objects: Pla
  */
 async function lookOnceMore(run: DeploymentRun, plan: Plan): Promise<Plan['objects']> {
   await confirmStillProved(run, plan);
-  return confirmOnce(run, plan, 'live', { liveRuns: plan.liveRuns, before: run.objects });
+  return confirmForSwitchOnce(run, plan);
 }
 
 /** Instances and zones of a load balancer change at different moments. */

@@ -11,7 +11,7 @@ import { asFailure } from '../complaint.js';
 import { confirmNoTraffic, confirmOnce, confirmPlan } from '../confirmation.js';
 import type { DeploymentRun } from '../deployment-run.js';
 import { routeInTurn } from '../moving-traffic.js';
-import { beside, fleetStep, look } from '../patience.js';
+import { beside, fleetStep, look, overAll } from '../patience.js';
 
 /** Every idle server proves itself, to us and to the load balancer. */
 export async function verify(run: DeploymentRun, plan: Plan): Promise<void> {
@@ -52,9 +52,10 @@ async function prove(run: DeploymentRun, plan: Plan, minimumMs: number): Promise
     () => proveServers(run, plan, minimumMs),
     () => proveToLoadBalancer(run, plan),
   );
-  const live = await look.identities.executeWithOptions({ summary: `how ${plan.live} names itself` }, [
-    { service, color: otherColor(idle) },
-  ]);
+  const live = await look.identities.executeWithOptions(
+    { summary: `how ${plan.live} names itself`, ...overAll(service) },
+    [{ service, color: otherColor(idle) }],
+  );
   const kept = proved.filter(({ server }) => !fleet.isLeftBehind(server));
   run.identities = {
     idle: [...new Set(kept.map(({ identity }) => identity).filter(Boolean))].sort(),
