@@ -1,4 +1,9 @@
-import type { Diagnosis, ExaminedServer, ServerExamination } from '../domain/examination.js';
+import {
+  describeLimit,
+  type Diagnosis,
+  type ExaminedServer,
+  type ServerExamination,
+} from '../domain/examination.js';
 import { grid } from './words.js';
 
 /** What a doctor saw of a service's servers, side by side, and what to do about it. Pure. */
@@ -44,7 +49,7 @@ function rowOf(seen: ExaminedServer): readonly string[] {
     `${size(facts.diskFreeBytes)} of ${size(facts.diskBytes)}`,
     facts.filesFree === undefined ? 'not counted' : String(facts.filesFree),
     clock(facts.clockAheadMs),
-    String(facts.openFiles),
+    describeLimit(facts.openFiles),
     facts.port,
     rights(facts),
     facts.tcpForwarding ?? 'unknown',

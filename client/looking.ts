@@ -55,7 +55,7 @@ async function gaveUp({ temporal, service }: Session, handle: WorkflowHandle, lo
   await temporal.call(() => handle.cancel());
   const waited = `no answer came within ${describeDuration(look.timeoutMs)}`;
   return new Refusal(
-    `Cannot ${look.action} "${service.id}": ${waited}${why ? `\n  last: ${why}` : ', needs a worker'}`,
+    `Cannot ${look.action} "${service.id}": ${waited}${why ? `\n  last: ${why}` : `, needs a worker on task queue "${temporal.taskQueue}"\n  start one: verdigris worker`}`,
   );
 }
 

@@ -48,6 +48,7 @@ function endLines(end: End, run: EndedRun, { service }: Pointers): readonly stri
       return [
         `Adopted ${service}: what runs there is a release that can be gone back to.`,
         ...columns(Object.entries(end.releases).sort(([one], [other]) => byName(one, other))),
+        ...indented(end.notAdopted.map((left) => `not adopted: ${describeLeftBehind(left)}`)),
       ];
     case 'repaired':
       return [`Repaired ${service}: all traffic goes to ${end.live}.`];
@@ -133,7 +134,7 @@ function nextCommand(end: End, { command }: Pointers): string {
           ? `${command('check')} looks again`
           : `${command('deploy')} ${end.outcome.kind === 'rejected' ? 'once it is wanted' : 'with the mended version'}; ${command('plan')} shows what that would do`;
     case 'adopted':
-      return command('plan');
+      return end.notAdopted.length === 0 ? command('plan') : `${command('adopt')} tries again`;
     case 'repaired':
       return command('check');
     case 'converged':

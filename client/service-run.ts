@@ -39,7 +39,11 @@ export interface EndedRun extends RunFacts {
 /** How a run ended. */
 export type End =
   | { readonly kind: 'outcome'; readonly outcome: Outcome }
-  | { readonly kind: 'adopted'; readonly releases: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'adopted';
+      readonly releases: Readonly<Record<string, string>>;
+      readonly notAdopted: readonly LeftBehind[];
+    }
   | { readonly kind: 'repaired'; readonly live: Color }
   | {
       readonly kind: 'converged';
@@ -184,9 +188,10 @@ export function exitCodeOf(end: End): number {
   switch (end.kind) {
     case 'outcome':
       return exitCodes[end.outcome.kind];
-    case 'adopted':
     case 'repaired':
       return 0;
+    case 'adopted':
+      return end.notAdopted.length === 0 ? 0 : exitCodes['rolled back'];
     case 'converged':
       return end.leftBehind.length === 0 ? 0 : exitCodes['rolled back'];
     case 'taken over':

@@ -70,7 +70,7 @@ export async function connectTemporal(options: TemporalOptions = {}): Promise<Te
     ...connectionOptions,
     connectTimeout: encrypted ? tlsConnectMs : plainConnectMs,
   }).catch(async (error: unknown) => {
-    throw await unreachable(address, error);
+    throw await unreachable(address, encrypted, error);
   });
   const client = new Client({ connection, namespace });
   const taskQueue = options.taskQueue ?? process.env['VERDIGRIS_TASK_QUEUE'] ?? defaultTaskQueue;
@@ -220,17 +220,19 @@ const noNamespace = (address: string, namespace: string, cause: unknown): Refusa
     { cause },
   );
 
-async function unreachable(address: string, error: unknown): Promise<Refusal> {
+async function unreachable(address: string, encrypted: boolean, error: unknown): Promise<Refusal> {
   const refused = inWords(error, address, '');
   if (refused instanceof Refusal && !(refused instanceof TemporalUnreachable)) return refused;
-  return new TemporalUnreachable(unreachableMessage(address, await whySilent(address)), { cause: error });
+  return new TemporalUnreachable(unreachableMessage(address, await whySilent(address, encrypted)), {
+    cause: error,
+  });
 }
 
 const unreachableMessage = (address: string, why: string): string =>
   `Cannot reach Temporal at ${address}: ${why}, needs a running server\n  start one: docker compose up -d, or verdigris sandbox up; another address: --address HOST:PORT`;
 
 /** gRPC only says that it took too long; a plain connection says why. */
-function whySilent(address: string): Promise<string> {
+function whySilent(address: string, encrypted = false): Promise<string> {
   const [, host = 'localhost', port = '7233'] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(address) ?? [];
   return new Promise((resolve) => {
     const socket = connectSocket({ host, port: Number(port), timeout: 2_000 });
@@ -238,7 +240,8 @@ function whySilent(address: string): Promise<string> {
       socket.destroy();
       resolve(why);
     };
-    socket.once('connect', () => answer('something else answers there, or it expects TLS (--tls)'));
+    const mismatch = encrypted ? 'it speaks no TLS, or not for us' : 'it expects TLS (--tls)';
+    socket.once('connect', () => answer(`something else answers there, or ${mismatch}`));
     socket.once('timeout', () => answer('nothing answers'));
     socket.once('error', ({ code }: NodeJS.ErrnoException) =>
       answer(socketErrors[code ?? ''] ?? `it fails with ${code ?? 'an error'}`),

@@ -19,8 +19,8 @@ export interface ServerExamination {
   readonly systemd: string;
   /** Programs that the helper needs and does not find. */
   readonly missingTools: readonly string[];
-  /** Open files that the unit may have, or that it would have by default. */
-  readonly openFiles: number;
+  /** Open files that the unit may have, or that it would have by default; missing where nobody tells. */
+  readonly openFiles?: number;
   /** Who listens on the program's port. */
   readonly port: 'free' | 'the unit' | 'somebody else' | 'somebody';
   /** What sudo lets the login do; missing where only root may know. */
@@ -121,7 +121,10 @@ function diagnoseOne(service: Service, server: Server, facts: ServerExamination)
       : `its systemd is ${facts.systemd}, needs ${least.systemd} or later`,
   );
   complain(facts.missingTools.length > 0, `it has no ${facts.missingTools.join(', ')}, needs them`);
-  note(facts.openFiles < least.openFiles, `${server.unit} may open ${facts.openFiles} files (LimitNOFILE)`);
+  note(
+    (facts.openFiles ?? Infinity) < least.openFiles,
+    `${server.unit} may open ${facts.openFiles} files (LimitNOFILE)`,
+  );
   complain(
     facts.port === 'somebody else',
     `another program than ${server.unit} listens on port ${server.port}, needs the port for itself`,
@@ -179,13 +182,17 @@ function disparities(examined: readonly ExaminedServer[]): readonly string[] {
     ['glibc', ({ platform }: ServerExamination) => platform.glibc],
     ['systemd', ({ systemd }: ServerExamination) => systemd],
     ['system', ({ platform }: ServerExamination) => platform.system],
-    ['open files', ({ openFiles }: ServerExamination) => String(openFiles)],
+    ['open files', ({ openFiles }: ServerExamination) => describeLimit(openFiles)],
   ] as const) {
     const [ofBlue, ofGreen] = [kinds(blue, value), kinds(green, value)];
     if (ofBlue !== ofGreen) notes.push(`${what}: ${ofBlue} in blue, ${ofGreen} in green`);
   }
   return notes;
 }
+
+/** For people. systemd's `infinity` is the largest number there is. */
+export const describeLimit = (limit: number | undefined): string =>
+  limit === undefined ? 'unknown' : limit === Number.MAX_SAFE_INTEGER ? 'unlimited' : String(limit);
 
 const megabytes = (bytes: number): string =>
   bytes >= 10e9 ? `${Math.round(bytes / 1e9)} GB` : `${Math.round(bytes / 1e6)} MB`;

@@ -1,8 +1,10 @@
 import { CancellationScope } from '@temporalio/workflow';
 import type { Color } from '../domain/color.js';
 import { asComplaint, type Complaint } from '../domain/failures.js';
-import type { ReleaseId } from '../domain/names.js';
+import type { LeftBehind } from '../domain/fleet.js';
+import type { ReleaseId, ServerName } from '../domain/names.js';
 import { idleOf } from '../domain/plan.js';
+import type { Server } from '../domain/service.js';
 import { asFailure, complaintOf } from './complaint.js';
 import { confirmNoTraffic } from './confirmation.js';
 import { batches, fanOut, lanes } from './fan-out.js';
@@ -16,10 +18,15 @@ export type Adopted =
       readonly kind: 'adopted';
       readonly color: Color;
       readonly releases: Readonly<Record<string, ReleaseId | 'nothing'>>;
+      /** Servers that are as they were, and why. */
+      readonly notAdopted: readonly LeftBehind[];
     }
   | { readonly kind: 'refused'; readonly complaints: readonly Complaint[] };
 
-/** Takes over what runs on the idle environment in flat directories under its own units: files kept, nothing restarted. */
+/**
+ * Takes over what runs on the idle environment in flat directories under its own units: files kept, nothing restarted. A server that
+ * fails keeps no other from it.
+ */
 export async function adopt(request: AdoptionRequest): Promise<Adopted> {
   const run = new Run({ kind: 'adoption', ...request });
   return await CancellationScope.nonCancellable(async () => {
@@ -44,16 +51,31 @@ async function takeOver(run: Run, asked: Color | undefined): Promise<Adopted> {
   if (!idle || (asked && asked !== idle)) throw asFailure(notIdle(run, asked, idle));
   board.enter('install', `what runs on ${idle} becomes a release; nothing is restarted`);
   const releases: Record<string, ReleaseId | 'nothing'> = {};
+  const complaints = new Map<ServerName, Complaint>();
   for (const batch of batches(service.environments[idle], lanes)) {
-    await confirmNoTraffic(run, idle);
-    await fanOut(batch, lanes, async ({ name }) => {
-      releases[name] = await step.adoptServer.executeWithOptions({ summary: name }, [
-        { service, server: name, token: run.token() },
-      ]);
-      board.tellServer(name, 'adopted', releases[name]);
-    });
+    const leave = (server: Server, error: unknown) => {
+      complaints.set(server.name, complaintOf(error));
+      board.tellServer(server.name, 'not adopted', complaintOf(error).message);
+    };
+    try {
+      await confirmNoTraffic(run, idle);
+    } catch (error) {
+      for (const server of batch) leave(server, error);
+      continue;
+    }
+    await fanOut(batch, lanes, (server) =>
+      step.adoptServer
+        .executeWithOptions({ summary: server.name }, [{ service, server: server.name, token: run.token() }])
+        .then((release) => {
+          releases[server.name] = release;
+          board.tellServer(server.name, 'adopted', release);
+        })
+        .catch((error: unknown) => leave(server, error)),
+    );
   }
-  return { kind: 'adopted', color: idle, releases };
+  if (Object.keys(releases).length === 0) return { kind: 'refused', complaints: [...complaints.values()] };
+  const notAdopted = [...complaints].map(([server, { message }]) => ({ server, because: message }));
+  return { kind: 'adopted', color: idle, releases, notAdopted };
 }
 
 const notIdle = ({ service }: Run, asked: Color | undefined, idle: Color | undefined): Complaint =>

@@ -97,14 +97,19 @@ export class Run {
     const rollback = this.rollback;
     this.#retry = undefined;
     this.board.tell({ problem: asComplaint(problem.failure, problem.message) });
+    const trustTraffic = isMoved(problem) ? this.board.doubtTraffic() : undefined;
     this.board.enter('needs a person', nextOf(againAfterMs), {
       what: `a person: ${answersOf(this.board.status.kind)}`,
     });
     const answered = () =>
       this.#retry !== undefined || this.#takeOver !== undefined || this.rollback !== rollback;
-    await (againAfterMs === undefined
-      ? condition(answered)
-      : condition(answered, againAfterMs, { summary: 'tries again by itself' }));
+    try {
+      await (againAfterMs === undefined
+        ? condition(answered)
+        : condition(answered, againAfterMs, { summary: 'tries again by itself' }));
+    } finally {
+      if (!this.#takeOver) trustTraffic?.();
+    }
     this.endIfTakenOver();
     if (before.problem) this.board.tell({ problem: before.problem });
     this.board.enter(before.stage, before.next, before.awaits ? { what: before.awaits } : undefined);
@@ -151,6 +156,9 @@ export class Run {
     );
   }
 }
+
+const isMoved = ({ failure }: Complaint): boolean =>
+  failure === 'TrafficMoved' || failure === 'EnvironmentHasTraffic';
 
 /** Who asked for a rollback, and why. */
 export const askedFor = ({ by, reason }: Pick<Said, 'by' | 'reason'>): string =>

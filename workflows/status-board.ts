@@ -90,6 +90,16 @@ export class StatusBoard {
     this.tell({ next });
   }
 
+  /**
+   * Somebody else has moved the traffic: where it goes is not what was known any more.
+   * @returns what makes it known again, once a person has said that it is as it was, or what to do about it.
+   */
+  doubtTraffic(): () => void {
+    const { live, split, ...others } = this.#status;
+    this.#status = { ...others, live: 'unknown' };
+    return () => this.tell({ live, ...(split ? { split } : {}) });
+  }
+
   tellServer(server: ServerName, state: string, detail?: string): void {
     this.tell({
       servers: this.#status.servers.map((known) =>

@@ -30,7 +30,7 @@ export function define(command: Command): void {
   teach(
     withService(command),
     'verdigris adopt --environment green',
-    'What runs on each idle server becomes a release that a deployment can put back. The live environment is never touched: what runs there is the way back by load balancer alone, and can be adopted once it is idle.',
+    'What runs on each idle server becomes a release that a deployment can put back. The live environment is never touched: what runs there is the way back by load balancer alone, and can be adopted once it is idle. Exit code 10: some servers could not be adopted, and are as they were.',
   );
 }
 

@@ -53,7 +53,7 @@ export function define(command: Command): void {
 }
 
 export async function run(options: RollbackOptions): Promise<number> {
-  requireFollowed(options.timeout, options.wait, 'no --no-wait');
+  requireFollowed(options.timeout, options.wait, '--no-wait to be left out');
   return goBack(options).catch((error: unknown) => {
     if (!(error instanceof TemporalUnreachable)) throw error;
     throw new Refusal(

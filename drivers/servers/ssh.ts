@@ -435,7 +435,7 @@ function examinationFrom(
 ): ServerExamination {
   const [memory = 0, memoryFree = 0] = numbersIn(reply.one('memory'));
   const [disk = 0, diskFree = 0] = numbersIn(reply.one('disk'));
-  const filesFree = reply.one('filesFree');
+  const [filesFree, openFiles] = [reply.one('filesFree'), reply.one('openFiles')];
   const { platform = { machine: 'unknown', bits: 64, interpreters: [] } } = platformFrom(reply);
   const given = (key: string, as: string) => (reply.one(key) === '' ? {} : { [as]: reply.one(key) });
   return {
@@ -449,7 +449,7 @@ function examinationFrom(
     clockAheadMs: aheadOf(Number(reply.one('seconds')) * 1000, beganAtMs, endedAtMs),
     systemd: reply.one('systemd'),
     missingTools: reply.all('missingTool'),
-    openFiles: openFilesIn(reply.one('openFiles')),
+    ...(openFiles === '' ? {} : { openFiles: openFilesIn(openFiles) }),
     port: portIn(reply.one('port')),
     ...(reply.one('rightsKnown') === 'yes' ? { rights: reply.all('right') } : {}),
     isRoot: reply.one('login') === 'root',
@@ -467,8 +467,7 @@ function aheadOf(toldMs: number, fromMs: number, toMs: number): number {
 
 const numbersIn = (text: string): readonly number[] => text.split(' ').map(Number);
 
-const openFilesIn = (text: string): number =>
-  text === 'infinity' ? Number.MAX_SAFE_INTEGER : Number(text || '0');
+const openFilesIn = (text: string): number => (text === 'infinity' ? Number.MAX_SAFE_INTEGER : Number(text));
 
 const portIn = (text: string): ServerExamination['port'] =>
   text === 'free' || text === 'the unit' || text === 'somebody else' ? text : 'somebody';

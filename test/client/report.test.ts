@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Outcome } from '../../domain/deployment.js';
-import { DeploymentId, Digest, ReleaseId } from '../../domain/names.js';
+import { DeploymentId, Digest, ReleaseId, ServerName } from '../../domain/names.js';
 import { emptyTally, type Tally } from '../../domain/traffic.js';
 import { endReport, heldReport, type Pointers } from '../../client/report.js';
 import { exitCodeOf, type End, type EndedRun } from '../../client/service-run.js';
@@ -132,9 +132,23 @@ describe('the report at the end', () => {
     ],
     [
       'of an adoption',
-      ended({ kind: 'adopted', releases: { 'green-10': 'ghi', 'green-2': 'def', 'green-1': 'abc' } }),
+      ended({
+        kind: 'adopted',
+        releases: { 'green-10': 'ghi', 'green-2': 'def', 'green-1': 'abc' },
+        notAdopted: [],
+      }),
       0,
-      ['Adopted greeter@production', /green-1 {3}abc\n +green-2 {3}def\n +green-10 {2}ghi/],
+      ['Adopted greeter@production', /green-1 {3}abc\n +green-2 {3}def\n +green-10 {2}ghi/, 'verdigris plan'],
+    ],
+    [
+      'of an adoption of some servers',
+      ended({
+        kind: 'adopted',
+        releases: { 'green-1': 'abc' },
+        notAdopted: [{ server: ServerName('green-2'), because: 'no space\n  make room' }],
+      }),
+      10,
+      ['not adopted: green-2', 'no space', 'verdigris adopt tries again'],
     ],
     ['of a repair', ended({ kind: 'repaired', live: 'blue' }), 0, ['all traffic goes to blue']],
     [

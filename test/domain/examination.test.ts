@@ -94,6 +94,11 @@ test.each<[string, Partial<ServerExamination>, string]>([
   ['little memory', { memoryFreeBytes: 100e6 }, '100 MB of 8000 MB memory are free'],
   ['a clock that is off by a little', { clockAheadMs: -10_000 }, "10 s behind the worker's"],
   ['few open files', { openFiles: 256 }, 'shop.service may open 256 files'],
+  [
+    'other limits than blue has',
+    { openFiles: Number.MAX_SAFE_INTEGER },
+    'open files: 4096 in blue, unlimited in green',
+  ],
   ['an sshd that does not forward', { tcpForwarding: 'no' }, 'AllowTcpForwarding no'],
   ['a port that somebody has', { port: 'somebody' }, 'only root can tell'],
   ['fewer processors than blue', { processors: 2 }, 'blue has 4 processors, green has 2'],
@@ -112,6 +117,17 @@ test.each<[string, Partial<ServerExamination>, string]>([
   const diagnosis = diagnose(serviceWith('installed'), [examined('blue'), examined('green', change)]);
   expect(diagnosis.complaints).toEqual([]);
   expect(diagnosis.notes.join('\n')).toContain(words);
+});
+
+test('says nothing of limits that nobody tells', () => {
+  const { openFiles: _untold, ...facts } = healthy;
+  const all = (['blue', 'green'] as const).map((color): ExaminedServer => ({
+    kind: 'examined',
+    server: ServerName(`${color}-1`),
+    color,
+    facts,
+  }));
+  expect(diagnose(serviceWith('installed'), all)).toEqual({ complaints: [], notes: [] });
 });
 
 test('notes that sudo makes the key root, and does not complain of what it lets it do', () => {

@@ -307,6 +307,38 @@ describe.concurrent('a live server that is unreachable', () => {
   });
 });
 
+describe.concurrent('an adoption', () => {
+  const full = () => new Failure('DiskFull', 'Cannot adopt on "green-2": no space');
+
+  test('takes over what it can, and tells what it could not and why', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.runForeign('green', 'v0');
+    world.server('green-2').failNext('adopt', full());
+    expect(await adopted(world)).toMatchObject({
+      kind: 'adopted',
+      releases: { 'green-1': expect.stringMatching(/-/) },
+      notAdopted: [{ server: 'green-2', because: expect.stringContaining('no space') }],
+    });
+    expect(await adopted(world), 'the second time').toMatchObject({
+      releases: { 'green-1': expect.anything(), 'green-2': expect.anything() },
+      notAdopted: [],
+    });
+  });
+
+  test('is refused where nothing at all could be taken over', async ({ aWorld }) => {
+    const world = await aWorld();
+    world.runForeign('green', 'v0');
+    for (const name of ['green-1', 'green-2']) world.server(name).failNext('adopt', full());
+    expect(await adopted(world)).toMatchObject({
+      kind: 'refused',
+      complaints: [{ failure: 'DiskFull' }, { failure: 'DiskFull' }],
+    });
+  });
+
+  const adopted = async (world: World): Promise<unknown> =>
+    (await world.begin(workflowTypes.adoption)).result();
+});
+
 describe.concurrent('a convergence', () => {
   async function converge(world: World) {
     const handle = await world.client.workflow.start(workflowTypes.convergence, {

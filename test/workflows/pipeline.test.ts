@@ -549,6 +549,14 @@ describe.concurrent('a take-over', () => {
     const world = await aWorld();
     const handle = await world.start('v2');
     await world.untilStage('approve');
+    expect(await world.status()).toMatchObject({ live: 'blue', split: { blue: 100, green: 0 } });
+    world.loadBalancer.moveInPanel({ blue: 0, green: 100 });
+    const asking = await world.untilStage('needs a person');
+    expect(asking.live, 'what is not so any more is not told').toBe('unknown');
+    expect(asking).not.toHaveProperty('split');
+    world.loadBalancer.moveInPanel({ blue: 100, green: 0 });
+    await world.send('retry');
+    expect(await world.untilStage('approve')).toMatchObject({ live: 'blue', split: { blue: 100, green: 0 } });
     world.loadBalancer.moveInPanel({ blue: 0, green: 100 });
     await world.untilStage('needs a person');
     const calls = world.servers.calls.length;
