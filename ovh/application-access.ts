@@ -46,8 +46,12 @@ export class ApplicationAccess implements Access {
   }
 
   async #synced({ method, path, signal }: Call): Promise<Clock> {
-    const known = this.#clock ? await this.#clock.catch(() => undefined) : undefined;
-    if (known && this.#line.time.nowMs() - known.setAtMs < resyncEveryMs) return known;
+    // Of all who find it old one reads it anew.
+    for (let held = this.#clock; held; held = this.#clock) {
+      const known = await held.catch(() => undefined);
+      if (known && this.#line.time.nowMs() - known.setAtMs < resyncEveryMs) return known;
+      if (this.#clock === held) break;
+    }
     const sync = this.#sync(signal);
     this.#clock = sync;
     try {

@@ -24,6 +24,8 @@ export class RateLimit {
   readonly #toleranceMs: number;
   readonly #time: Time;
   #nextMs = 0;
+  /** Settles when everybody who has asked so far went out, or gave up. */
+  #line: Promise<unknown> = Promise.resolve();
 
   constructor({ perSecond, burst }: Rate, time: Time = realTime) {
     this.#time = time;
@@ -31,17 +33,43 @@ export class RateLimit {
     this.#toleranceMs = this.#intervalMs * (burst - 1);
   }
 
-  /** Resolves when the next call may go out. Throws the signal's reason when the caller gives up. */
+  /** Resolves when the next call may go out. Throws the signal's reason when the caller gives up, which costs the others nothing. */
   async turn(signal?: AbortSignal): Promise<void> {
-    const nowMs = this.#time.nowMs();
-    const atMs = Math.max(this.#nextMs, nowMs);
-    this.#nextMs = atMs + this.#intervalMs;
-    const waitMs = atMs - this.#toleranceMs - nowMs;
-    if (waitMs > 0) await this.#time.sleep(waitMs, signal);
+    const before = this.#line;
+    const turn = this.#turnAfter(before, signal);
+    this.#line = Promise.allSettled([before, turn]);
+    return turn;
+  }
+
+  async #turnAfter(before: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+    await orGivenUp(before, signal);
+    // Again after a wait: the API may have said meanwhile that it is too much.
+    for (let waitMs = this.#waitMs; waitMs > 0; waitMs = this.#waitMs) {
+      await this.#time.sleep(Math.ceil(waitMs), signal);
+    }
+    this.#nextMs = Math.max(this.#nextMs, this.#time.nowMs()) + this.#intervalMs;
+  }
+
+  get #waitMs(): number {
+    return this.#nextMs - this.#toleranceMs - this.#time.nowMs();
   }
 
   /** The API has said that it was too much: nobody calls for this long. */
   backOff(ms: number): void {
     this.#nextMs = Math.max(this.#nextMs, this.#time.nowMs() + ms + this.#toleranceMs);
+  }
+}
+
+async function orGivenUp(done: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  let giveUp = (): void => undefined;
+  const givenUp = new Promise<never>((_, reject) => {
+    giveUp = () => reject(signal?.reason as Error);
+  });
+  signal?.addEventListener('abort', giveUp);
+  try {
+    await Promise.race([done, givenUp]);
+  } finally {
+    signal?.removeEventListener('abort', giveUp);
   }
 }

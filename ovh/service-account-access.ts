@@ -47,8 +47,12 @@ export class ServiceAccountAccess implements Access {
   }
 
   async #current(call: Call): Promise<Token> {
-    const known = this.#token ? await this.#token.catch(() => undefined) : undefined;
-    if (known && this.#line.time.nowMs() < known.staleAtMs) return known;
+    // Of all who find it stale one fetches another.
+    for (let held = this.#token; held; held = this.#token) {
+      const known = await held.catch(() => undefined);
+      if (known && this.#line.time.nowMs() < known.staleAtMs) return known;
+      if (this.#token === held) break;
+    }
     const fetched = this.#fetched(call.signal);
     this.#token = fetched;
     try {

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../domain/secret.js';
 import { createOvhApi, type OvhApiOptions, type OvhCall, type OvhClient } from '../../ovh/api.js';
 import { OvhError } from '../../ovh/error.js';
+import { realTime } from '../../ovh/time.js';
 import { startOvhApi, type OvhApi as Emulator } from '../../sandbox/ovh-api/ovh-api.js';
 
 let emulator: Emulator;
@@ -365,6 +366,16 @@ describe('the clock', () => {
     const error = await errorOf(aFrontend(aClient()));
     expect(error).toMatchObject({ trouble: 'clock', ambiguous: false, passing: true });
     expect(emulator.journal.calls('POST', '/http/frontend')).toEqual([]);
+  });
+
+  test('is read by one of all who find it old', async () => {
+    let aheadMs = 0;
+    const client = aClient({ time: { ...realTime, nowMs: () => realTime.nowMs() + aheadMs } });
+    await client.get('/me');
+    aheadMs = 11 * 60_000;
+    emulator.journal.clear();
+    await Promise.all(Array.from({ length: 8 }, () => client.get('/me')));
+    expect(emulator.journal.calls('GET', '/auth/time')).toHaveLength(1);
   });
 
   test('is told in milliseconds', async () => {

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { expect, test } from 'vitest';
 import { RateLimit, rateLimitOf } from '../../ovh/rate-limit.js';
+import { VirtualTime } from '../support/virtual-time.js';
 
 test('lets a burst through at once and spaces what follows', async () => {
   const limit = new RateLimit({ perSecond: 50, burst: 3 });
@@ -29,6 +30,27 @@ test('lets a caller give up while it waits', async () => {
   const turn = limit.turn(gone.signal);
   gone.abort(new Error('cancelled'));
   await expect(turn).rejects.toThrow('cancelled');
+});
+
+test('has the turns of those who give up for whoever comes after them', async () => {
+  const time = new VirtualTime();
+  const limit = new RateLimit({ perSecond: 1, burst: 1 }, time);
+  await limit.turn();
+  const gone = new AbortController();
+  const waiting = Array.from({ length: 50 }, () => limit.turn(gone.signal));
+  gone.abort(new Error('cancelled'));
+  expect((await Promise.allSettled(waiting)).every(({ status }) => status === 'rejected')).toBe(true);
+  await limit.turn();
+  expect(time.nowMs()).toBe(1_000);
+});
+
+test('holds back those who wait already, too', async () => {
+  const time = new VirtualTime();
+  const limit = new RateLimit({ perSecond: 1, burst: 1 }, time);
+  await limit.turn();
+  const turns = Array.from({ length: 3 }, () => limit.turn().then(() => time.nowMs()));
+  limit.backOff(60_000);
+  expect(await Promise.all(turns)).toEqual([60_000, 61_000, 62_000]);
 });
 
 test('is shared by all callers of one credential', () => {
