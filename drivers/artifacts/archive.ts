@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
@@ -87,13 +88,14 @@ async function parse(
   // Long chunks: node-tar reads a name that is split between two of them wrongly.
   const unpacked = createGunzip({ chunkSize: 1024 * 1024 });
   packed.on('error', (error) => unpacked.destroy(error));
-  const ended = new Promise<void>((resolve) => parser.on('end', resolve));
+  const { signal } = patience;
   try {
     for await (const chunk of packed.pipe(unpacked) as AsyncIterable<Buffer>) {
       inspection.unpack(chunk);
       patience.progress(`checking the archive: ${megabytes(inspection.unpackedBytes)} MB so far`);
-      if (!parser.write(chunk)) await new Promise<void>((resolve) => parser.once('drain', resolve));
+      if (!parser.write(chunk)) await once(parser, 'drain', { signal });
     }
+    const ended = once(parser, 'end', { signal });
     parser.end();
     await ended;
   } finally {
@@ -116,6 +118,8 @@ class Inspection {
   readonly #configurationPaths: readonly string[];
   readonly #configuration = new Map<string, ReadFile<Buffer>>();
   #ended = false;
+  /** The first bytes, which may come one by one. */
+  #begin: Buffer = Buffer.alloc(0);
   unpackedBytes = 0;
 
   constructor(program: Wanted, limits: ArchiveLimits) {
@@ -127,8 +131,10 @@ class Inspection {
 
   /** Looks at bytes before the parser does. */
   unpack(chunk: Buffer): void {
-    if (this.unpackedBytes === 0 && chunk[0] === 0x1f && chunk[1] === 0x8b) {
-      throw new Unacceptable('is compressed twice');
+    if (this.#begin.length < longestMagic) {
+      this.#begin = Buffer.concat([this.#begin, chunk.subarray(0, longestMagic)]);
+      if (compressed.some((magic) => this.#begin.subarray(0, magic.length).equals(magic)))
+        throw new Unacceptable('is compressed twice');
     }
     this.unpackedBytes += chunk.length;
     if (this.unpackedBytes > this.#limits.unpackedBytes) {
@@ -275,6 +281,10 @@ class Inspection {
       : `, there is ${files.map((file) => `"${shown(plainPath(file.path))}"`).join(', ')}`;
   }
 }
+
+/** What the parser would unpack by itself: gzip and zstd. */
+const compressed = [Buffer.from([0x1f, 0x8b]), Buffer.from([0x28, 0xb5, 0x2f, 0xfd])] as const;
+const longestMagic = 4;
 
 interface Complaints {
   readonly complaints: readonly string[];

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Failure } from '../../../domain/failures.js';
@@ -324,6 +324,12 @@ describe('an archive is unsafe', () => {
     ['cut off', () => withProgram({ path: 'x', body: noise(9000) }).subarray(0, -4000), 'ends in the middle'],
     ['no tar', () => gzipSync(Buffer.from('hello')), 'is no whole tar archive'],
     ['compressed twice', () => gzipSync(withProgram()), 'is compressed twice'],
+    ['compressed twice, byte by byte', () => withLoneFirstByte(withProgram()), 'is compressed twice'],
+    [
+      'compressed by zstd as well',
+      () => gzipSync(Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), noise(2_000)])),
+      'is compressed twice',
+    ],
     [
       'a tar that is cut off',
       () => gzipSync(tar([unitEntry, programEntry]).subarray(0, 1500)),
@@ -467,6 +473,19 @@ test('never hangs or crashes on damaged bytes: it refuses or it reads', async ()
 });
 
 /** Does not get smaller when it is compressed. */
+/** A gzip of which the first 64 KiB, which are read at once, hold no more than the first byte. */
+function withLoneFirstByte(bytes: Buffer): Buffer {
+  const first = bytes.subarray(0, 1);
+  const packed = deflateRawSync(first);
+  const end = Buffer.alloc(8);
+  end.writeUInt32LE(crc32(first), 0);
+  end.writeUInt32LE(1, 4);
+  const isNamed = Buffer.from([0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3]);
+  const name = Buffer.alloc(65_536 - isNamed.length - packed.length - end.length, 'n');
+  name[name.length - 1] = 0;
+  return Buffer.concat([isNamed, name, packed, end, gzipSync(bytes.subarray(1))]);
+}
+
 const noise = (bytes: number): Buffer => randomBytes(bytes);
 
 function damaged(bytes: Buffer): Buffer {
