@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import { Failure } from '../../domain/failures.js';
 import type { HealthQuestion, Sample } from '../../domain/health.js';
 import type { Server } from '../../domain/service.js';
+import { AttentiveWait } from '../attention.js';
 import { shellLine } from './quoting.js';
 import { ChannelsTaken } from './ssh-channels.js';
 import type { Execution, Exit } from './ssh-command.js';
@@ -22,14 +23,20 @@ interface Waiting {
   readonly refuse: (error: unknown) => void;
 }
 
+/** One command that takes questions, and those that it has not answered. */
+interface Running {
+  readonly stdin: Promise<Writable>;
+  readonly stop: AbortController;
+  readonly waiting: Map<string, Waiting>;
+}
+
 /**
  * Puts questions to programs on a machine that forbids tunnels: by one command that takes one question after the other,
  * as the login user, with what the machine has. Nothing is installed there.
  */
 export class ProbeCommand {
   readonly #execute: Execute;
-  readonly #waiting = new Map<string, Waiting>();
-  #running: { readonly stdin: Promise<Writable>; readonly stop: AbortController } | undefined;
+  #running: Running | undefined;
   #idle: NodeJS.Timeout | undefined;
   #asked = 0;
 
@@ -41,11 +48,11 @@ export class ProbeCommand {
   async ask(address: Server['probe'], question: HealthQuestion, signal: AbortSignal): Promise<Sample> {
     signal.throwIfAborted();
     clearTimeout(this.#idle);
-    this.#running ??= this.#start();
-    const { stdin, stop } = this.#running;
+    const running = (this.#running ??= this.#start());
+    const { stdin, waiting } = running;
     this.#asked += 1;
     const id = `q${this.#asked}`;
-    const answered = this.#answerTo(id, question, signal);
+    const answered = answerTo(waiting, id, question, signal);
     try {
       const { timeoutMs, path, identityHeader = '-' } = question;
       const line = [id, timeoutMs, address.address, address.port, path, identityHeader].join(' ');
@@ -53,59 +60,33 @@ export class ProbeCommand {
       await Promise.race([asking, answered]);
       return await answered;
     } finally {
-      this.#waiting.delete(id);
-      if (this.#waiting.size === 0) {
-        this.#idle = setTimeout(() => stop.abort(new Error('nobody asks any more')), staysMs);
+      waiting.delete(id);
+      if (waiting.size === 0 && this.#running === running) {
+        this.#idle = setTimeout(() => this.#end(running), staysMs);
         this.#idle.unref();
       }
     }
   }
 
-  #answerTo(id: string, { timeoutMs }: HealthQuestion, signal: AbortSignal): Promise<Sample> {
-    return new Promise<Sample>((resolve, reject) => {
-      const silent = (because: string) => resolve({ kind: 'silent', because });
-      const timer = setTimeout(
-        () => silent(`the machine did not answer what asks within ${timeoutMs + graceMs} ms`),
-        timeoutMs + graceMs,
-      );
-      const onAbort = () => {
-        clearTimeout(timer);
-        reject(signal.reason as Error);
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      const settle = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-      };
-      this.#waiting.set(id, {
-        answer: (line) => {
-          settle();
-          resolve(sampleFrom(line));
-        },
-        fail: (why) => {
-          settle();
-          silent(why);
-        },
-        refuse: (error) => {
-          settle();
-          reject(error as Error);
-        },
-      });
-    });
+  /** Who asks from now on is not told how this one has ended. */
+  #end(running: Running): void {
+    if (this.#running === running) this.#running = undefined;
+    running.stop.abort(new Error('nobody asks any more'));
   }
 
-  #start() {
+  #start(): Running {
     const stop = new AbortController();
+    const waiting = new Map<string, Waiting>();
     let opened: (stdin: Writable) => void = () => undefined;
     let refused: (error: unknown) => void = () => undefined;
     const stdin = new Promise<Writable>((resolve, reject) => {
       opened = resolve;
       refused = reject;
     });
-    const running = { stdin, stop };
-    const ended = (tell: (waiting: Waiting) => void) => {
+    const running = { stdin, stop, waiting };
+    const ended = (tell: (one: Waiting) => void) => {
       if (this.#running === running) this.#running = undefined;
-      for (const waiting of this.#waiting.values()) tell(waiting);
+      for (const one of waiting.values()) tell(one);
     };
     this.#execute(shellLine(['sh', '-c', probeText(), 'verdigris-probe']), {
       signal: stop.signal,
@@ -113,7 +94,7 @@ export class ProbeCommand {
       lasting: true,
       onLine: (line, channel) => {
         if (line.startsWith('tool=')) opened(channel);
-        else this.#hear(line);
+        else hear(waiting, line);
       },
     }).then(
       ({ stderr }) => {
@@ -130,11 +111,37 @@ export class ProbeCommand {
     stdin.catch(() => undefined);
     return running;
   }
+}
 
-  #hear(line: string): void {
-    const space = line.indexOf(' ');
-    this.#waiting.get(line.slice(0, space))?.answer(line.slice(space + 1));
-  }
+function answerTo(
+  waiting: Map<string, Waiting>,
+  id: string,
+  { timeoutMs }: HealthQuestion,
+  signal: AbortSignal,
+): Promise<Sample> {
+  return new Promise<Sample>((resolve, reject) => {
+    const limitMs = timeoutMs + graceMs;
+    const late = () => fail(`the machine did not answer what asks within ${limitMs} ms`);
+    const wait = new AttentiveWait(limitMs, late);
+    const settle = (act: () => void) => {
+      wait.end();
+      signal.removeEventListener('abort', onAbort);
+      act();
+    };
+    const fail = (because: string) => settle(() => resolve({ kind: 'silent', because }));
+    const onAbort = () => settle(() => reject(signal.reason as Error));
+    signal.addEventListener('abort', onAbort);
+    waiting.set(id, {
+      answer: (line) => settle(() => resolve(sampleFrom(line))),
+      fail,
+      refuse: (error) => settle(() => reject(error as Error)),
+    });
+  });
+}
+
+function hear(waiting: ReadonlyMap<string, Waiting>, line: string): void {
+  const space = line.indexOf(' ');
+  waiting.get(line.slice(0, space))?.answer(line.slice(space + 1));
 }
 
 /** `answered 200 12 v1` or `silent connection refused` */

@@ -2,6 +2,8 @@ import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Client } from 'ssh2';
 import type { HealthQuestion, Sample } from '../../domain/health.js';
+import { AttentiveWait } from '../attention.js';
+import { LinkLost } from './ssh-command.js';
 
 /** sshd forbids tunnels (`AllowTcpForwarding`, `PermitOpen`): the question has to be put in another way. */
 export class TunnelForbidden extends Error {
@@ -10,7 +12,7 @@ export class TunnelForbidden extends Error {
 
 /**
  * Puts one question to a program through the SSH connection, on a connection of its own. Never throws for a bad answer.
- * @throws TunnelForbidden; the signal's reason
+ * @throws TunnelForbidden; LinkLost, which says nothing of the program; the signal's reason
  */
 export async function probeOverSsh(
   client: Client,
@@ -19,16 +21,22 @@ export async function probeOverSsh(
   signal: AbortSignal,
 ): Promise<Sample> {
   signal.throwIfAborted();
-  const late = AbortSignal.timeout(question.timeoutMs);
-  const either = AbortSignal.any([signal, late]);
+  const over = new AbortController();
+  const wait = new AttentiveWait(question.timeoutMs, () => over.abort());
+  const onAbort = () => over.abort();
+  signal.addEventListener('abort', onAbort);
   try {
-    const stream = await tunnel(client, address, either);
-    return await ask(stream, address, question, either);
+    const stream = await tunnel(client, address, over.signal);
+    return await ask(client, stream, address, question, wait, over.signal);
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof LinkLost) throw error;
     if ((error as { readonly reason?: unknown }).reason === forbidden) throw new TunnelForbidden();
-    if (late.aborted) return { kind: 'silent', because: `no answer within ${question.timeoutMs} ms` };
+    if (over.signal.aborted) return { kind: 'silent', because: `no answer within ${question.timeoutMs} ms` };
     return { kind: 'silent', because: wordsFor(error) };
+  } finally {
+    wait.end();
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -36,20 +44,42 @@ export async function probeOverSsh(
 function tunnel(
   client: Client,
   { address, port }: { readonly address: string; readonly port: number },
-  signal: AbortSignal,
+  over: AbortSignal,
 ): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    const onLost = () => reject(new Error('the connection to the machine was lost'));
-    signal.addEventListener('abort', onAbort, { once: true });
-    client.once('close', onLost);
+  return untilLost(client, over, true, (resolve, reject) => {
     client.forwardOut('127.0.0.1', 0, address, port, (error, channel) => {
-      signal.removeEventListener('abort', onAbort);
-      client.removeListener('close', onLost);
       if (error) reject(error);
-      else if (signal.aborted) channel.destroy();
+      else if (over.aborted) channel.destroy();
       else resolve(asSocket(channel));
     });
+  });
+}
+
+/** What `work` comes to, or why nobody waits for it any more: a channel of a link that is silent or lost may never say so. */
+function untilLost<Result>(
+  client: Client,
+  over: AbortSignal,
+  early: boolean,
+  work: (resolve: (result: Result) => void, reject: (error: Error) => void) => void,
+): Promise<Result> {
+  return new Promise<Result>((resolve, reject) => {
+    const settle = (act: () => void) => {
+      over.removeEventListener('abort', onOver);
+      client.removeListener('close', onLost);
+      act();
+    };
+    const onOver = () => settle(() => reject(over.reason as Error));
+    const onLost = () => settle(() => reject(new LinkLost('the connection was lost', early)));
+    over.addEventListener('abort', onOver);
+    client.once('close', onLost);
+    try {
+      work(
+        (result) => settle(() => resolve(result)),
+        (error) => settle(() => reject(error)),
+      );
+    } catch (error) {
+      settle(() => reject(new LinkLost(`no tunnel could be asked for: ${(error as Error).message}`, early)));
+    }
   });
 }
 
@@ -64,42 +94,43 @@ const asSocket = (channel: Duplex): Duplex =>
     destroySoon: () => channel.destroy(),
   });
 
-function ask(
+async function ask(
+  client: Client,
   stream: Duplex,
   { address, port }: { readonly address: string; readonly port: number },
   { path, identityHeader }: HealthQuestion,
-  signal: AbortSignal,
+  wait: AttentiveWait,
+  over: AbortSignal,
 ): Promise<Sample> {
-  const beganAtMs = performance.now();
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      {
-        createConnection: () => stream,
-        path,
-        headers: { host: `${address}:${port}`, connection: 'close', 'user-agent': 'verdigris-probe' },
-        signal,
-      },
-      (response) => {
-        const header =
-          identityHeader === undefined ? undefined : response.headers[identityHeader.toLowerCase()];
-        const identity = Array.isArray(header) ? header[0] : header;
-        response.on('error', reject);
-        // An answer counts when all of it is there.
-        response.on('end', () => {
-          stream.destroy();
-          const tookMs = performance.now() - beganAtMs;
-          const answer = { kind: 'answered', status: response.statusCode ?? 0, tookMs } as const;
-          resolve(identity === undefined ? answer : { ...answer, identity });
-        });
-        response.resume();
-      },
-    );
-    asked.on('error', (error) => {
-      stream.destroy();
-      reject(error);
+  const beganAtMs = wait.attendedMs;
+  try {
+    return await untilLost<Sample>(client, over, false, (resolve, reject) => {
+      const asked = request(
+        {
+          createConnection: () => stream,
+          path,
+          headers: { host: `${address}:${port}`, connection: 'close', 'user-agent': 'verdigris-probe' },
+        },
+        (response) => {
+          const header =
+            identityHeader === undefined ? undefined : response.headers[identityHeader.toLowerCase()];
+          const identity = Array.isArray(header) ? header[0] : header;
+          response.on('error', reject);
+          // An answer counts when all of it is there.
+          response.on('end', () => {
+            const tookMs = wait.attendedMs - beganAtMs;
+            const answer = { kind: 'answered', status: response.statusCode ?? 0, tookMs } as const;
+            resolve(identity === undefined ? answer : { ...answer, identity });
+          });
+          response.resume();
+        },
+      );
+      asked.on('error', reject);
+      asked.end();
     });
-    asked.end();
-  });
+  } finally {
+    stream.destroy();
+  }
 }
 
 /** Reasons of RFC 4254, 5.1, for a channel that was not opened. */

@@ -1,6 +1,6 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { Failure } from '../../domain/failures.js';
-import { pause } from './pause.js';
+import { orAborted, pause } from './pause.js';
 import { LinkLost } from './ssh-command.js';
 
 /** Every channel that the machine allows is held by commands that last: waiting for one would take for ever. */
@@ -28,8 +28,9 @@ export class SessionChannels {
 
   /** In the order in which they were asked for. @throws ChannelsTaken; LinkLost; Failure `ServerBusy`; the signal's reason */
   open(line: string, signal: AbortSignal, lasting: boolean): Promise<ClientChannel> {
-    const opened = this.#turn.then(() => this.#openInTurn(line, signal, lasting));
-    this.#turn = opened.catch(() => undefined);
+    const before = this.#turn;
+    const opened = orAborted(before, signal).then(() => this.#openInTurn(line, signal, lasting));
+    this.#turn = Promise.allSettled([before, opened]);
     return opened;
   }
 

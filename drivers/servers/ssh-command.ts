@@ -45,7 +45,9 @@ export async function execute(
   const channel = await channels.open(line, signal, lasting);
   return new Promise((resolve, reject) => {
     let timer: NodeJS.Timeout | undefined;
+    let isOver = false;
     const settle = (act: () => void) => {
+      isOver = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       client.removeListener('close', onLost);
@@ -58,15 +60,10 @@ export async function execute(
       });
     const onAbort = () => giveUp(signal.reason);
     const onLost = () => giveUp(new LinkLost('the connection was lost'));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort);
-    client.once('close', onLost);
-    if (deadlineMs !== undefined) {
-      const late = () => giveUp(new LinkLost(`no answer came within ${Math.round(deadlineMs / 1000)} s`));
-      timer = setTimeout(late, deadlineMs);
-    }
     listen(channel, {
       onLine: (text) => {
+        // What still comes belongs to nobody any more.
+        if (isOver) return;
         try {
           onLine(text, channel);
         } catch (thrown) {
@@ -76,6 +73,14 @@ export async function execute(
       onError: giveUp,
       onEnd: (exit) => (exit ? settle(() => resolve(exit)) : onLost()),
     });
+    // Not before somebody reads the channel: unread it never ends.
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort);
+    client.once('close', onLost);
+    if (deadlineMs !== undefined) {
+      const late = () => giveUp(new LinkLost(`no answer came within ${Math.round(deadlineMs / 1000)} s`));
+      timer = setTimeout(late, deadlineMs);
+    }
   });
 }
 

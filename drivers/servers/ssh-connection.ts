@@ -1,13 +1,12 @@
 import type { Duplex } from 'node:stream';
-import type { Client } from 'ssh2';
 import { Failure } from '../../domain/failures.js';
 import type { Patience } from '../patience.js';
-import { pause } from './pause.js';
+import { orAborted, pause } from './pause.js';
 import { ChannelsTaken } from './ssh-channels.js';
 import { LinkLost } from './ssh-command.js';
 import type { Credential } from './ssh-credential.js';
 import { SshLink } from './ssh-link.js';
-import { logIn, reach, Unreached } from './ssh-login.js';
+import { logIn, reach, Unreached, type LoggedIn } from './ssh-login.js';
 import { describeHop, type SshLimits, type SshTarget } from './ssh-target.js';
 import { Turnstile } from './turnstile.js';
 
@@ -95,7 +94,8 @@ export class SshConnections {
     } catch (error) {
       const stale = error instanceof LinkLost && error.early && wasUsed && !before?.silent;
       if (!before || !stale) throw error;
-      this.#drop(name, before);
+      // Others may have commands on it that run: it is closed when nobody uses it.
+      this.#forget(name, before);
       return this.#lend(name, target, patience, action);
     }
   }
@@ -130,11 +130,16 @@ export class SshConnections {
     connection.idle.unref();
   }
 
+  #forget(name: string, connection: Connection): void {
+    if (this.#open.get(name) === connection) this.#open.delete(name);
+  }
+
   #drop(name: string, connection: Connection): void {
     clearTimeout(connection.idle);
-    if (this.#open.get(name) === connection) this.#open.delete(name);
+    this.#forget(name, connection);
     connection.link.then(
-      ({ client }) => client.end(),
+      // Without a word: a machine that is frozen would never answer it, and its socket stay open.
+      ({ client }) => client.destroy(),
       // Its users were told why it could not be made.
       () => undefined,
     );
@@ -142,7 +147,15 @@ export class SshConnections {
 
   #connect(name: string, target: SshTarget, patience: Patience): Connection {
     const limits: SshLimits = { ...this.#policy, ...target.limits };
-    const link = this.#connectWithTries(target, limits, patience).then((client) => new SshLink(client));
+    const forget = () => this.#forget(name, connection);
+    const link = this.#connectWithTries(target, limits, patience).then(({ client, closed }) => {
+      client.on('error', ({ level }: Error & { readonly level?: string }) => {
+        connection.silent ||= level === 'client-timeout';
+      });
+      void closed.then(forget);
+      return new SshLink(client);
+    });
+    link.catch(forget);
     const connection: Connection = {
       link,
       idleMs: limits.idleMs,
@@ -152,15 +165,6 @@ export class SshConnections {
       silent: false,
     };
     this.#open.set(name, connection);
-    const forget = () => {
-      if (this.#open.get(name) === connection) this.#open.delete(name);
-    };
-    link.then(({ client }) => {
-      client.on('error', ({ level }: Error & { readonly level?: string }) => {
-        connection.silent ||= level === 'client-timeout';
-      });
-      client.once('close', forget);
-    }, forget);
     return connection;
   }
 
@@ -168,7 +172,7 @@ export class SshConnections {
    * sshd drops connections at random before the handshake while many begin (`MaxStartups`), and a machine that boots
    * refuses them: both pass, so both are tried again.
    */
-  async #connectWithTries(target: SshTarget, limits: SshLimits, patience: Patience): Promise<Client> {
+  async #connectWithTries(target: SshTarget, limits: SshLimits, patience: Patience): Promise<LoggedIn> {
     const credential = await target.credential();
     const beganAt = Date.now();
     for (let attempt = 1; ; attempt += 1) {
@@ -204,7 +208,7 @@ export class SshConnections {
     credential: Credential,
     limits: SshLimits,
     patience: Patience,
-  ): Promise<Client> {
+  ): Promise<LoggedIn> {
     const bastion = bastionOf(target);
     const through = bastion && this.#held(nameOf(bastion, 0), bastion, patience);
     const release = () => {
@@ -215,11 +219,11 @@ export class SshConnections {
       const open = () =>
         link && bastion ? reachThrough(link, bastion, target, limits) : reach(target, limits);
       // Only now: who waits for a bastion must not keep the bastion from being connected to.
-      const client = await this.#handshakes.pass(() =>
+      const loggedIn = await this.#handshakes.pass(() =>
         logIn(target, credential, limits, open, describeHop(target)),
       );
-      client.once('close', release);
-      return client;
+      void loggedIn.closed.then(release);
+      return loggedIn;
     } catch (error) {
       release();
       throw error;
@@ -287,16 +291,3 @@ const nameOf = ({ bastions, ...hop }: SshTarget, spare: number): string =>
       .map(({ host, port, user, hostKeys, owner }) => [host, port, user, hostKeys, owner])
       .concat([[spare] as never]),
   );
-
-async function orAborted<Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  signal.throwIfAborted();
-  const stop = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: stop.signal });
-  });
-  try {
-    return await Promise.race([result, aborted]);
-  } finally {
-    stop.abort();
-  }
-}

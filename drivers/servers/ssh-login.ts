@@ -19,6 +19,12 @@ export class Unreached extends Error {
   }
 }
 
+export interface LoggedIn {
+  readonly client: Client;
+  /** Settles when the connection is gone. A promise, since that may be as soon as it was made, before anybody could listen. */
+  readonly closed: Promise<void>;
+}
+
 /** A TCP connection to a machine. @throws Unreached */
 export function reach({ host, port }: SshHop, { connectTimeoutMs }: SshLimits): Promise<Duplex> {
   return new Promise((resolve, reject) => {
@@ -67,7 +73,7 @@ export async function logIn(
   limits: SshLimits,
   open: () => Promise<Duplex>,
   where: string,
-): Promise<Client> {
+): Promise<LoggedIn> {
   const seen = new Set<string>();
   for (const algorithms of kindsToAskFor(hop.hostKeys)) {
     const attempt = new Login(hop, credential, limits, where, algorithms, (shown) => seen.add(shown));
@@ -100,6 +106,7 @@ class Login {
   readonly #algorithms: readonly string[] | undefined;
   readonly #onHostKey: (fingerprint: string) => void;
   readonly #client = new Client();
+  readonly #closed = new Promise<void>((resolve) => this.#client.once('close', () => resolve()));
   /** Whether the machine's key was seen, and was one that is pinned. */
   #hostKey: 'unseen' | 'known' | 'other' = 'unseen';
   /** What came before the machine said who it is. */
@@ -129,9 +136,10 @@ class Login {
     this.#onHostKey = onHostKey;
   }
 
-  async on(stream: Duplex): Promise<Client | 'other host key'> {
+  async on(stream: Duplex): Promise<LoggedIn | 'other host key'> {
     try {
-      return await this.#begin(stream);
+      await this.#begin(stream);
+      return { client: this.#client, closed: this.#closed };
     } catch (error) {
       stream.destroy();
       if (this.#hostKey === 'other') return 'other host key';
@@ -140,11 +148,11 @@ class Login {
     }
   }
 
-  #begin(stream: Duplex): Promise<Client> {
+  #begin(stream: Duplex): Promise<void> {
     const client = this.#client;
     const { loginTimeoutMs, keepAliveMs } = this.#limits;
     return new Promise((resolve, reject) => {
-      client.once('ready', () => resolve(client));
+      client.once('ready', () => resolve());
       // Also after it is ready: a lost link is an error first, and its users hear of it by `close`.
       client.on('error', (error: Error & { readonly level?: string }) => {
         // The next key is tried after this one.

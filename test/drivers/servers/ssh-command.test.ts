@@ -1,58 +1,15 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
-import { setTimeout as wait } from 'node:timers/promises';
-import { Client, Server, utils, type ServerChannel } from 'ssh2';
-import { afterEach, expect, test } from 'vitest';
+import type { ClientChannel, ServerChannel } from 'ssh2';
+import { expect, test } from 'vitest';
+import { endless } from '../../../drivers/patience.js';
 import { SessionChannels } from '../../../drivers/servers/ssh-channels.js';
 import { execute, LinkLost } from '../../../drivers/servers/ssh-command.js';
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function listening(server: TcpServer | Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
-}
-
-/** Hands on what a machine says only after it paused: as it is read by somebody who was busy meanwhile. */
-async function inOnePiece(port: number): Promise<number> {
-  const proxy = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    near.pipe(far);
-    void gather(far, near);
-    for (const socket of [near, far]) socket.on('error', () => [near, far].forEach((each) => each.destroy()));
-  });
-  closing.push(() => proxy.close());
-  return listening(proxy);
-}
-
-async function gather(from: Socket, to: Socket): Promise<void> {
-  const held: Buffer[] = [];
-  from.on('data', (chunk: Buffer) => held.push(chunk));
-  while (!from.destroyed) {
-    const before = held.length;
-    await wait(30);
-    if (held.length === before && before > 0) to.write(Buffer.concat(held.splice(0)));
-  }
-}
+import { clientOf, inOnePiece, machine, onCommand } from './ssh-machine.js';
 
 /** Runs a command on a machine that answers as told. */
 async function run(answer: (channel: ServerChannel) => void, onLine: (line: string) => void) {
-  const { private: hostKey } = utils.generateKeyPairSync('ed25519');
-  const machine = new Server({ hostKeys: [hostKey] }, (link) => {
-    link.on('authentication', (attempt) => attempt.accept());
-    link.on('session', (accept) => accept().on('exec', (acceptCommand) => answer(acceptCommand())));
-    link.on('error', () => undefined);
-  });
-  closing.push(() => machine.close());
-  const client = new Client();
-  closing.push(() => client.end());
-  client.connect({ host: '127.0.0.1', port: await inOnePiece(await listening(machine)), username: 'deploy' });
-  await once(client, 'ready');
-  const { signal } = new AbortController();
+  const client = await clientOf(await inOnePiece(await machine((link) => onCommand(link, answer))));
+  const { signal } = endless;
   return execute(client, new SessionChannels(client), 'a command', { signal, deadlineMs: 10_000, onLine });
 }
 
@@ -88,4 +45,68 @@ test('a command whose channel ends without a word of how it ended is lost', asyn
     () => undefined,
   );
   await expect(lost).rejects.toThrow(LinkLost);
+});
+
+test('what a command says after it was given up belongs to nobody any more', async () => {
+  const gone = new AbortController();
+  let running: ServerChannel | undefined;
+  const port = await machine((link) =>
+    onCommand(link, (channel) => {
+      running = channel.resume();
+      channel.write('begun\n');
+    }),
+  );
+  const client = await clientOf(port);
+  const channels = new SessionChannels(client);
+  const lines: string[] = [];
+  const given = execute(client, channels, 'a command', {
+    signal: gone.signal,
+    deadlineMs: 10_000,
+    onLine: (line) => {
+      lines.push(line);
+      gone.abort(new Error('enough'));
+      // The machine has not heard of that yet.
+      running?.write('and goes on\n');
+    },
+  });
+  await expect(given).rejects.toThrow('enough');
+  // Whose answer comes after all that was said before.
+  await channels.open('another', endless.signal, false);
+  expect(lines).toEqual(['begun']);
+});
+
+test('a channel that came too late for whoever asked is given back', async () => {
+  const client = await clientOf(await machine((link) => onCommand(link, (channel) => void channel.resume())));
+  const channels = new SessionChannels(client);
+  const gone = new AbortController();
+  let channel: ClientChannel | undefined;
+  const thenGone = {
+    async open(...words: Parameters<SessionChannels['open']>) {
+      channel = await channels.open(...words);
+      gone.abort(new Error('enough'));
+      return channel;
+    },
+  } as SessionChannels;
+  const given = execute(client, thenGone, 'a command', {
+    signal: gone.signal,
+    deadlineMs: 10_000,
+    onLine: () => undefined,
+  });
+  await expect(given).rejects.toThrow('enough');
+  await once(channel!, 'close');
+});
+
+test('who waits until others have been given their channel may give up meanwhile', async () => {
+  // A machine that never says whether it begins a command.
+  const client = await clientOf(
+    await machine((link) => link.on('session', (accept) => void accept().on('exec', () => undefined))),
+  );
+  const channels = new SessionChannels(client);
+  const first = channels.open('a command', endless.signal, false);
+  const gone = new AbortController();
+  const second = channels.open('another', gone.signal, false);
+  gone.abort(new Error('enough'));
+  await expect(second).rejects.toThrow('enough');
+  client.destroy();
+  await expect(first).rejects.toThrow(LinkLost);
 });
