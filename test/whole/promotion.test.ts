@@ -1,5 +1,7 @@
 import { describe, expect, vi } from 'vitest';
-import { lost, test, underLoad } from './support/running-sandbox.js';
+import { workflowIdOf } from '../../domain/names.js';
+import { stepsOf } from '../support/history-size.js';
+import { lost, test, underLoad, type RunningSandbox } from './support/running-sandbox.js';
 import { takeTurns } from './support/turns.js';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -20,6 +22,7 @@ describe('a release of a real program', () => {
     expect(await running.servedBy()).toBe('2.0.0');
     expect(await running.fingerprint('blue')).toEqual(before);
     expect(running.refreshes()).toBe(1);
+    expect(await servicesInSteps(running), 'the built workflows name it').toEqual([running.service.id]);
     for (const { name } of running.servers('green')) {
       expect(running.starts(name)).toBe(1);
       expect(await running.stepsOn(name)).toEqual([
@@ -44,3 +47,10 @@ describe('a release of a real program', () => {
     }
   });
 });
+
+/** What stands for the service in the inputs of a deployment's steps. */
+async function servicesInSteps({ client, service }: RunningSandbox): Promise<readonly unknown[]> {
+  const steps = await stepsOf(client.workflow.getHandle(workflowIdOf(service.id)));
+  const inputs = steps.map(({ input }) => JSON.parse(input || '{}') as object);
+  return [...new Set(inputs.flatMap((input) => ('service' in input ? [input.service] : [])))];
+}

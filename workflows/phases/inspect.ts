@@ -1,4 +1,5 @@
-import { liveColor, type Observation } from '../../domain/observation.js';
+import type { ServerStatus } from '../../domain/deployment.js';
+import { liveColor, type Observation, type ServerObservation } from '../../domain/observation.js';
 import { complaintsAbout, idleOf } from '../../domain/plan.js';
 import { Refused, type DeploymentRun } from '../deployment-run.js';
 import { look, overAll } from '../patience.js';
@@ -28,14 +29,14 @@ function show({ board }: DeploymentRun, observation: Observation): void {
     live: liveColor(observation.loadBalancer) ?? 'unknown',
     idle: idleOf(observation) ?? 'unknown',
     ...(traffic.kind === 'split' ? { split: traffic.split } : {}),
+    servers: observation.servers.map(statusOf),
   });
-  for (const seen of observation.servers) {
-    if (seen.kind === 'unreachable') board.tellServer(seen.server, 'unreachable', seen.message);
-    else
-      board.tellServer(
-        seen.server,
-        seen.facts.unit.state,
-        seen.facts.activeRelease ?? (seen.facts.foreign ? 'a foreign release' : 'nothing installed'),
-      );
-  }
+}
+
+function statusOf(seen: ServerObservation): ServerStatus {
+  const { server, color } = seen;
+  if (seen.kind === 'unreachable') return { server, color, state: 'unreachable', detail: seen.message };
+  const { unit, activeRelease, foreign } = seen.facts;
+  const runs = activeRelease ?? (foreign ? 'a foreign release' : 'nothing installed');
+  return { server, color, state: unit.state, detail: runs };
 }
