@@ -1,4 +1,4 @@
-/** Servers worked on side by side. Above about 100 servers a run would be split into child workflows. */
+/** Servers worked on side by side, all by one run: each costs it some twenty events of the 51,200 that a history may have. */
 export const lanes = 10;
 
 /**
