@@ -39,7 +39,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     createAgents(configuration.agents, options.config),
     log,
   );
-  const { connection, namespace } = await connect(options);
+  const { connection, namespace, address } = await connect(options);
   try {
     const worker = await Worker.create({
       connection,
@@ -58,6 +58,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       maxHeartbeatThrottleInterval: '500ms',
       defaultHeartbeatThrottleInterval: '500ms',
       maxConcurrentActivityTaskExecutions: configuration.slots.activities,
+    }).catch((cause: unknown) => {
+      throw unusable(namespace, address, cause);
     });
     log.info({ taskQueue: worker.options.taskQueue, namespace }, 'worker is ready');
     await worker.run();
@@ -68,7 +70,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   }
 }
 
-async function connect(options: WorkerOptions): Promise<{ connection: NativeConnection; namespace: string }> {
+interface Connected {
+  readonly connection: NativeConnection;
+  readonly namespace: string;
+  readonly address: string;
+}
+
+async function connect(options: WorkerOptions): Promise<Connected> {
   const { address, namespace, tls, apiKeyFile, profile } = options;
   const known = readAs('the Temporal profile', () =>
     loadClientConnectConfig(profile === undefined ? {} : { profile }),
@@ -83,15 +91,17 @@ async function connect(options: WorkerOptions): Promise<{ connection: NativeConn
     ...apiKey,
     ...(tls === undefined ? {} : { tls }),
   } as NativeConnectionOptions;
+  const where = connectionOptions.address ?? 'localhost:7233';
   try {
     return {
       connection: await NativeConnection.connect(connectionOptions),
       namespace: namespace ?? known.namespace ?? 'default',
+      address: where,
     };
   } catch (cause) {
     throw new Failure(
       'TemporalUnreachable',
-      `Cannot reach Temporal at ${connectionOptions.address ?? 'localhost:7233'}: ${whyUnreached((cause as Error).message)}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
+      `Cannot reach Temporal at ${where}: ${whyUnreached((cause as Error).message)}, needs a server that answers\n  start one: docker compose up -d; or name another: TEMPORAL_ADDRESS=host:port`,
       { cause },
     );
   }
@@ -103,7 +113,23 @@ const whyUnreached = (message: string): string =>
     ? 'it refuses connections'
     : /dns error/.test(message)
       ? 'there is no such host'
-      : message;
+      : /InvalidContentType/.test(message)
+        ? 'it speaks no TLS, which --tls and API keys ask for'
+        : message;
+
+/** A worker asks for its namespace when it is made. */
+function unusable(namespace: string, address: string, cause: unknown): unknown {
+  const { message } = cause as Error;
+  const why = /code: (NotFound|PermissionDenied|Unauthenticated)/.exec(message)?.[1];
+  if (why === undefined) return cause;
+  const words =
+    why === 'NotFound'
+      ? `there is none of that name, needs one (--namespace NAME)\n  which there are: temporal operator namespace list`
+      : `it may not be used, needs a key that may\n  name one: --api-key-file FILE, or TEMPORAL_API_KEY`;
+  return new Failure('RequestInvalid', `Cannot use namespace "${namespace}" at ${address}: ${words}`, {
+    cause,
+  });
+}
 
 /** What cannot be read is bad input, and no fault of ours. */
 function readAs<Value>(what: string, read: () => Value): Value {

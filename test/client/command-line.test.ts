@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { commands } from '../../client/command-table.js';
 import { runHere } from './support/command-line.js';
 import { parseDuration, parsePercent, parseSize, describeDuration } from '../../configuration/quantities.js';
@@ -111,6 +111,20 @@ test.each([
   const { exitCode, stderr } = await run('ovh', 'whoami', ...example, ...words);
   expect(exitCode).toBe(2);
   expect(stderr).toMatch(pattern);
+});
+
+test('a worker that Temporal does not serve says why, and is no fault of ours', async () => {
+  const address = inject('temporalAddress');
+  const worker = ['worker', '--config', 'docs/worker.example.yaml', '--address', address];
+  const [elsewhere, encrypted] = await Promise.all([
+    start(...worker, '--namespace', 'nope'),
+    start(...worker, '--tls'),
+  ]);
+  expect([elsewhere.exitCode, encrypted.exitCode]).toEqual([2, 2]);
+  expect(elsewhere.stderr).toContain(
+    `Cannot use namespace "nope" at ${address}: there is none of that name, needs one (--namespace NAME)\n  which there are: `,
+  );
+  expect(encrypted.stderr).toContain(`Cannot reach Temporal at ${address}: it speaks no TLS, which --tls `);
 });
 
 describe('without Temporal', () => {
