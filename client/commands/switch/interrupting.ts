@@ -3,9 +3,10 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Catches, from its making to its end, what would end the process in the middle. Each aborts the stage of the work that runs
- * then, once; between two stages it changes nothing.
+ * then, once; before the first stage it aborts that one as it begins, and between two stages it changes nothing.
  */
 export class Interruptions {
+  #isEarly = false;
   #current: { readonly controller: AbortController; readonly tell: () => void } | undefined;
 
   constructor() {
@@ -16,6 +17,8 @@ export class Interruptions {
   stage(tell: () => void): AbortSignal {
     const controller = new AbortController();
     this.#current = { controller, tell };
+    if (this.#isEarly) this.#interrupt();
+    this.#isEarly = false;
     return controller.signal;
   }
 
@@ -25,6 +28,7 @@ export class Interruptions {
   }
 
   readonly #interrupt = (): void => {
+    this.#isEarly = !this.#current;
     if (!this.#current || this.#current.controller.signal.aborted) return;
     this.#current.controller.abort(new DOMException('Stopped by a signal', 'AbortError'));
     this.#current.tell();
