@@ -70,6 +70,7 @@ function untilLost<Result>(
     };
     const onOver = () => settle(() => reject(over.reason as Error));
     const onLost = () => settle(() => reject(new LinkLost('the connection was lost', early)));
+    if (over.aborted) return onOver();
     over.addEventListener('abort', onOver);
     client.once('close', onLost);
     try {

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import type { Connection, ServerChannel } from 'ssh2';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { endless } from '../../../drivers/patience.js';
+import { ProbeCommand } from '../../../drivers/servers/probe-on-server.js';
 import { LinkLost } from '../../../drivers/servers/ssh-command.js';
 import { SshConnections } from '../../../drivers/servers/ssh-connection.js';
 import { SshLink } from '../../../drivers/servers/ssh-link.js';
@@ -118,6 +120,32 @@ test('a command that the machine refuses ends no other one', async () => {
   running[0]?.exit(0);
   running[0]?.end();
   expect(await first).toMatchObject({ code: 0 });
+});
+
+test('who asks after a command was told to end is answered by another one', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const given: { say(line: string): void; end(): void }[] = [];
+  const stdin = new PassThrough();
+  const asking = new ProbeCommand(
+    (_, { onLine, signal }) =>
+      new Promise((__, reject) =>
+        given.push({ say: (line) => onLine(line, stdin), end: () => reject(signal.reason as Error) }),
+      ),
+  );
+  const ask = () => asking.ask(address, health, endless.signal);
+  const first = ask();
+  given[0]?.say('tool=curl');
+  given[0]?.say('q1 answered 200 1');
+  expect(await first).toMatchObject({ kind: 'answered' });
+  // Nobody asks for so long that it is told to end; that it has ended is heard of later.
+  vi.advanceTimersByTime(10_000);
+  const second = ask();
+  given[0]?.end();
+  await new Promise((resolve) => setImmediate(resolve));
+  given[1]?.say('tool=curl');
+  given[1]?.say('q2 answered 200 1');
+  expect(await second).toMatchObject({ kind: 'answered' });
 });
 
 const onTunnel = (link: Connection, serve: (tunnel: ServerChannel) => unknown): unknown =>
