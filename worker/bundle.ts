@@ -15,7 +15,7 @@ const workflowModule = (name: string): string =>
 export async function bundleWorkflows(logger: Logger): Promise<{ readonly code: string }> {
   return bundleWorkflowCode({
     workflowsPath: workflowModule('index'),
-    workflowInterceptorModules: [workflowModule('service-by-name')],
+    workflowInterceptorModules: [workflowModule('service-by-name'), workflowModule('summaries')],
     logger,
   });
 }

@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest';
+import { Failure } from '../../domain/failures.js';
 import { readHistory, storedNames } from '../histories/stored-history.js';
 import { fleetOf, historySizeOf, stepsOf, type StoredStep } from '../support/history-size.js';
 import { test, type World } from '../support/world.js';
@@ -25,6 +26,27 @@ describe('what a deployment leaves in Temporal', () => {
       (of) => longest(large.steps, of) > 1.1 * longest(small.steps, of),
     );
     expect(longer).toEqual([]);
+  });
+
+  test('does not grow with servers times servers when all of them are away for a moment', async ({
+    aWorld,
+  }) => {
+    const world = await aWorld(fleetOf(40));
+    for (const { name } of world.service.environments.green) {
+      world
+        .server(name)
+        .failNext(
+          'install',
+          new Failure('ServerUnreachable', `Cannot reach "${name}": it refuses connections`),
+        );
+    }
+    const handle = await world.start('v2');
+    const { servers } = await world.untilStage('activate', 'verify', 'approve');
+
+    expect(servers.filter(({ state }) => state === 'unreachable')).toEqual([]);
+    const { writtenMemos } = await historySizeOf(handle);
+    expect(writtenMemos).toBeGreaterThan(20);
+    expect(writtenMemos).toBeLessThan(35);
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest';
 import { messageNames } from '../../domain/phase.js';
 import { queue } from '../../domain/turns.js';
-import { searchAttributeNames } from '../../workflows/messages.js';
+import { searchAttributeNames, workflowTypes } from '../../workflows/messages.js';
 import { readHistory, storedNames } from '../histories/stored-history.js';
 import { test, type World } from '../support/world.js';
 
@@ -38,6 +38,26 @@ describe.concurrent('a run tells its story in the Temporal UI', () => {
       [searchAttributeNames.live]: ['green'],
       [searchAttributeNames.release]: ['v2'],
     });
+  });
+});
+
+describe('a line that is too long for Temporal', () => {
+  test('is cut, and keeps nobody from deploying', async ({ aWorld }) => {
+    const world = await aWorld();
+    const { artifact, ...request } = world.request('v2');
+    const url = `${artifact.url}?${'"é'.repeat(400)}`;
+    const handle = await world.client.workflow.start(workflowTypes.deployment, {
+      workflowId: world.workflowId,
+      taskQueue: world.taskQueue,
+      args: [{ ...request, artifact: { ...artifact, url } }],
+    });
+    await world.untilStage('approve');
+
+    const { events } = await handle.fetchHistory();
+    const summaries = (events ?? []).flatMap(({ userMetadata }) => userMetadata?.summary?.data ?? []);
+    const longest = Math.max(...summaries.map(({ length }) => length));
+    expect(longest).toBeGreaterThan(300);
+    expect(longest).toBeLessThanOrEqual(400);
   });
 });
 
