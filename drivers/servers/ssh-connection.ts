@@ -138,8 +138,7 @@ export class SshConnections {
     clearTimeout(connection.idle);
     this.#forget(name, connection);
     connection.link.then(
-      // Without a word: a machine that is frozen would never answer it, and its socket stay open.
-      ({ client }) => client.destroy(),
+      (link) => link.close(),
       // Its users were told why it could not be made.
       () => undefined,
     );
@@ -148,12 +147,12 @@ export class SshConnections {
   #connect(name: string, target: SshTarget, patience: Patience): Connection {
     const limits: SshLimits = { ...this.#policy, ...target.limits };
     const forget = () => this.#forget(name, connection);
-    const link = this.#connectWithTries(target, limits, patience).then(({ client, closed }) => {
+    const link = this.#connectWithTries(target, limits, patience).then(({ client, stream, closed }) => {
       client.on('error', ({ level }: Error & { readonly level?: string }) => {
         connection.silent ||= level === 'client-timeout';
       });
       void closed.then(forget);
-      return new SshLink(client);
+      return new SshLink(client, stream);
     });
     link.catch(forget);
     const connection: Connection = {

@@ -10,14 +10,22 @@ import { execute, type Execution, type Exit } from './ssh-command.js';
 /** One connection to a machine, as those use it who have something done there. */
 export class SshLink {
   readonly client: Client;
+  readonly #stream: Duplex | undefined;
   readonly #channels: SessionChannels;
   #probing: 'through tunnels' | ProbeCommand = 'through tunnels';
 
-  constructor(client: Client) {
+  constructor(client: Client, stream?: Duplex) {
     this.client = client;
+    this.#stream = stream;
     // Each that waits for something here listens for the end of the connection.
     client.setMaxListeners(0);
     this.#channels = new SessionChannels(client);
+  }
+
+  /** Says goodbye, and does not wait: a machine that is frozen never answers, and its socket would stay open. */
+  close(): void {
+    this.client.end();
+    this.#stream?.destroy();
   }
 
   execute(line: string, execution: Execution): Promise<Exit> {

@@ -21,6 +21,8 @@ export class Unreached extends Error {
 
 export interface LoggedIn {
   readonly client: Client;
+  /** What it runs over. */
+  readonly stream: Duplex;
   /** Settles when the connection is gone. A promise, since that may be as soon as it was made, before anybody could listen. */
   readonly closed: Promise<void>;
 }
@@ -139,7 +141,7 @@ class Login {
   async on(stream: Duplex): Promise<LoggedIn | 'other host key'> {
     try {
       await this.#begin(stream);
-      return { client: this.#client, closed: this.#closed };
+      return { client: this.#client, stream, closed: this.#closed };
     } catch (error) {
       stream.destroy();
       if (this.#hostKey === 'other') return 'other host key';
