@@ -1,5 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import { SpreadTurns } from './test/support/order.js';
+import { scratchFolder } from './test/support/scratch.js';
+
+// Before anything asks for a folder: whatever is started inherits it.
+process.env['TMPDIR'] = scratchFolder();
 
 export default defineConfig({
   test: {

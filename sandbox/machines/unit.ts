@@ -24,7 +24,7 @@ import {
 } from './unit-state.js';
 
 /** How long lines that a program wrote just before its end may take to arrive after it. */
-const lastLinesMs = 200;
+const lastLinesMs = 1_000;
 
 type ExecPhase = 'start-pre' | 'start' | 'start-post' | 'reload' | 'stop' | 'stop-post';
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import type { UpdateDefinition } from '@temporalio/common';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker } from '@temporalio/worker';
 import { test as base, inject } from 'vitest';
 import { createActivities } from '../../activities/index.js';
 import { withServiceOfRun } from '../../activities/service-of-run.js';
@@ -38,8 +38,7 @@ import {
   type Answer,
   type MessageInput,
 } from '../../workflows/messages.js';
-
-Runtime.install({ logger: new DefaultLogger('ERROR') });
+import './runtime.js';
 
 /** A service in a world without network or machines, deployed by the real workflows on a real Temporal server. */
 export class World {

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { Worker } from '@temporalio/worker';
 import { describe, expect, inject, test } from 'vitest';
 import * as workflows from '../../workflows/index.js';
 import { workflowTypes } from '../../workflows/messages.js';
@@ -12,12 +12,10 @@ import {
   type StoredEvent,
   type StoredHistory,
 } from '../histories/stored-history.js';
+import { keepQuiet } from '../support/runtime.js';
 
-// Replays that are meant to fail would fill the output; what a replay finds is in its result.
-Runtime.install({
-  logger: new DefaultLogger('ERROR', () => undefined),
-  telemetryOptions: { logging: { filter: 'OFF' } },
-});
+// What a replay finds is in its result, and some are meant to fail.
+keepQuiet();
 
 const closed = Object.keys(closedScenes);
 const open = Object.keys(openScenes);

@@ -70,6 +70,9 @@ export interface Point {
   readonly number: number;
 }
 
+/** As the traps know it. */
+const nameOf = ({ when, number }: Point): string => `${when} ${number}`;
+
 function words(text: string): readonly string[] {
   return text.trim().split(/\s+/);
 }
@@ -86,12 +89,14 @@ while read -r pid; do
 done <"$WORLD/numbers"
 at() {
   [ "$KILL_AT" != "$1 $number" ] || { kill -9 "$(/usr/bin/cat "$WORLD/pid")"; exit 1; }
-  [ -n "$KILL_AT" ] || {
-    /usr/bin/mkdir -p "$WORLD/points/$1 $number"
-    for part in ${parts.join(' ')}; do
-      [ ! -e "$WORLD/$part" ] || /usr/bin/cp -a "$WORLD/$part" "$WORLD/points/$1 $number/"
-    done
-  }
+  [ -z "$KILL_AT" ] || return 0
+  kept="$WORLD/points/$1 $number"
+  set --
+  for part in ${parts.join(' ')}; do
+    [ ! -e "$WORLD/$part" ] || set -- "$@" "$WORLD/$part"
+  done
+  /usr/bin/mkdir -p "$kept"
+  /usr/bin/cp -a "$@" "$kept"
 }
 at before
 ${program} "$@"
@@ -151,7 +156,7 @@ export class HelperWorld {
         extendEnv: false,
         env: {
           WORLD: this.directory,
-          KILL_AT: typeof points === 'object' ? `${points.when} ${points.number}` : '',
+          KILL_AT: typeof points === 'object' ? nameOf(points) : '',
           VERDIGRIS_UNIT_DIRECTORY: join(this.directory, 'units'),
           PATH:
             points === undefined
@@ -262,11 +267,12 @@ export class HelperWorld {
     }
   }
 
-  /** Puts it back as it was remembered. */
-  async load(): Promise<void> {
+  /** Puts it back as it was remembered, or as it was at a point that was kept. */
+  async load(point?: Point): Promise<void> {
+    const from = point ? join('points', nameOf(point)) : 'saved';
     for (const part of parts) {
       await this.remove(part);
-      await cp(join(this.directory, 'saved', part), join(this.directory, part), {
+      await cp(join(this.directory, from, part), join(this.directory, part), {
         recursive: true,
         verbatimSymlinks: true,
       }).catch(ignoreMissing);
