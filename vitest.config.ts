@@ -10,7 +10,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/temporal-server.ts', 'test/support/workflow-bundle.ts'],
     pool: 'forks',
-    maxWorkers: 4,
+    // More than there are processors: many tests wait for machines most of the time.
+    maxWorkers: 5,
     sequence: { sequencer: SpreadTurns },
     // A limit for what hangs, and no measure of speed: a machine that checks changes may be shared and slow.
     testTimeout: 180_000,

@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
 /** Far more than a run ever needs at a time. */
-const roomBytes = 4 * 1024 ** 3;
+const roomBytes = 1024 ** 3;
 const memory = '/dev/shm';
 
 /**
