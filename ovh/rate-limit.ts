@@ -37,7 +37,8 @@ export class RateLimit {
   async turn(signal?: AbortSignal): Promise<void> {
     const before = this.#line;
     const turn = this.#turnAfter(before, signal);
-    this.#line = Promise.allSettled([before, turn]);
+    // Without what they came to: each would hold on to all before it.
+    this.#line = Promise.allSettled([before, turn]).then(() => undefined);
     return turn;
   }
 

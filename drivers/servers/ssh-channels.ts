@@ -30,7 +30,8 @@ export class SessionChannels {
   open(line: string, signal: AbortSignal, lasting: boolean): Promise<ClientChannel> {
     const before = this.#turn;
     const opened = orAborted(before, signal).then(() => this.#openInTurn(line, signal, lasting));
-    this.#turn = Promise.allSettled([before, opened]);
+    // Without what they came to: each would hold on to all before it.
+    this.#turn = Promise.allSettled([before, opened]).then(() => undefined);
     return opened;
   }
 

@@ -1,4 +1,6 @@
 import { performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { RateLimit, rateLimitOf } from '../../ovh/rate-limit.js';
 import { VirtualTime } from '../support/virtual-time.js';
@@ -51,6 +53,19 @@ test('holds back those who wait already, too', async () => {
   const turns = Array.from({ length: 3 }, () => limit.turn().then(() => time.nowMs()));
   limit.backOff(60_000);
   expect(await Promise.all(turns)).toEqual([60_000, 61_000, 62_000]);
+});
+
+test('holds nothing of the calls that went out: a worker lives for months', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const limit = new RateLimit({ perSecond: 1e9, burst: 1 });
+  const after = async (calls: number): Promise<number> => {
+    for (let call = 0; call < calls; call += 1) await limit.turn();
+    collectGarbage();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = await after(1_000);
+  expect((await after(50_000)) - before).toBeLessThan(2_000_000);
 });
 
 test('is shared by all callers of one credential', () => {
