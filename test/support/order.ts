@@ -14,16 +14,24 @@ const longest = [
   'drivers/load-balancers/ovh-public-cloud-every-call',
 ].map((name) => `/test/${name}.test.ts`);
 
-/** Spreads the files that take turns (`takeTurns`) over the run: a worker that waits for its turn does nothing else. */
+/** Name of the project whose files share processes, as long as they follow each other. */
+export const sharedProcess = 'shared process';
+
+/**
+ * Spreads the files that take turns (`takeTurns`) over the run: a worker that waits for its turn does nothing else. Those that share
+ * processes come last: they are short, so that all workers end at about the same time.
+ */
 export class SpreadTurns extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const turns = sorted.filter(takesTurns);
-    const rest = sorted.filter((file) => !takesTurns(file));
+    const last = sorted.filter(({ project }) => project.name === sharedProcess);
+    const own = sorted.filter((file) => !last.includes(file));
+    const turns = own.filter(takesTurns);
+    const rest = own.filter((file) => !takesTurns(file));
     const others = [...rest.filter(isLong), ...rest.filter((file) => !isLong(file))];
     const order: TestSpecification[] = [];
     while (turns.length > 0) order.push(...turns.splice(0, places), ...others.splice(0, othersPerTurns));
-    return [...order, ...others];
+    return [...order, ...others, ...last];
   }
 }
 
