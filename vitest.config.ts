@@ -28,7 +28,7 @@ export default defineConfig({
   test: {
     globalSetup: ['test/support/temporal-server.ts', 'test/support/workflow-bundle.ts'],
     // More than there are processors: many tests wait for machines most of the time.
-    maxWorkers: 6,
+    maxWorkers: 5,
     sequence: { sequencer: SpreadTurns },
     projects: [
       project(sharedProcess, { include: alike, isolate: false }),

@@ -27,7 +27,20 @@ afterEach(() => rm(checkout, { recursive: true, force: true }));
 const commands = ['cc', 'cmake', 'make', 'pip3', 'ps', 'shellcheck', 'ip', 'systemd-analyze', 'valgrind'];
 commands.push('busybox', 'dpkg-query', 'systemd-nspawn', 'debootstrap', 'ssh-keygen', 'haproxy', 'go');
 commands.push('sshd', 'curl');
-const basics = ['bash', 'cat', 'dirname', 'env', 'mkdir', 'rm', 'timeout', 'cp', 'find', 'xargs'];
+const basics = [
+  'bash',
+  'cat',
+  'dirname',
+  'env',
+  'mkdir',
+  'rm',
+  'timeout',
+  'cp',
+  'find',
+  'xargs',
+  'nice',
+  'mktemp',
+];
 
 const whereIs = async (name: string) => (await execa('sh', ['-c', `command -v ${name}`])).stdout;
 
@@ -74,11 +87,12 @@ async function run() {
 
 test('runs every part with everything demanded, and sums up', async () => {
   expect(await run()).toMatchObject({ exitCode: 0, lastLine: '9 passed, 0 failed', stderr: '' });
-  expect((await readFile(join(checkout, 'calls'), 'utf8')).trim().split('\n')).toEqual([
-    '1 true run --silent lint',
+  const calls = (await readFile(join(checkout, 'calls'), 'utf8')).trim().split('\n');
+  expect(calls.toSorted()).toEqual([
     '1 true run --silent check',
-    '1 true test --silent -- --reporter=default --reporter=json --outputFile.json=.cache/test-results.json',
     '1 true run --silent demo',
+    '1 true run --silent lint',
+    '1 true test --silent -- --reporter=default --reporter=json --outputFile.json=.cache/test-results.json',
   ]);
 });
 
@@ -89,6 +103,11 @@ test('goes on after a failure, and counts each', async () => {
   expect([exitCode, lastLine]).toEqual([1, '6 passed, 3 failed']);
   expect(stdout).toMatch(/^lint +0 passed +1 failed +\d+ s$/m);
   expect(stdout).toMatch(/^tests +2 passed +1 failed +\d+ s$/m);
+});
+
+test('prints what a part has said that went on beside another, as its own', async () => {
+  await npm('case "$*" in *lint) echo "a fault"; exit 1;; esac');
+  expect((await run()).stdout).toMatch(/=== demo\n+=== lint\na fault\n/);
 });
 
 test('counts a skipped test as a failed one, and names it', async () => {

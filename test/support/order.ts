@@ -12,6 +12,8 @@ const longest = [
   'drivers/load-balancers/several-every-call',
   'drivers/load-balancers/switching-under-load',
   'drivers/load-balancers/ovh-public-cloud-every-call',
+  'fleet/threshold',
+  'whole/shared-load-balancer',
 ].map((name) => `/test/${name}.test.ts`);
 
 /** Name of the project whose files share processes, as long as they follow each other. */
@@ -26,9 +28,9 @@ export class SpreadTurns extends BaseSequencer {
     const sorted = await super.sort(files);
     const last = sorted.filter(({ project }) => project.name === sharedProcess);
     const own = sorted.filter((file) => !last.includes(file));
-    const turns = own.filter(takesTurns);
-    const rest = own.filter((file) => !takesTurns(file));
-    const others = [...rest.filter(isLong), ...rest.filter((file) => !isLong(file))];
+    const longFirst = [...own.filter(isLong), ...own.filter((file) => !isLong(file))];
+    const turns = longFirst.filter(takesTurns);
+    const others = longFirst.filter((file) => !takesTurns(file));
     const order: TestSpecification[] = [];
     while (turns.length > 0) order.push(...turns.splice(0, places), ...others.splice(0, othersPerTurns));
     return [...order, ...others, ...last];
