@@ -86,12 +86,13 @@ async function run() {
 }
 
 test('runs every part with everything demanded, and sums up', async () => {
-  expect(await run()).toMatchObject({ exitCode: 0, lastLine: '9 passed, 0 failed', stderr: '' });
+  expect(await run()).toMatchObject({ exitCode: 0, lastLine: '10 passed, 0 failed', stderr: '' });
   const calls = (await readFile(join(checkout, 'calls'), 'utf8')).trim().split('\n');
   expect(calls.toSorted()).toEqual([
     '1 true run --silent check',
     '1 true run --silent demo',
     '1 true run --silent lint',
+    '1 true run --silent prepare-tests',
     '1 true test --silent -- --reporter=default --reporter=json --outputFile.json=.cache/test-results.json',
   ]);
 });
@@ -100,7 +101,7 @@ test('goes on after a failure, and counts each', async () => {
   await npm('case "$*" in *lint | *demo) exit 1;; esac');
   await results(1, ['passed', 'failed', 'passed']);
   const { exitCode, lastLine, stdout } = await run();
-  expect([exitCode, lastLine]).toEqual([1, '6 passed, 3 failed']);
+  expect([exitCode, lastLine]).toEqual([1, '7 passed, 3 failed']);
   expect(stdout).toMatch(/^lint +0 passed +1 failed +\d+ s$/m);
   expect(stdout).toMatch(/^tests +2 passed +1 failed +\d+ s$/m);
 });
@@ -113,25 +114,25 @@ test('prints what a part has said that went on beside another, as its own', asyn
 test('counts a skipped test as a failed one, and names it', async () => {
   await results(0, ['passed', 'skipped']);
   const { exitCode, lastLine, stderr } = await run();
-  expect([exitCode, lastLine]).toEqual([1, '7 passed, 1 failed']);
+  expect([exitCode, lastLine]).toEqual([1, '8 passed, 1 failed']);
   expect(stderr).toBe('Skipped, but everything is demanded: test 1');
 });
 
 test('counts a test file that cannot be loaded', async () => {
   await results(1, ['passed'], [{ status: 'failed', assertionResults: [] }]);
-  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '7 passed, 1 failed' });
+  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '8 passed, 1 failed' });
 });
 
 test('fails when the tests end badly although each one passed', async () => {
   await results(1, ['passed']);
-  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '7 passed, 1 failed' });
+  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '8 passed, 1 failed' });
 });
 
 test('fails when the tests leave no results', async () => {
   await program('npm', 'exit 0');
   await results(0, []);
   await program('npm', 'case "$*" in test*) exit 1;; esac');
-  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '6 passed, 1 failed' });
+  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '7 passed, 1 failed' });
 });
 
 test('checks every shell program of the checkout', async () => {
@@ -155,5 +156,5 @@ test('installs only what is missing', async () => {
 test('fails when what is missing cannot be installed, and still runs the rest', async () => {
   await rm(join(checkout, 'bin/valgrind'));
   await program('apt-get', 'exit 100');
-  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '8 passed, 1 failed' });
+  expect(await run()).toMatchObject({ exitCode: 1, lastLine: '9 passed, 1 failed' });
 });
