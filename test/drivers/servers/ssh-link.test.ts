@@ -9,6 +9,7 @@ import { ProbeCommand } from '../../../drivers/servers/probe-on-server.js';
 import { LinkLost } from '../../../drivers/servers/ssh-command.js';
 import { SshConnections } from '../../../drivers/servers/ssh-connection.js';
 import { SshLink } from '../../../drivers/servers/ssh-link.js';
+import { newKeyPair } from '../../../sandbox/machines/host-key.js';
 import { clientOf, freezable, inOnePiece, machine, targetAt } from './ssh-machine.js';
 
 const health = { path: '/health', status: 200, timeoutMs: 300 };
@@ -23,9 +24,9 @@ function connections(policy: ConstructorParameters<typeof SshConnections>[0] = {
 
 /** A machine that is at work while this thread is not, with a program that answers at once. */
 const program = `
-  const { Server, utils } = require('ssh2');
-  const hostKeys = [utils.generateKeyPairSync('ed25519').private];
-  const server = new Server({ hostKeys }, (link) => {
+  const { Server } = require('ssh2');
+  const { parentPort, workerData } = require('node:worker_threads');
+  const server = new Server({ hostKeys: [workerData] }, (link) => {
     link.on('authentication', (attempt) => attempt.accept());
     link.on('error', () => undefined);
     link.on('tcpip', (accept) => {
@@ -33,11 +34,11 @@ const program = `
       channel.once('data', () => channel.end('HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok'));
     });
   });
-  server.listen(0, '127.0.0.1', () => require('node:worker_threads').parentPort.postMessage(server.address().port));
+  server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
 `;
 
 test('a pause of this process is no silence of the program that was asked', async () => {
-  const thread = new Worker(program, { eval: true });
+  const thread = new Worker(program, { eval: true, workerData: newKeyPair().private });
   onTestFinished(async () => void (await thread.terminate()));
   const [port] = (await once(thread, 'message')) as [number];
   const asked = probe(new SshLink(await clientOf(port)));

@@ -5,8 +5,9 @@ import { Client, Server, utils, type Connection, type ParsedKey, type ServerChan
 import { onTestFinished } from 'vitest';
 import { fingerprintOf } from '../../../drivers/servers/ssh-certificate.js';
 import type { SshTarget } from '../../../drivers/servers/ssh-target.js';
+import { newKeyPair } from '../../../sandbox/machines/host-key.js';
 
-const { private: privateKey } = utils.generateKeyPairSync('ed25519');
+const { private: privateKey } = newKeyPair();
 /** Of every machine here, and of everybody who logs in. */
 const key = utils.parseKey(privateKey) as ParsedKey;
 
