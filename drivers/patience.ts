@@ -14,3 +14,17 @@ setMaxListeners(0, neverAborted);
 
 /** For callers that neither give up nor listen. */
 export const endless: Patience = { signal: neverAborted, progress: () => undefined };
+
+/** What `result` comes to, or the signal's reason as soon as the caller gives up. */
+export async function orAborted<Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  signal.throwIfAborted();
+  const stop = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: stop.signal });
+  });
+  try {
+    return await Promise.race([result, aborted]);
+  } finally {
+    stop.abort();
+  }
+}

@@ -18,9 +18,9 @@ export function interceptors(): WorkflowInterceptors {
 
 const withShortSummary = <Options extends { readonly summary?: string | undefined }>(
   options: Options,
-): Options => (options.summary === undefined ? options : { ...options, summary: inOneLine(options.summary) });
+): Options => (options.summary === undefined ? options : { ...options, summary: cutShort(options.summary) });
 
-function inOneLine(summary: string): string {
+function cutShort(summary: string): string {
   if (bytesOf(summary) <= atMostBytes) return summary;
   let kept = summary.slice(0, atMostBytes);
   while (bytesOf(`${kept}...`) > atMostBytes) kept = kept.slice(0, -1);

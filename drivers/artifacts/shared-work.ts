@@ -1,4 +1,4 @@
-import type { Patience } from '../patience.js';
+import { orAborted, type Patience } from '../patience.js';
 
 interface Job {
   readonly what: string;
@@ -25,9 +25,9 @@ export class SharedWork {
       const running = this.#jobs.get(key);
       if (!running) return this.#wait(this.#start(key, what, work), patience);
       if (running.what === what && !running.giveUp.signal.aborted) return this.#wait(running, patience);
-      await orGivenUp(
+      await orAborted(
         running.done.catch(() => undefined),
-        patience,
+        patience.signal,
       );
     }
   }
@@ -46,24 +46,10 @@ export class SharedWork {
   async #wait(job: Job, patience: Patience): Promise<void> {
     job.waiting.add(patience);
     try {
-      await orGivenUp(job.done, patience);
+      await orAborted(job.done, patience.signal);
     } finally {
       job.waiting.delete(patience);
       if (job.waiting.size === 0) job.giveUp.abort(patience.signal.reason);
     }
-  }
-}
-
-/** Ends with `done`, or with the caller's own reason to give up. */
-async function orGivenUp(done: Promise<void>, { signal }: Patience): Promise<void> {
-  let stop: () => void = () => undefined;
-  const givenUp = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop);
-  });
-  try {
-    await Promise.race([done, givenUp]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }

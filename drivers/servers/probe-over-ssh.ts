@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Client } from 'ssh2';
 import type { HealthQuestion, Sample } from '../../domain/health.js';
 import { AttentiveWait } from '../attention.js';
-import { LinkLost } from './ssh-command.js';
+import { LinkLost, untilLost } from './ssh-command.js';
 
 /** sshd forbids tunnels (`AllowTcpForwarding`, `PermitOpen`): the question has to be put in another way. */
 export class TunnelForbidden extends Error {
@@ -46,41 +46,12 @@ function tunnel(
   { address, port }: { readonly address: string; readonly port: number },
   over: AbortSignal,
 ): Promise<Duplex> {
-  return untilLost(client, over, true, (resolve, reject) => {
+  return untilLost(client, over, { early: true }, (resolve, reject) => {
     client.forwardOut('127.0.0.1', 0, address, port, (error, channel) => {
       if (error) reject(error);
       else if (over.aborted) channel.destroy();
       else resolve(asSocket(channel));
     });
-  });
-}
-
-/** What `work` comes to, or why nobody waits for it any more: a channel of a link that is silent or lost may never say so. */
-function untilLost<Result>(
-  client: Client,
-  over: AbortSignal,
-  early: boolean,
-  work: (resolve: (result: Result) => void, reject: (error: Error) => void) => void,
-): Promise<Result> {
-  return new Promise<Result>((resolve, reject) => {
-    const settle = (act: () => void) => {
-      over.removeEventListener('abort', onOver);
-      client.removeListener('close', onLost);
-      act();
-    };
-    const onOver = () => settle(() => reject(over.reason as Error));
-    const onLost = () => settle(() => reject(new LinkLost('the connection was lost', early)));
-    if (over.aborted) return onOver();
-    over.addEventListener('abort', onOver);
-    client.once('close', onLost);
-    try {
-      work(
-        (result) => settle(() => resolve(result)),
-        (error) => settle(() => reject(error)),
-      );
-    } catch (error) {
-      settle(() => reject(new LinkLost(`no tunnel could be asked for: ${(error as Error).message}`, early)));
-    }
   });
 }
 
@@ -105,7 +76,7 @@ async function ask(
 ): Promise<Sample> {
   const beganAtMs = wait.attendedMs;
   try {
-    return await untilLost<Sample>(client, over, false, (resolve, reject) => {
+    return await untilLost<Sample>(client, over, { early: false }, (resolve, reject) => {
       const asked = request(
         {
           createConnection: () => stream,

@@ -1,7 +1,8 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { Failure } from '../../domain/failures.js';
-import { orAborted, pause } from './pause.js';
-import { LinkLost } from './ssh-command.js';
+import { orAborted } from '../patience.js';
+import { pause } from './pause.js';
+import { LinkLost, untilLost } from './ssh-command.js';
 
 /** Every channel that the machine allows is held by commands that last: waiting for one would take for ever. */
 export class ChannelsTaken extends Error {
@@ -80,31 +81,15 @@ export class SessionChannels {
 }
 
 /** @throws LinkLost; the signal's reason; ssh2's error with the machine's reason */
-function opening(client: Client, line: string, signal: AbortSignal): Promise<ClientChannel> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      signal.removeEventListener('abort', onAbort);
-      client.removeListener('close', onLost);
-      act();
-    };
-    const onAbort = () => settle(() => reject(signal.reason as Error));
-    const onLost = () => settle(() => reject(new LinkLost('the connection was lost', true)));
-    signal.addEventListener('abort', onAbort);
-    client.once('close', onLost);
-    const lost = (error: unknown) =>
-      settle(() => reject(new LinkLost(`no command could be given: ${(error as Error).message}`, true)));
-    try {
-      client.exec(line, (error, channel) => {
-        if (signal.aborted) channel?.close();
-        else if (!error) settle(() => resolve(channel));
-        else if (isRefusal(error)) settle(() => reject(error));
-        else lost(error);
-      });
-    } catch (error) {
-      lost(error);
-    }
+const opening = (client: Client, line: string, signal: AbortSignal): Promise<ClientChannel> =>
+  untilLost(client, signal, { early: true }, (resolve, reject) => {
+    client.exec(line, (error, channel) => {
+      if (signal.aborted) channel?.close();
+      else if (!error) resolve(channel);
+      else
+        reject(isRefusal(error) ? error : new LinkLost(`no command could be given: ${error.message}`, true));
+    });
   });
-}
 
 /** The machine answered with a reason of RFC 4254, 5.1. */
 const isRefusal = (error: unknown): boolean =>

@@ -14,6 +14,39 @@ export class LinkLost extends Error {
   }
 }
 
+/**
+ * What `work` comes to, or why nobody waits for it any more: a channel of a link that is silent or lost may never say so. `early`
+ * tells that nothing has begun yet.
+ * @throws LinkLost; the signal's reason; whatever `work` rejects with
+ */
+export function untilLost<Result>(
+  client: Client,
+  over: AbortSignal,
+  { early }: Pick<LinkLost, 'early'>,
+  work: (resolve: (result: Result) => void, reject: (error: unknown) => void) => void,
+): Promise<Result> {
+  return new Promise<Result>((resolve, reject) => {
+    const settle = (act: () => void) => {
+      over.removeEventListener('abort', onOver);
+      client.removeListener('close', onLost);
+      act();
+    };
+    const onOver = () => settle(() => reject(over.reason as Error));
+    const onLost = () => settle(() => reject(new LinkLost('the connection was lost', early)));
+    if (over.aborted) return onOver();
+    over.addEventListener('abort', onOver);
+    client.once('close', onLost);
+    try {
+      work(
+        (result) => settle(() => resolve(result)),
+        (error) => settle(() => reject(error as Error)),
+      );
+    } catch (error) {
+      settle(() => reject(new LinkLost(`nothing could be asked for: ${(error as Error).message}`, early)));
+    }
+  });
+}
+
 export interface Execution {
   readonly signal: AbortSignal;
   /** The command is given up after this long. */

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Failure } from '../../domain/failures.js';
-import type { Patience } from '../patience.js';
-import { orAborted, pause } from './pause.js';
+import { orAborted, type Patience } from '../patience.js';
+import { pause } from './pause.js';
 import { ChannelsTaken } from './ssh-channels.js';
 import { LinkLost } from './ssh-command.js';
 import type { Credential } from './ssh-credential.js';
