@@ -103,6 +103,7 @@ class HaproxyInstance {
   readonly #options: Settled;
   readonly #file: string;
   readonly #socket: string;
+  readonly #masterSocket: string;
   #master: GuardedProcess | undefined;
   #said = '';
   #generation = 0;
@@ -115,6 +116,7 @@ class HaproxyInstance {
     this.#options = options;
     this.#file = join(options.directory, `haproxy-${instanceId}.cfg`);
     this.#socket = join(options.directory, `haproxy-${instanceId}.sock`);
+    this.#masterSocket = join(options.directory, `haproxy-${instanceId}-master.sock`);
   }
 
   /** Settles when the new worker answers. The old one may still send to its servers for a moment, as anywhere. */
@@ -133,9 +135,9 @@ class HaproxyInstance {
     await this.#check(`${this.#file}.new`);
     await writeFile(this.#file, text);
 
-    if (this.#master) process.kill(this.#master.pid, 'SIGUSR2');
+    if (this.#master) await this.#reload();
     else this.#start();
-    await this.#untilItRuns(node);
+    await this.#untilItAnswers(this.#socket, 'show info', (answer) => answer.includes(`node: ${node}\n`));
     this.#configuration = configuration;
     this.#looks = new Map();
     await this.#look();
@@ -165,16 +167,21 @@ class HaproxyInstance {
 
   #start(): void {
     // The master in front, workers that it replaces.
-    this.#master = startGuarded('haproxy', ['-W', '-f', this.#file]);
+    this.#master = startGuarded('haproxy', ['-W', '-S', this.#masterSocket, '-f', this.#file]);
     for (const stream of [this.#master.stdout, this.#master.stderr])
       stream.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-4_000)));
   }
 
-  async #untilItRuns(node: string): Promise<void> {
+  /** Asked by its socket: a master that is not done with the reload before forgets a signal (seen with 2.6.12). */
+  async #reload(): Promise<void> {
+    await this.#untilItAnswers(this.#masterSocket, 'reload', () => true);
+  }
+
+  async #untilItAnswers(socket: string, question: string, isIt: (answer: string) => boolean): Promise<void> {
     const deadlineAtMs = Date.now() + patienceMs;
     for (;;) {
-      const answer = await ask(this.#socket, 'show info').catch(() => '');
-      if (answer.includes(`node: ${node}\n`)) return;
+      const answer = await ask(socket, question).catch(() => undefined);
+      if (answer !== undefined && isIt(answer)) return;
       if (!this.#master?.isRunning() || Date.now() > deadlineAtMs)
         throw new Error(`Cannot run HAProxy: instance "${this.instanceId}" does not answer\n${this.#said}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
