@@ -1,43 +1,68 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** About as many others as are run on the other workers while two files that take turns are run. */
-const othersPerTurns = 9;
-const places = 2;
+const ends = (names: readonly string[]): readonly string[] => names.map((name) => `/test/${name}.test.ts`);
 
-/** Small to read and long to run: where nothing is known of files but their sizes, they would be run last, one of them alone. */
-const longest = [
+/** They keep a processor busy all the time. */
+const computing = ends([
   'drivers/servers/helper-kills',
   'drivers/load-balancers/ovh-iplb-every-call',
   'drivers/load-balancers/several-every-call',
   'drivers/load-balancers/switching-under-load',
   'drivers/load-balancers/ovh-public-cloud-every-call',
-  'fleet/threshold',
-  'whole/shared-load-balancer',
-].map((name) => `/test/${name}.test.ts`);
+]);
+
+/** Small to read and long to run: where nothing is known of files but their sizes, they would be run last, one of them alone. */
+const longest = [
+  ...computing,
+  ...ends(['fleet/threshold', 'whole/switch-and-temporal', 'whole/shared-load-balancer']),
+];
 
 /** Name of the project whose files share processes, as long as they follow each other. */
 export const sharedProcess = 'shared process';
 
 /**
- * Spreads the files that take turns (`takeTurns`) over the run: a worker that waits for its turn does nothing else. Those that share
- * processes come last: they are short, so that all workers end at about the same time.
+ * Spreads over the run, each by themselves, the files that take turns (`takeTurns`), since a worker that waits for its turn does
+ * nothing else, and those that compute, since most others wait most of the time. Those that share processes come last: they are
+ * short, so that all workers end at about the same time.
  */
 export class SpreadTurns extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const last = sorted.filter(({ project }) => project.name === sharedProcess);
-    const own = sorted.filter((file) => !last.includes(file));
-    const longFirst = [...own.filter(isLong), ...own.filter((file) => !isLong(file))];
-    const turns = longFirst.filter(takesTurns);
-    const others = longFirst.filter((file) => !takesTurns(file));
-    const order: TestSpecification[] = [];
-    while (turns.length > 0) order.push(...turns.splice(0, places), ...others.splice(0, othersPerTurns));
-    return [...order, ...others, ...last];
+    const own = sorted.filter(({ project }) => project.name !== sharedProcess);
+    const longFirst = [...own.filter(isOf(longest)), ...own.filter((file) => !isOf(longest)(file))];
+    const kinds = (['computing', 'taking turns', 'others'] as const).map((kind) =>
+      longFirst.filter((file) => kindOf(file) === kind),
+    );
+    return [...spread(kinds), ...sorted.filter((file) => !own.includes(file))];
   }
 }
 
-const isLong = ({ moduleId }: TestSpecification): boolean => longest.some((end) => moduleId.endsWith(end));
+const isOf =
+  (files: readonly string[]) =>
+  ({ moduleId }: TestSpecification): boolean =>
+    files.some((end) => moduleId.endsWith(end));
 
-const takesTurns = ({ moduleId }: TestSpecification): boolean =>
-  readFileSync(moduleId, 'utf8').includes('takeTurns();');
+function kindOf(file: TestSpecification): 'computing' | 'taking turns' | 'others' {
+  if (isOf(computing)(file)) return 'computing';
+  return readFileSync(file.moduleId, 'utf8').includes('takeTurns();') ? 'taking turns' : 'others';
+}
+
+/** All in one row, each kind in its order. How long they run is not known: what takes turns or computes about as long as the next, others by size. */
+function spread(kinds: readonly (readonly TestSpecification[])[]): readonly TestSpecification[] {
+  return kinds
+    .flatMap(placed)
+    .toSorted((one, other) => one.at - other.at)
+    .map(({ file }) => file);
+}
+
+function placed(files: readonly TestSpecification[]) {
+  const lengths = files.map((file) => (kindOf(file) === 'others' ? statSync(file.moduleId).size : 1));
+  const whole = lengths.reduce((sum, length) => sum + length, 0);
+  let before = 0;
+  return files.map((file, index) => {
+    const at = before / whole;
+    before += lengths[index] ?? 0;
+    return { file, at };
+  });
+}
