@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -39,6 +40,7 @@ test('has the turns of those who give up for whoever comes after them', async ()
   const limit = new RateLimit({ perSecond: 1, burst: 1 }, time);
   await limit.turn();
   const gone = new AbortController();
+  setMaxListeners(0, gone.signal);
   const waiting = Array.from({ length: 50 }, () => limit.turn(gone.signal));
   gone.abort(new Error('cancelled'));
   expect((await Promise.allSettled(waiting)).every(({ status }) => status === 'rejected')).toBe(true);

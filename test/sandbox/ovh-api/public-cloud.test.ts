@@ -59,8 +59,12 @@ const sleepUntil =
   (held: () => Promise<void>): Sleep =>
   (_ms, signal) =>
     new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error));
-      void held().then(resolve);
+      const giveUp = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', giveUp);
+      void held().then(() => {
+        signal.removeEventListener('abort', giveUp);
+        resolve();
+      });
     });
 
 test('accepts a change at once, locks everything until it runs, and refuses what meets the lock', async () => {
