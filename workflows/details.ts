@@ -1,17 +1,14 @@
-import type { Status } from '../domain/deployment.js';
+import type { Outcome, Status } from '../domain/deployment.js';
 import { shortId } from '../domain/names.js';
 import { describeSplit } from '../domain/split.js';
 import { coverage, failureBound } from '../domain/traffic.js';
 
 /** A status as Markdown, for the Temporal UI's page of the run. */
 export function describe(status: Status): string {
-  const { service, release, stage, since, live, split, next } = status;
+  const { service, release, stage, since, live, split, outcome } = status;
   return [
-    `## ${service}: ${stage}`,
-    ...(status.problem ? [`**${escape(status.problem.message)}**`] : []),
-    ...(status.awaits ? [`Waits for: **${escape(status.awaits)}**`] : []),
-    `Next: ${escape(next)}`,
-    ...howToAnswer(status),
+    `## ${service}: ${outcome?.kind ?? stage}`,
+    ...(outcome ? whyItEnded(outcome).map((line) => `**${escape(line)}**`) : whatHappens(status)),
     list([
       ['release', release ? `${release.version ?? ''} ${release.id}`.trim() : 'not known yet'],
       ['live', split ? `${live} (${describeSplit(split)})` : live],
@@ -35,6 +32,28 @@ export function describe(status: Status): string {
     ...(status.notes.length > 0 ? ['### Notes', ...status.notes.map((line) => `- ${escape(line)}`)] : []),
   ].join('\n\n');
 }
+
+function whyItEnded(outcome: Outcome): readonly string[] {
+  switch (outcome.kind) {
+    case 'promoted':
+      return [];
+    case 'refused':
+      return outcome.complaints.map(({ message }) => message);
+    case 'rolled back':
+      return [outcome.because.message];
+    case 'rejected':
+      return [`Rejected by ${outcome.by}${outcome.reason ? `: ${outcome.reason}` : ''}`];
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const whatHappens = (status: Status): readonly string[] => [
+  ...(status.problem ? [`**${escape(status.problem.message)}**`] : []),
+  ...(status.awaits ? [`Waits for: **${escape(status.awaits)}**`] : []),
+  `Next: ${escape(status.next)}`,
+  ...howToAnswer(status),
+];
 
 function howToAnswer({ accepts, stage }: Status): readonly string[] {
   if (accepts.length === 0) return [];

@@ -28,7 +28,7 @@ describe.concurrent('a run tells its story in the Temporal UI', () => {
     expect(described(signalDefinitions)).toEqual([...messageNames, queue.notice].toSorted());
   });
 
-  test('once it has ended, lists can tell how', async ({ aWorld }) => {
+  test('once it has ended, how, in lists too', async ({ aWorld }) => {
     const world = await aWorld();
     await world.deploy('v2');
     const { searchAttributes } = await world.handle().describe();
@@ -38,6 +38,18 @@ describe.concurrent('a run tells its story in the Temporal UI', () => {
       [searchAttributeNames.live]: ['green'],
       [searchAttributeNames.release]: ['v2'],
     });
+    expect((await metadataOf(world)).currentDetails).toMatch(/^## shop-\w+@test: promoted$/m);
+  });
+
+  test('why it was undone, once it has ended', async ({ aWorld }) => {
+    const world = await aWorld();
+    const handle = await world.start('v2');
+    await world.untilStage('approve');
+    await handle.signal('reject', { reason: 'not today' });
+    await handle.result();
+    const { currentDetails } = await metadataOf(world);
+    expect(currentDetails).toMatch(/^## shop-\w+@test: rejected$/m);
+    expect(currentDetails).toMatch(/^\*\*Rejected by .+: not today\*\*$/m);
   });
 });
 
