@@ -1,5 +1,5 @@
 import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
-import { SpreadTurns, sharedProcess } from './test/support/order.js';
+import { SpreadOut, sharedProcess } from './test/support/order.js';
 import { scratchFolder } from './test/support/scratch.js';
 
 // Before anything asks for a folder: whatever is started inherits it.
@@ -29,7 +29,7 @@ export default defineConfig({
     globalSetup: ['test/support/temporal-server.ts', 'test/support/workflow-bundle.ts'],
     // More than there are processors: many tests wait for machines most of the time.
     maxWorkers: 5,
-    sequence: { sequencer: SpreadTurns },
+    sequence: { sequencer: SpreadOut },
     projects: [
       project(sharedProcess, { include: alike, isolate: false }),
       project('own process', {

@@ -26,11 +26,12 @@ export const sharedProcess = 'shared process';
  * nothing else, and those that compute, since most others wait most of the time. Those that share processes come last: they are
  * short, so that all workers end at about the same time.
  */
-export class SpreadTurns extends BaseSequencer {
+export class SpreadOut extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
     const own = sorted.filter(({ project }) => project.name !== sharedProcess);
-    const longFirst = [...own.filter(isOf(longest)), ...own.filter((file) => !isOf(longest)(file))];
+    const isLong = isOf(longest);
+    const longFirst = own.toSorted((one, other) => Number(isLong(other)) - Number(isLong(one)));
     const kinds = (['computing', 'taking turns', 'others'] as const).map((kind) =>
       longFirst.filter((file) => kindOf(file) === kind),
     );
@@ -48,7 +49,7 @@ function kindOf(file: TestSpecification): 'computing' | 'taking turns' | 'others
   return readFileSync(file.moduleId, 'utf8').includes('takeTurns();') ? 'taking turns' : 'others';
 }
 
-/** All in one row, each kind in its order. How long they run is not known: what takes turns or computes about as long as the next, others by size. */
+/** All in one row, each kind in its order and evenly over all of it. */
 function spread(kinds: readonly (readonly TestSpecification[])[]): readonly TestSpecification[] {
   return kinds
     .flatMap(placed)
@@ -56,6 +57,7 @@ function spread(kinds: readonly (readonly TestSpecification[])[]): readonly Test
     .map(({ file }) => file);
 }
 
+/** From 0, the beginning of the run, to 1. Nothing tells how long those run that take turns or compute; of others their sizes do. */
 function placed(files: readonly TestSpecification[]) {
   const lengths = files.map((file) => (kindOf(file) === 'others' ? statSync(file.moduleId).size : 1));
   const whole = lengths.reduce((sum, length) => sum + length, 0);
